@@ -1,0 +1,1 @@
+"""Public conversation spaces: the app above the sessions it wakes."""

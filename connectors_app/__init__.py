@@ -1,0 +1,1 @@
+"""Transports that bring input in and carry answers out."""

@@ -1,0 +1,48 @@
+"""Logging: one line an event on stderr, for people or as JSON, every record through the redaction filter."""
+
+from typing import Any
+
+import structlog
+
+from kheish_site.settings import env
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+def logging_config() -> dict[str, Any]:
+    """Django's ``LOGGING``. ``extra={...}`` of a call becomes fields of the line."""
+    level = env.text("KHEISH_LOG_LEVEL", "INFO", choices=LEVELS)
+    style = env.text("KHEISH_LOG_FORMAT", "console", choices=("console", "json"))
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"redact": {"()": "kheish_site.lib.redaction.RedactingFilter"}},
+        "formatters": {"line": {"()": structlog.stdlib.ProcessorFormatter, **_processors(style)}},
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]},
+        },
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": {
+            # Access lines and connection chatter say nothing the journal does not say better.
+            "daphne": {"level": "WARNING"},
+            "httpx": {"level": "WARNING"},
+            "celery": {"level": "WARNING" if level == "INFO" else level},
+            "django": {"handlers": [], "level": level, "propagate": True},
+            "django.server": {"handlers": [], "level": level, "propagate": True},
+        },
+    }
+
+
+def _processors(style: str) -> dict[str, Any]:
+    shared = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    last: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if style == "json":
+        last += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    else:
+        last += [structlog.dev.ConsoleRenderer(colors=False)]
+    return {"foreign_pre_chain": shared, "processors": last}

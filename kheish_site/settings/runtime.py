@@ -1,0 +1,79 @@
+"""``settings.KHEISH``: everything about the runtime that an operator may choose, read once."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kheish_site.settings import env, keys
+
+BASH_ENVIRONMENT = ("PATH", "HOME", "USER", "SHELL", "LANG", "LC_ALL", "TERM", "TZ", "TMPDIR")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kheish:
+    """The configuration of one installation. URLs and keys are left out of ``repr``."""
+
+    state_dir: Path
+    """Holds the keys, the database of the embedded profile, the lock and the workspaces; mode 0700."""
+    database_url: str = field(repr=False)
+    """PostgreSQL URL of the services profile; "" is SQLite in the state folder."""
+    redis_url: str = field(repr=False)
+    """Redis URL of the services profile; "" is the in-process broker and channel layer."""
+    master_keys: tuple[str, ...] = field(repr=False)
+    """Fernet keys that seal secrets at rest, newest first."""
+    master_key_file: Path
+    """Where ``master_keys`` were read from, unless the environment held them."""
+    workspace_root: Path
+    """One folder per session is made below it."""
+    routes_file: Path | None
+    """TOML file of routes and secret slots, loaded at start."""
+    lease_seconds: float
+    """How long a worker may be silent before another one takes its sessions over."""
+    sweep_seconds: float
+    """How often a worker looks for work whose wake-up was lost, and for expired leases."""
+    drain_seconds: float
+    """How long steps in flight may go on after the service was asked to stop."""
+    max_turns: int
+    """Model calls a run may make before it fails with ``turn_limit``."""
+    worker_threads: int
+    """Runs one worker process drives at once; they mostly wait for the network."""
+    worker_processes: int
+    """Worker processes ``serve`` starts; more than one needs Redis."""
+    max_body_bytes: int
+    """Largest request body that is read."""
+    web_fetch_allow_private: bool
+    """Lets web_fetch reach loopback and private addresses: for tests on one machine only."""
+    bash_env_allowlist: tuple[str, ...]
+    """Names of environment variables that shell commands may see."""
+
+    @property
+    def embedded(self) -> bool:
+        """True when nothing but Python is needed: SQLite and the in-process broker."""
+        return not self.database_url and not self.redis_url
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        """How often a worker renews its leases: a third of their life, so two renewals may be lost."""
+        return self.lease_seconds / 3
+
+
+def load() -> Kheish:
+    """Read the environment. Raises ImproperlyConfigured naming the variable at fault."""
+    state_dir = env.path("KHEISH_STATE_DIR") or Path.cwd() / ".kheish"
+    return Kheish(
+        state_dir=state_dir,
+        database_url=env.url("KHEISH_DATABASE_URL", schemes=("postgres", "postgresql")),
+        redis_url=env.url("KHEISH_REDIS_URL", schemes=("redis", "rediss", "unix")),
+        master_keys=keys.master_keys(state_dir),
+        master_key_file=keys.master_key_file(state_dir),
+        workspace_root=env.path("KHEISH_WORKSPACE_ROOT") or state_dir / "workspaces",
+        routes_file=env.path("KHEISH_ROUTES_FILE"),
+        lease_seconds=env.number("KHEISH_LEASE_SECONDS", 15, low=0.5, high=600),
+        sweep_seconds=env.number("KHEISH_SWEEP_SECONDS", 2, low=0.1, high=60),
+        drain_seconds=env.number("KHEISH_DRAIN_SECONDS", 10, low=0, high=600),
+        max_turns=env.integer("KHEISH_MAX_TURNS", 500, low=1, high=100_000),
+        worker_threads=env.integer("KHEISH_WORKER_THREADS", 32, low=1, high=1000),
+        worker_processes=env.integer("KHEISH_WORKER_PROCESSES", 1, low=1, high=64),
+        max_body_bytes=env.integer("KHEISH_MAX_BODY_BYTES", 4_194_304, low=65_536, high=1_073_741_824),
+        web_fetch_allow_private=env.flag("KHEISH_WEB_FETCH_ALLOW_PRIVATE", False),
+        bash_env_allowlist=env.names("KHEISH_BASH_ENV_ALLOWLIST", BASH_ENVIRONMENT),
+    )

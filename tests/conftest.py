@@ -1,0 +1,32 @@
+"""What every test stands on: the profile of the run and a closed network."""
+
+import os
+import socket
+from typing import Any
+
+import pytest
+
+PROFILE = os.environ.get("KHEISH_TEST_PROFILE", "embedded")
+OTHER = {"embedded": "services_only", "services": "embedded_only"}[PROFILE]
+LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what belongs to the other profile; deselected, so that nothing counts as skipped."""
+    gone = [item for item in items if item.get_closest_marker(OTHER)]
+    if gone:
+        config.hook.pytest_deselected(items=gone)
+        items[:] = [item for item in items if not item.get_closest_marker(OTHER)]
+
+
+@pytest.fixture(autouse=True)
+def closed_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse connections that leave this machine."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family != socket.AF_UNIX and not str(address[0]).startswith(LOOPBACK):
+            raise OSError(f"tests do not talk to {address[0]}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)

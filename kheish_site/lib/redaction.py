@@ -1,0 +1,125 @@
+"""The one funnel that keeps secrets out of journals, streams, logs and pages.
+
+Two nets: exact values that are known to be secret (slots, secret-looking environment variables,
+tokens the process was given) and shapes that only secrets have (bearer headers, provider keys,
+private keys, ``password=…`` pairs). The value of a slot is registered when it is stored or used;
+another process learns it through ``services.secrets.refresh_redaction``.
+"""
+
+import logging
+import os
+import re
+import threading
+from collections.abc import Mapping
+from typing import Any, Final
+
+MASK: Final = "[redacted]"
+_SHORTEST: Final = 6  # a shorter value would blank ordinary words
+_SECRET_MEMBER: Final = re.compile(
+    r"(?i)(?:^|[_\-.])(?:token|secret|password|passwd|passphrase|authorization|cookie)$"
+    r"|(?:api|access|private|secret|signing|encryption|master)[_\-.]?key$"
+)
+_SECRET_VARIABLE: Final = re.compile(r"(?i)(?:key|token|secret|password|passwd|passphrase|credentials?|dsn)$")
+_SHAPES: Final = (
+    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
+    re.compile(r"(?i)\b(?:bearer|basic)\s+[A-Za-z0-9+/._~=\-]{8,}"),
+    re.compile(r"\b(?:sk|pk|rk)-[A-Za-z0-9_\-]{16,}"),
+    re.compile(r"\bkh_[A-Za-z0-9_\-]{20,}"),
+    re.compile(r"\bgh[pousr]_[A-Za-z0-9]{20,}"),
+    re.compile(r"\bgithub_pat_[A-Za-z0-9_]{20,}"),
+    re.compile(r"\bxox[abprs]-[A-Za-z0-9\-]{10,}"),
+    re.compile(r"\bAKIA[0-9A-Z]{16}\b"),
+    re.compile(r"\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}"),
+    re.compile(r"(?<=://)[^/\s:@]{1,64}:[^/\s@]{3,}(?=@)"),
+)
+_PAIR: Final = re.compile(
+    r"(?i)([\"']?[a-z0-9_\-]*(?:api[_-]?key|token|secret|password|passwd|authorization)[\"']?\s*[:=]\s*[\"']?)"
+    r"([^\s\"',;&]{6,})"
+)
+
+
+class Redactor:
+    """Known secret values and the shapes of unknown ones. Thread safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._values: dict[str, str] = {}
+        self._pattern: re.Pattern[str] | None = None
+
+    def register(self, name: str, value: str) -> None:
+        """Remember ``value`` as secret under ``name``; text that holds it shows ``[redacted]``."""
+        if len(value) < _SHORTEST:
+            return
+        with self._lock:
+            if value in self._values:
+                return
+            self._values[value] = name
+            longest_first = sorted(self._values, key=len, reverse=True)
+            self._pattern = re.compile("|".join(re.escape(item) for item in longest_first))
+
+    def text(self, text: str) -> str:
+        """Return ``text`` with every known or secret-shaped part masked.
+
+        Characters no database or UTF-8 stream can carry (NUL, lone surrogates) are replaced too.
+        """
+        text = text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+        if self._pattern is not None:
+            text = self._pattern.sub(MASK, text)
+        for shape in _SHAPES:
+            text = shape.sub(MASK, text)
+        return _PAIR.sub(lambda match: match.group(1) + MASK, text)
+
+    def value(self, value: Any) -> Any:
+        """Return a deep copy of a JSON value with its texts masked; secret-named members whole."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {self.text(str(key)): self._member(str(key), item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.value(item) for item in value]
+        return value
+
+    def _member(self, name: str, value: Any) -> Any:
+        if isinstance(value, str) and value and is_secret_name(name):
+            return MASK
+        return self.value(value)
+
+
+def is_secret_name(name: str) -> bool:
+    """Tell whether a header or a JSON member of this name holds a secret by convention."""
+    return bool(_SECRET_MEMBER.search(name))
+
+
+_REDACTOR: Final = Redactor()
+
+
+def register_secret(name: str, value: str) -> None:
+    """Register a secret value with the process-wide funnel."""
+    _REDACTOR.register(name, value)
+
+
+def register_environment(environment: Mapping[str, str] = os.environ) -> None:
+    """Register the values of all secret-looking environment variables (at process start)."""
+    for name, value in environment.items():
+        if _SECRET_VARIABLE.search(name) and not value.startswith("/"):
+            _REDACTOR.register(name, value)
+
+
+def redact(value: Any) -> Any:
+    """Return ``value`` (text or JSON) with secrets masked; the input is not changed."""
+    return _REDACTOR.value(value)
+
+
+class RedactingFilter(logging.Filter):
+    """Mask secrets in a finished log line, arguments and traceback included."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrite ``record`` in place; never drops it."""
+        record.msg = _REDACTOR.text(record.getMessage())
+        record.args = ()
+        if record.exc_info and not record.exc_text:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        if record.exc_text:
+            record.exc_text = _REDACTOR.text(record.exc_text)
+            record.exc_info = None
+        return True

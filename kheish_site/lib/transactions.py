@@ -1,0 +1,75 @@
+"""Transactions: who owns one, who needs one, what waits for its commit.
+
+Services own transactions and open them with ``write()``. Helpers that need one open say so with
+``require_transaction()``. Nothing leaves the process before ``after_commit``. This module is the
+only place that knows the two databases lock differently.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from django.db import connection, transaction
+from django.db.models import Model, QuerySet
+
+_M = TypeVar("_M", bound=Model)
+_WRITER = threading.RLock()
+
+
+class TransactionRequired(RuntimeError):
+    """A helper was called outside a transaction: a mistake in the caller, never in the input."""
+
+
+def on_postgresql() -> bool:
+    """Tell whether rows can be locked one by one; otherwise one writer holds the whole file."""
+    return connection.vendor == "postgresql"
+
+
+@contextmanager
+def write() -> Iterator[None]:
+    """Open the transaction of one service verb; nested calls join the outer one.
+
+    SQLite's busy handler is unfair (16 contenders: p99 of seconds), so the threads of one process
+    take turns before they ask the file for its write lock.
+    """
+    if on_postgresql():
+        with transaction.atomic():
+            yield
+        return
+    with _WRITER, transaction.atomic():
+        yield
+
+
+def require_transaction() -> None:
+    """Raise TransactionRequired unless a transaction is open on this connection."""
+    if not connection.in_atomic_block:
+        raise TransactionRequired("this needs an open transaction: wrap the verb in write()")
+
+
+def after_commit(action: Callable[[], Any]) -> None:
+    """Run ``action`` once the outermost transaction has committed, or at once when none is open."""
+    transaction.on_commit(action)
+
+
+def locked(rows: QuerySet[_M]) -> QuerySet[_M]:
+    """Return ``rows`` to be read under a row lock (no key update) until the transaction ends.
+
+    SQLite's immediate transactions already hold the only write lock; there it changes nothing.
+    """
+    require_transaction()
+    if not on_postgresql():
+        return rows
+    return rows.select_for_update(no_key=True, of=("self",))
+
+
+def release_connection() -> None:
+    """Give this thread's connection back before waiting for a model, a tool or a person.
+
+    Only a pooled connection is worth returning; an SQLite handle holds nothing between transactions.
+    Raises: RuntimeError when a transaction is still open.
+    """
+    if connection.in_atomic_block:
+        raise RuntimeError("a transaction may not stay open across a wait")
+    if on_postgresql():
+        connection.close()

@@ -1,0 +1,55 @@
+"""The daemon's own settings, and the workers that serve it."""
+
+from django.db import models
+
+from sessions_app.models.base import JSONObject, name_field
+
+
+class RuntimeRevision(models.Model):
+    """One version of the live settings; the newest is in force, older ones are history."""
+
+    revision = models.PositiveIntegerField(unique=True)
+    setting = name_field(length=40)
+    values = JSONObject()
+    created_by = name_field(blank=True, default="")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-revision"]
+
+    def __str__(self) -> str:
+        return f"r{self.revision} {self.setting}"
+
+
+class Worker(models.Model):
+    """One worker process. Born at its start, refreshed by its heartbeat, removed when it has left.
+
+    ``host``, ``pid`` and ``pid_started`` (clock ticks since boot) name a process exactly, so that a
+    restart on the same host knows which leases belong to the dead.
+    """
+
+    name = name_field(unique=True, length=120)
+    host = name_field()
+    pid = models.IntegerField()
+    pid_started = name_field(length=40)
+    slots = models.PositiveIntegerField(default=0)
+    draining = models.BooleanField(default=False)
+    started_at = models.DateTimeField()
+    heartbeat_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TickLease(models.Model):
+    """Who runs the periodic sweep now; one row a name."""
+
+    name = name_field(unique=True, length=40)
+    owner = name_field(length=120, blank=True, default="")
+    expires_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return self.name

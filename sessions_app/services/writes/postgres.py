@@ -1,0 +1,239 @@
+"""The commit as one statement, for PostgreSQL: one round trip, one row lock, one commit.
+
+``held`` locks the session row and judges the guard; every other part runs only if ``held.ok`` and,
+where there is one, the run's move succeeded. A part that found nothing leaves its id null in the
+answer, and ``_refuse`` says which rule that was. Times come from the database (``clock_timestamp``).
+"""
+
+from typing import Any
+
+from django.db import connection
+from psycopg.types.json import Jsonb
+
+from sessions_app.models import Run
+from sessions_app.services.writes.change import (
+    Change,
+    Committed,
+    LeaseBusy,
+    LeaseLost,
+    Move,
+    SessionEnded,
+    SessionMissing,
+    StaleRun,
+    StepEnd,
+    StepStart,
+)
+
+_HELD = """
+held AS MATERIALIZED (
+  SELECT id, next_seq, last_hash, next_position, {guard} AS ok
+  FROM sessions_app_session WHERE id = %(session)s FOR NO KEY UPDATE)"""
+_FENCED = "(lease_owner = %(owner)s AND lease_epoch = %(epoch)s AND lease_expires_at > clock_timestamp())"
+_FREE = "(lease_owner = '' OR lease_expires_at <= clock_timestamp())"
+_OPEN = "(ended_at IS NULL)"
+
+_CHAINED = """
+chained AS MATERIALIZED (
+  SELECT held.*, kheish_chain(held.last_hash, held.next_seq, %(digests)s::text[]) AS hashes
+  FROM {source} WHERE held.ok)"""
+
+_SESSION = """
+session AS (
+  UPDATE sessions_app_session AS s SET
+    next_seq = s.next_seq + %(count)s,
+    last_hash = COALESCE(chained.hashes[%(count)s], s.last_hash),
+    next_position = s.next_position + %(accepted)s,
+    queued_runs = s.queued_runs + %(queued)s,
+    blocked = COALESCE(%(blocked)s::boolean, s.blocked),
+    lease_owner = CASE WHEN {released} THEN '' ELSE {owner} END,
+    lease_epoch = s.lease_epoch + %(taken)s,
+    lease_expires_at = CASE WHEN {released} THEN NULL ELSE {expires} END,
+    updated_at = clock_timestamp()
+  FROM chained WHERE s.id = chained.id
+  RETURNING s.id, chained.next_seq AS first_seq, s.lease_epoch, s.queued_runs, s.blocked, s.lease_owner)"""
+
+_JOURNAL = """
+journal AS (
+  INSERT INTO sessions_app_journalentry
+    (session_id, seq, run_id, kind, version, payload, digest, prev_hash, hash, at, commit_order)
+  SELECT chained.id, chained.next_seq + e.n - 1, {run}, e.kind, e.version, e.payload::jsonb, e.digest,
+         CASE WHEN e.n = 1 THEN chained.last_hash ELSE chained.hashes[e.n - 1] END, chained.hashes[e.n],
+         e.at, pg_current_xact_id()::text::bigint
+  FROM chained, {accepted} unnest(%(kinds)s::text[], %(versions)s::int[], %(runs)s::bigint[],
+       %(payloads)s::text[], %(digests)s::text[], %(ats)s::timestamptz[])
+       WITH ORDINALITY AS e(kind, version, run, payload, digest, at, n))"""
+
+_ANSWER = """
+SELECT held.ok, session.first_seq, session.lease_epoch, session.queued_runs, session.blocked,
+       session.lease_owner, {run}
+FROM held LEFT JOIN session ON session.id = held.id"""
+
+
+def commit(change: Change) -> Committed:
+    """See ``writes.commit``."""
+    statement, values = _statement(change)
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        row = cursor.fetchone()
+    if row is None:
+        raise SessionMissing
+    ok, first, epoch, queued, blocked, owner, run_pk = row
+    if not ok or first is None:
+        raise _refusal(change, fenced=bool(ok))
+    if change.accept is not None:
+        change.accept.pk = run_pk
+    return Committed(
+        first_seq=first,
+        last_seq=first + len(change.entries) - 1,
+        epoch=epoch,
+        queued_runs=queued,
+        blocked=blocked,
+        released=bool(change.release) and not owner,
+        run_pk=run_pk,
+    )
+
+
+def _refusal(change: Change, *, fenced: bool) -> Exception:
+    if fenced and change.move is not None:
+        return StaleRun(was=str(change.move.was), to=str(change.move.to))
+    if change.lease is not None:
+        return LeaseLost()
+    if change.take:
+        return LeaseBusy()
+    return SessionEnded()
+
+
+def _statement(change: Change) -> tuple[str, dict[str, Any]]:
+    values = _values(change)
+    parts = [_HELD.format(guard=_guard(change))]
+    source = "held"
+    if change.move is not None:
+        parts.append(_moved(change.move, values))
+        source = "held JOIN moved ON true"
+    parts.append(_CHAINED.format(source=source))
+    if change.accept is not None:
+        parts.append(_accepted(change.accept, values))
+    parts.append(_session(change))
+    if change.entries:
+        accepted = change.accept is not None
+        parts.append(
+            _JOURNAL.format(
+                run="accepted.id" if accepted else "e.run", accepted="accepted," if accepted else ""
+            )
+        )
+    if change.step_start is not None:
+        parts.append(_step_started(change.step_start, values))
+    if change.step_end is not None:
+        parts.append(_step_ended(change.step_end, values))
+    answer = _ANSWER.format(
+        run="(SELECT id FROM accepted)" if change.accept is not None else "NULL::bigint"
+    )
+    return "WITH" + ",".join(parts) + answer, values
+
+
+def _guard(change: Change) -> str:
+    if change.lease is not None:
+        return _FENCED
+    if change.take:
+        return _FREE
+    return _OPEN if change.accept is not None else "true"
+
+
+def _values(change: Change) -> dict[str, Any]:
+    lease, move, entries = change.lease, change.move, change.entries
+    return {
+        "session": change.session_pk,
+        "owner": lease.owner if lease else change.take,
+        "epoch": lease.epoch if lease else 0,
+        "seconds": change.lease_seconds,
+        "taken": 1 if change.take else 0,
+        "accepted": 1 if change.accept is not None else 0,
+        "queued": (move.queued if move else 0) + (1 if change.accept is not None else 0),
+        "blocked": move.blocked if move else None,
+        "count": len(entries),
+        "kinds": [entry.kind for entry in entries],
+        "versions": [entry.version for entry in entries],
+        "runs": [entry.run_pk for entry in entries],
+        "payloads": [entry.payload for entry in entries],
+        "digests": [entry.digest for entry in entries],
+        "ats": [entry.at for entry in entries],
+    }
+
+
+def _session(change: Change) -> str:
+    idle = (
+        "(s.queued_runs + %(queued)s = 0 OR COALESCE(%(blocked)s::boolean, s.blocked))"
+        if change.release == "idle"
+        else "true"
+    )
+    driven = change.take or change.lease is not None
+    return _SESSION.format(
+        released=idle if change.release else "false",
+        owner="%(owner)s" if change.take else "s.lease_owner",
+        expires="clock_timestamp() + make_interval(secs => %(seconds)s)" if driven else "s.lease_expires_at",
+    )
+
+
+def _moved(move: Move, values: dict[str, Any]) -> str:
+    values |= {"run": move.run_pk, "was": str(move.was), "to": str(move.to)}
+    sets = _assignments(move.fields, values, "run")
+    return f"""
+moved AS (
+  UPDATE sessions_app_run AS r SET status = %(to)s, updated_at = clock_timestamp(){sets}
+  FROM held WHERE held.ok AND r.id = %(run)s AND r.session_id = held.id AND r.status = %(was)s
+  RETURNING r.id AS moved_id)"""
+
+
+def _accepted(run: Run, values: dict[str, Any]) -> str:
+    columns, marks = [], []
+    for column in Run._meta.concrete_fields:
+        if column.primary_key:
+            continue
+        columns.append(column.column)
+        if column.attname == "position":
+            marks.append("chained.next_position")
+            continue
+        name = f"new_{column.column}"
+        values[name] = column.get_db_prep_save(getattr(run, column.attname), connection)
+        marks.append(f"%({name})s")
+    return f"""
+accepted AS (
+  INSERT INTO sessions_app_run ({", ".join(columns)})
+  SELECT {", ".join(marks)} FROM chained RETURNING id)"""
+
+
+def _step_started(start: StepStart, values: dict[str, Any]) -> str:
+    values |= {
+        "step_run": start.run_pk,
+        "step_number": start.number,
+        "step_attempt": start.attempt,
+        "step_route": start.route_id,
+        "step_model": start.model,
+        "step_at": start.at,
+    }
+    return """
+step_started AS (
+  INSERT INTO sessions_app_step (run_id, number, attempt, status, route_id, model, input_tokens,
+    output_tokens, usage_estimated, latency_ms, provider_request_id, finish_reason, error, started_at)
+  SELECT %(step_run)s, %(step_number)s, %(step_attempt)s, 'started', %(step_route)s, %(step_model)s,
+    0, 0, false, 0, '', '', '{}'::jsonb, %(step_at)s FROM chained
+  ON CONFLICT (run_id, number) DO UPDATE SET attempt = EXCLUDED.attempt, status = 'started',
+    route_id = EXCLUDED.route_id, model = EXCLUDED.model, started_at = EXCLUDED.started_at)"""
+
+
+def _step_ended(end: StepEnd, values: dict[str, Any]) -> str:
+    values |= {"end_run": end.run_pk, "end_number": end.number}
+    sets = _assignments(end.fields, values, "end").removeprefix(", ")
+    return f"""
+step_ended AS (
+  UPDATE sessions_app_step AS t SET {sets}
+  FROM chained WHERE t.run_id = %(end_run)s AND t.number = %(end_number)s)"""
+
+
+def _assignments(fields: Any, values: dict[str, Any], prefix: str) -> str:
+    """Return ``, column = %(name)s`` pairs; field names are the code's own, never a caller's text."""
+    text = ""
+    for name, value in fields.items():
+        values[f"{prefix}_{name}"] = Jsonb(value) if isinstance(value, dict | list) else value
+        text += f", {name} = %({prefix}_{name})s"
+    return text

@@ -1,11 +1,43 @@
-"""The Celery application. ``celery -A kheish_site.celery worker`` and ``manage.py serve`` start it."""
+"""The Celery application, and what a worker process does beside running tasks.
+
+``celery -A kheish_site.celery worker -P threads`` and ``manage.py serve`` start it. The driver of runs
+(sweep, heartbeat, wake-ups) lives in ``sessions_app.services.worker``; it is started once the worker can
+take tasks and told to claim nothing more as soon as the worker is asked to leave.
+"""
 
 import os
+from importlib import import_module
+from typing import Any
 
 from celery import Celery
+from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
+from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kheish_site.settings")
+
+DRIVER = "sessions_app.services.worker"
 
 app = Celery("kheish")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@worker_ready.connect
+def start_driving(**kwargs: Any) -> None:
+    """Start claiming sessions, then say so: ``serve`` waits for the mark."""
+    # Imported here and below: models can be imported only once Celery has set Django up.
+    import_module(DRIVER).start(app)
+    settings.KHEISH.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (settings.KHEISH.state_dir / "worker.ready").touch()
+
+
+@worker_shutting_down.connect
+def stop_claiming(**kwargs: Any) -> None:
+    """SIGTERM arrived: finish the steps in flight and claim nothing more."""
+    import_module(DRIVER).begin_drain()
+
+
+@worker_shutdown.connect
+def stop_driving(**kwargs: Any) -> None:
+    """The pool is empty: release what is still held."""
+    import_module(DRIVER).stop()

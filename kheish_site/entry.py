@@ -1,0 +1,48 @@
+"""Which part of the project answers ``manage.py WORD …``. Standard library only."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from kheish_site import bootstrap
+
+ROOT = Path(__file__).resolve().parent.parent
+
+NOUNS = frozenset(
+    {
+        "sessions", "runs", "approvals", "questions", "decisions", "tasks",
+        "personas", "routes", "secrets", "tokens", "runtime", "status", "doctor", "events",
+    }
+)  # fmt: skip
+"""First words that are questions to a running service: its client needs nothing but Python."""
+
+TOOLS = {
+    "serve": ("kheish_site.supervisor", "requirements.txt"),
+    "test": ("kheish_site.testing.suite", "requirements-dev.txt"),
+    "lint": ("kheish_site.testing.lint", "requirements-dev.txt"),
+    "lock": ("kheish_site.testing.lock", "requirements-dev.txt"),
+}
+"""Commands that are not Django's: the module whose ``main(arguments)`` runs, and the lock it needs."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command in an interpreter that holds what it needs, and return its exit code."""
+    word = arguments[0] if arguments else "help"
+    if word in NOUNS:
+        return _main("kheish_site.cli", arguments)
+    module, lock = TOOLS.get(word, ("", "requirements.txt"))
+    bootstrap.enter(ROOT, lock=lock, arguments=arguments)
+    return _main(module, arguments[1:]) if module else _django(arguments)
+
+
+def _main(module: str, arguments: Sequence[str]) -> int:
+    """Call ``module.main``; imported late, because each command pays only for its own part."""
+    return int(import_module(module).main(list(arguments)) or 0)
+
+
+def _django(arguments: Sequence[str]) -> int:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kheish_site.settings")
+    import_module("django.core.management").execute_from_command_line([sys.argv[0], *arguments])
+    return 0

@@ -1,0 +1,100 @@
+"""The state folder: private, used by one service at a time, and what is remembered between starts."""
+
+import fcntl
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from kheish_site.supervisor.options import Refused
+
+CODE = Path(__file__).resolve().parent.parent.parent
+"""The folder that holds ``manage.py``."""
+
+
+class State:
+    """One locked state folder. The lock lasts as long as the process, however it ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.draining = folder / "draining"
+        self.worker_ready = folder / "worker.ready"
+        self._lock = -1
+
+    def take(self) -> None:
+        """Make the folder, check that it is ours alone and lock it. Raises Refused."""
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if stat.S_IMODE(self.folder.stat().st_mode) & 0o077:
+                self.folder.chmod(0o700)
+            self._lock = os.open(self.folder / "serve.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refused(self._who_holds_it()) from None
+        except OSError as error:
+            raise Refused(f"cannot use the state folder {self.folder}: {error.strerror}") from None
+        self.forget_marks()
+
+    def announce(self, url: str) -> None:
+        """Write who serves here, for a second start and for the command line."""
+        told = json.dumps({"pid": os.getpid(), "url": url}) + "\n"
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, told.encode(), 0)
+
+    def forget_marks(self) -> None:
+        """Remove what the last service left behind."""
+        self.draining.unlink(missing_ok=True)
+        self.worker_ready.unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Leave the folder to the next service."""
+        self.forget_marks()
+        os.ftruncate(self._lock, 0)
+        os.close(self._lock)
+
+    def prepared(self) -> bool:
+        """True when nothing changed since the preparation that was noted here."""
+        needed = ("kheish.sqlite3", "operator.token", "secret.key")
+        try:
+            noted = json.loads((self.folder / "prepared.json").read_text())["fingerprint"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        return noted == fingerprint() and all((self.folder / name).exists() for name in needed)
+
+    def note_prepared(self) -> None:
+        """Remember that the database fits this code and configuration."""
+        (self.folder / "prepared.json").write_text(json.dumps({"fingerprint": fingerprint()}) + "\n")
+
+    def _who_holds_it(self) -> str:
+        try:
+            told: dict[str, Any] = json.loads((self.folder / "serve.lock").read_text())
+            who = f"process {told['pid']} at {told['url']}"
+        except (OSError, ValueError, KeyError):
+            who = "another process that is just starting"
+        return (
+            f"The state folder {self.folder} is in use by {who}.\n"
+            "Stop that service first, or give this one its own: --state-dir DIR --bind HOST:PORT"
+        )
+
+
+def fingerprint() -> str:
+    """Digest of all that preparation depends on: migrations, the lock, the configuration of routes."""
+    digest = hashlib.sha256()
+    for file in _sources():
+        digest.update(f"{file}\0".encode())
+        digest.update(file.read_bytes() if file.is_file() else b"missing")
+    for name in sorted(name for name in os.environ if name.startswith("KHEISH_")):
+        digest.update(f"{name}={os.environ[name]}\0".encode())
+    return digest.hexdigest()
+
+
+def _sources() -> Iterable[Path]:
+    yield CODE / "requirements.txt"
+    yield from sorted(CODE.glob("*_app/migrations/*.py"))
+    yield from sorted(CODE.glob("sessions_app/services/*.py"))
+    routes = os.environ.get("KHEISH_ROUTES_FILE")
+    if routes:
+        yield Path(routes).expanduser().absolute()

@@ -1,0 +1,23 @@
+"""Make a database ready to serve: what ``serve`` runs before it starts, and a deployment runs once."""
+
+import json
+from typing import Any
+
+from django.core.management import call_command
+from django.core.management.base import BaseCommand
+
+from sessions_app.services import accounts
+
+
+class Command(BaseCommand):
+    """Idempotent. Prints one JSON line: ``{"login": {"username", "password"} or null}``."""
+
+    help = "Migrate, and make groups, the first login, the local operator token and the default route."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Do what is missing; the password of a new login appears in the output and nowhere else."""
+        call_command("migrate", interactive=False, verbosity=0)
+        accounts.ensure_groups()
+        password = accounts.ensure_admin_login()
+        login = {"username": "admin", "password": password} if password else None
+        self.stdout.write(json.dumps({"login": login}))

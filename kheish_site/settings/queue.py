@@ -16,7 +16,8 @@ REDIS_OPTIONS = {
 def celery_settings(kheish: Kheish) -> dict[str, Any]:
     """``CELERY_*`` settings of either profile."""
     return {
-        "CELERY_BROKER_URL": kheish.redis_url or "memory://",
+        "CELERY_BROKER_URL": kheish.redis_url or "localhost",
+        "CELERY_BROKER_TRANSPORT": "" if kheish.redis_url else "kheish_site.broker:Transport",
         "CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP": True,
         "CELERY_BROKER_TRANSPORT_OPTIONS": REDIS_OPTIONS if kheish.redis_url else MEMORY_OPTIONS,
         "CELERY_RESULT_BACKEND": None,

@@ -20,6 +20,8 @@ from kheish_site.supervisor.state import CODE, State
 
 START_SECONDS = 60.0
 WEB_STOP_SECONDS = 3.0
+ROOT_WARNING = "ignore:You're running the worker with superuser"
+"""Celery's warning fills a screen; ``words.AS_ROOT`` says what it means here."""
 SLACK_SECONDS = 3.0
 """What a worker gets on top of its drain time to leave by itself."""
 
@@ -36,6 +38,7 @@ class Service:
 
     def run(self) -> int:
         """Serve until SIGINT or SIGTERM. Raises Refused when the start fails."""
+        os.umask(0o077)  # whatever the service writes is its own
         self._state.take()
         listener = self._listen()
         self._url = f"http://{_shown(self._options.host)}:{listener.getsockname()[1]}"
@@ -43,6 +46,7 @@ class Service:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._note_stop)
         signal.signal(signal.SIGCHLD, lambda *_: self._wake.set())
+        prepared: dict[str, Any] = {}
         try:
             prepared = self._prepare()
             self._children = self._make_children(listener)
@@ -52,6 +56,9 @@ class Service:
                 self._greet(prepared)
                 self._watch()
             return self._drain()
+        except Refused:
+            words.say(words.login_text(prepared))  # made before the failure, and never shown again
+            raise
         finally:
             for child in self._children:
                 child.kill_group()
@@ -111,8 +118,8 @@ class Service:
         python, environment, number = sys.executable, self._environment(), listener.fileno()
         web = [python, "-m", "daphne", "-v", "0", "--no-server-name", "--fd", str(number)]
         web += ["kheish_site.asgi:application"]
-        worker = [python, "-m", "celery", "-A", "kheish_site.celery", "worker", "-P", "threads"]
-        worker += ["--without-gossip", "--without-mingle", "--without-heartbeat", "-q", "-l", "WARNING"]
+        worker = [python, "-W", ROOT_WARNING, "-m", "celery", "-q", "-A", "kheish_site.celery", "worker", "-P", "threads"]
+        worker += ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "WARNING"]
         return [
             *(
                 Child("worker", [*worker, "-n", f"worker{index}@%h"], environment=environment)
@@ -149,6 +156,8 @@ class Service:
         words.say(words.ready_text(url=self._url, state_dir=self._options.state_dir, prepared=prepared))
         if not self._options.loopback:
             words.say(words.OPEN.format(host=self._options.host))
+        if os.getuid() == 0:
+            words.say(words.AS_ROOT)
 
     def _watch(self) -> None:
         """Keep every child running until asked to stop."""

@@ -20,18 +20,24 @@ Note: {host} can be reached from other machines, without encryption. Put an HTTP
 set KHEISH_BEHIND_HTTPS=1 and KHEISH_ALLOWED_HOSTS.
 """
 
+AS_ROOT = "Note: this runs as root, and so do the shell commands that agents are allowed to run."
+
 
 def say(words: str) -> None:
     """Tell the person; the service's own data goes elsewhere."""
     print(words, flush=True)
 
 
+def login_text(prepared: dict[str, Any]) -> str:
+    """The login that preparation made just now, or ""."""
+    login = prepared.get("login")
+    return f"{login['username']} / {login['password']}   (shown this once)" if login else ""
+
+
 def ready_text(*, url: str, state_dir: Path, prepared: dict[str, Any]) -> str:
     """The address, the login (its password only when it was just made) and the next command."""
-    login = prepared.get("login") or {}
-    shown = f"{login['username']} / {login['password']}   (shown this once)" if login else "as before"
     before = "" if url == "http://127.0.0.1:4000" else f"KHEISH_URL={url} "
     if state_dir != Path.cwd() / ".kheish":
         before += f"KHEISH_STATE_DIR={state_dir} "
     try_line = f"{before}{Path(sys.executable).name} manage.py sessions create demo"
-    return READY.format(url=url, login=shown, state=state_dir, try_line=try_line)
+    return READY.format(url=url, login=login_text(prepared) or "as before", state=state_dir, try_line=try_line)

@@ -1,0 +1,119 @@
+"""Failures in words: what went wrong, what to do about it, and the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kheish_site.cli.command import Context
+from kheish_site.cli.exits import CliError, Exit
+from kheish_site.cli.resources import RESOURCES
+from kheish_site.cli.text import one_line
+from kheish_site.cli.transport import Problem, Unreachable
+
+STATUS_EXITS = {
+    400: Exit.USAGE,
+    401: Exit.NOT_ALLOWED,
+    403: Exit.NOT_ALLOWED,
+    409: Exit.CONFLICT,
+    412: Exit.CONFLICT,
+    413: Exit.USAGE,
+    422: Exit.USAGE,
+    428: Exit.CONFLICT,
+    502: Exit.NO_SERVICE,
+    503: Exit.NO_SERVICE,
+    504: Exit.NO_SERVICE,
+}
+
+
+def explain_unreachable(context: Context, error: Unreachable) -> CliError:
+    """No answer: is the service running, and is this its address?"""
+    cure = f"Start it with: {_starter()}" if error.refused else "Try again; nothing is done twice."
+    if context.connection.url_source not in ("default", "--base-url"):
+        cure += f"\n  The address comes from {context.connection.url_source}."
+    return CliError(f"no service at {error.base_url} ({error.reason})", cure=cure, code=Exit.NO_SERVICE)
+
+
+def explain_problem(context: Context, problem: Problem) -> CliError:
+    """A refusal with its cure."""
+    code = STATUS_EXITS.get(problem.status, Exit.FAILED)
+    message = one_line(problem.detail)
+    for name, value in _field_errors(problem.document):
+        message += f"\n  {one_line(name)}: {one_line(value)}"
+    return CliError(message, cure=_cure(context, problem), code=code)
+
+
+def _cure(context: Context, problem: Problem) -> str:
+    if problem.status == 401:
+        return _sign_in(context)
+    if problem.status == 403:
+        return "Ask for a token with a higher role: an operator decides, an admin configures."
+    if problem.status == 404:
+        return _where_to_look(context, problem)
+    if problem.status in (409, 412, 428):
+        return _who_won(problem)
+    if problem.status == 429:
+        seconds = problem.retry_after_seconds
+        return f"Try again in {seconds:.0f} s." if seconds is not None else "Try again in a while."
+    if problem.status >= 500:
+        return f"Look at it with: {context.command('doctor')}"
+    return ""
+
+
+def _sign_in(context: Context) -> str:
+    source = context.connection.token_source
+    if source:
+        return f"The token from {source} is not accepted at {context.connection.base_url}."
+    return "Set KHEISH_TOKEN or --token-file, or run where `serve` keeps its .kheish (KHEISH_STATE_DIR)."
+
+
+def _where_to_look(context: Context, problem: Problem) -> str:
+    """The command that lists what exists, chosen by the problem's code, else by the noun typed."""
+    named = next((r for r in RESOURCES if problem.code.startswith(f"{r.name}_not")), None)
+    asked = context.args.command.noun if context.args.command else ""
+    resource = named or next((r for r in RESOURCES if r.plural == asked), None)
+    if resource is None:
+        return f"See what this service can do: {context.command('capabilities')}"
+    within = " SESSION" if resource.name == "task" else ""
+    everything = " --status ''" if resource.name in ("approval", "question", "decision") else ""
+    cure = f"See which there are: {context.command(f'{resource.plural} list{within}{everything}')}"
+    if resource.name == "session" and getattr(context.args, "session_id", None):
+        cure += f"\n  Or make it: {context.command(f'sessions create {context.args.session_id}')}"
+    return cure
+
+
+def _who_won(problem: Problem) -> str:
+    """Who decided first and when, wherever the problem carries it."""
+    for value in problem.document.values():
+        if not isinstance(value, Mapping):
+            continue
+        inner = value.get("decision")
+        decision: Mapping[str, Any] = inner if isinstance(inner, Mapping) else value
+        who = decision.get("principal") or decision.get("resolved_by")
+        if who:
+            what = decision.get("behavior") or decision.get("outcome") or value.get("status") or "decided"
+            when = decision.get("at") or decision.get("resolved_at")
+            return one_line(f"{what} by {who}" + (f" at {when}" if when else ""))
+    return "It was changed meanwhile; look again." if problem.status == 412 else ""
+
+
+def _field_errors(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Field errors of a validation problem, as a list of objects or as an object of lists."""
+    errors = document.get("errors") or []
+    if isinstance(errors, Mapping):
+        return [
+            (str(name), " ".join(map(str, v)) if isinstance(v, list) else str(v))
+            for name, v in errors.items()
+        ]
+    return [
+        (
+            str(e.get("field") or e.get("attr") or e.get("pointer") or ""),
+            str(e.get("detail") or e.get("message") or ""),
+        )
+        for e in errors
+        if isinstance(e, Mapping)
+    ]
+
+
+def _starter() -> str:
+    return "python3 manage.py serve"

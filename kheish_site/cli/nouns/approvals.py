@@ -1,0 +1,175 @@
+"""`approvals`: tool calls that need a person's yes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from kheish_site.cli.client import path
+from kheish_site.cli.command import PAGING, REASON, YES, Command, Context, arg, declined, given
+from kheish_site.cli.edit import edited_input, show_diff
+from kheish_site.cli.exits import Exit, UsageError
+from kheish_site.cli.resources import APPROVAL, show_list, show_one, status_style
+from kheish_site.cli.text import one_line
+from kheish_site.cli.transport import Problem
+
+Behavior = Literal["allow", "deny"]
+
+
+def list_approvals(context: Context) -> None:
+    show_list(context, APPROVAL, path("approvals"), given(context.args, "session_id", "run_id", "status"))
+
+
+def get(context: Context) -> None:
+    approval = context.client.get(path("approvals", context.args.approval_id))
+    show_one(context, APPROVAL, approval)
+    if context.out.mode == "human" and approval.get("status") == "pending":
+        context.out.word(f"Allow: {context.command('approvals allow ' + approval['approval_id'])}", "dim")
+
+
+def allow(context: Context) -> int:
+    """Allow one call, changed first when asked to. An edit is shown as a diff and confirmed."""
+    args = context.args
+    body = _body(context, "allow")
+    if args.edit or args.set or args.input_file:
+        before = context.client.get(path("approvals", args.approval_id))["input"]
+        after = edited_input(context, before)
+        if after is not None:
+            show_diff(context, before, after)
+            body["updated_input"] = after
+        elif context.out.mode == "human":
+            context.out.word("The input stays as it was.", "dim")
+        changed = " with these edits" if after is not None else ""
+        if args.edit and not context.confirm(f"Allow {args.approval_id}{changed}?"):
+            return declined(context)
+    _show(context, _resolve(context, args.approval_id, body))
+    return Exit.OK
+
+
+def deny(context: Context) -> None:
+    _show(context, _resolve(context, context.args.approval_id, _body(context, "deny")))
+
+
+def allow_all(context: Context) -> int:
+    return _resolve_all(context, "allow")
+
+
+def deny_all(context: Context) -> int:
+    return _resolve_all(context, "deny")
+
+
+def _resolve_all(context: Context, behavior: Behavior) -> int:
+    """Decide what is pending now. Somebody who was faster is reported, and does not stop the rest."""
+    args = context.args
+    if not (args.session_id or args.run_id or args.everything):
+        raise UsageError("of what?", cure="Give --session-id, --run-id or --everything.")
+    query = {"status": "pending", **given(args, "session_id", "run_id")}
+    pending = list(context.client.pages(path("approvals"), query=query))
+    if pending and context.interactive and not args.yes:
+        titles = [title for title, _ in APPROVAL.columns]
+        context.out.table(titles, [APPROVAL.row(item) for item in pending])
+        if not context.confirm(f"{behavior.capitalize()} these {len(pending)}?"):
+            return declined(context)
+    decided, conflicts = [], 0
+    for item in pending:
+        try:
+            decided.append(_resolve(context, item["approval_id"], _body(context, behavior)))
+        except Problem as problem:
+            if problem.status != 409:
+                raise
+            conflicts += 1
+            context.out.word(f"{item['approval_id']}: {problem.detail}", "amber")
+    _show_decided(context, decided)
+    return Exit.CONFLICT if conflicts else Exit.OK
+
+
+def _show_decided(context: Context, decided: list[Any]) -> None:
+    if context.out.mode == "json":
+        context.out.document({"items": decided})
+        return
+    for item in decided:
+        _show(context, item)
+    if not decided and context.out.mode == "human":
+        context.out.word("Nothing was waiting.", "dim")
+
+
+def _body(context: Context, behavior: Behavior) -> dict[str, Any]:
+    return {"behavior": behavior, **given(context.args, "justification", "reason")}
+
+
+def _resolve(context: Context, approval_id: str, body: dict[str, Any]) -> Any:
+    return context.client.request("POST", path("approvals", approval_id, "resolve"), body)
+
+
+def _show(context: Context, approval: dict[str, Any]) -> None:
+    if context.out.mode != "human":
+        show_one(context, APPROVAL, approval)
+        return
+    status = one_line(approval.get("status"))
+    context.out.line(
+        f"{approval['approval_id']}  {one_line(approval.get('tool_name') or '')}  {status}",
+        status_style(status),
+    )
+    missing = int(approval.get("required_votes") or 1) - _votes(approval)
+    if status == "pending" and missing > 0:
+        context.out.word(f"Your vote is counted; {missing} more needed.", "amber")
+
+
+def _votes(approval: dict[str, Any]) -> int:
+    votes = approval.get("votes") or []
+    return sum(vote.get("behavior") == "allow" and not vote.get("voided") for vote in votes)
+
+
+APPROVAL_ID = arg("approval_id", metavar="APPROVAL", help="id of the approval")
+WHY = (arg("--justification", metavar="TEXT", help="why this is right, for the record"), REASON)
+WHICH = (
+    arg("--session-id", metavar="SESSION", help="of this session"),
+    arg("--run-id", metavar="RUN", help="of this run"),
+)
+ALL = (*WHICH, arg("--everything", action="store_true", help="of every session"), *WHY, YES)
+
+COMMANDS = (
+    Command(
+        noun="approvals",
+        verb="list",
+        help="list what waits for a yes",
+        run=list_approvals,
+        arguments=(
+            *WHICH,
+            arg(
+                "--status",
+                default="pending",
+                metavar="STATUS",
+                help="pending (default), allowed, denied, expired, cancelled",
+            ),
+            *PAGING,
+        ),
+    ),
+    Command(
+        noun="approvals",
+        verb="get",
+        help="show one approval with the exact input",
+        run=get,
+        arguments=(APPROVAL_ID,),
+    ),
+    Command(
+        noun="approvals",
+        verb="allow",
+        help="allow a call, with changes if you like",
+        run=allow,
+        arguments=(
+            APPROVAL_ID,
+            arg("--edit", "-e", action="store_true", help="change the input in $EDITOR first"),
+            arg("--set", metavar="KEY=JSON", action="append", help="change one argument; may be repeated"),
+            arg(
+                "--input-file",
+                metavar="FILE",
+                help="the whole input from a JSON file, or - for standard input",
+            ),
+            *WHY,
+            YES,
+        ),
+    ),
+    Command(noun="approvals", verb="deny", help="deny a call", run=deny, arguments=(APPROVAL_ID, *WHY)),
+    Command(noun="approvals", verb="allow-all", help="allow all that wait", run=allow_all, arguments=ALL),
+    Command(noun="approvals", verb="deny-all", help="deny all that wait", run=deny_all, arguments=ALL),
+)

@@ -1,0 +1,119 @@
+"""`runs`: single pieces of work, from submission to their end."""
+
+from __future__ import annotations
+
+from kheish_site.cli.client import path
+from kheish_site.cli.command import (
+    CURSOR,
+    DELTAS,
+    EXIT_ON_WAIT,
+    EXIT_STATUS,
+    PAGING,
+    REASON,
+    TIMEOUT,
+    Command,
+    Context,
+    arg,
+    given,
+)
+from kheish_site.cli.nouns.sessions import EVENT_LIST, FOLLOW, SESSION_ID, show_events
+from kheish_site.cli.nouns.submitting import SUBMIT_ARGUMENTS, submit
+from kheish_site.cli.resources import RUN, show_list, show_one
+from kheish_site.cli.timeline import Timeline
+from kheish_site.cli.waiting import announce, is_waiting
+from kheish_site.cli.watch import watch_run
+
+RUN_ID = arg("run_id", metavar="RUN", help="id of the run")
+
+
+def list_runs(context: Context) -> None:
+    show_list(context, RUN, path("runs"), given(context.args, "session_id", "status"))
+
+
+def get(context: Context) -> None:
+    run = context.client.get(path("runs", context.args.run_id))
+    show_one(context, RUN, run)
+    if context.out.mode == "human" and is_waiting(run):
+        announce(context, run)
+
+
+def watch(context: Context) -> int:
+    return watch_run(context, context.args.run_id, show=True, cursor=context.args.cursor or "0")
+
+
+def wait(context: Context) -> int:
+    return watch_run(context, context.args.run_id, show=False)
+
+
+def events(context: Context) -> None:
+    if context.args.follow:
+        stream(context)
+    else:
+        show_events(context, path("runs", context.args.run_id, "events"))
+
+
+def stream(context: Context) -> None:
+    timeline = Timeline(context.out, deltas=context.args.deltas)
+    for event in context.client.runs(context.args.run_id).stream(cursor=context.args.cursor or "0"):
+        timeline.show(event)
+    timeline.close()
+
+
+def cancel(context: Context) -> None:
+    body = given(context.args, "reason")
+    show_one(context, RUN, context.client.request("POST", path("runs", context.args.run_id, "cancel"), body))
+
+
+COMMANDS = (
+    Command(
+        noun="runs",
+        verb="create",
+        aliases=("submit",),
+        help="give a session work; answers at once",
+        run=submit,
+        arguments=(SESSION_ID, *SUBMIT_ARGUMENTS),
+    ),
+    Command(
+        noun="runs",
+        verb="list",
+        help="list runs",
+        run=list_runs,
+        arguments=(
+            arg("--session-id", metavar="SESSION", help="of this session"),
+            arg("--status", metavar="STATUS", help="queued, running, waiting_for_approval, completed, …"),
+            *PAGING,
+        ),
+    ),
+    Command(
+        noun="runs", verb="get", help="show one run, and what it waits for", run=get, arguments=(RUN_ID,)
+    ),
+    Command(
+        noun="runs",
+        verb="watch",
+        help="follow a run to its end, from the start",
+        run=watch,
+        arguments=(RUN_ID, CURSOR, DELTAS, TIMEOUT, EXIT_ON_WAIT, EXIT_STATUS),
+    ),
+    Command(
+        noun="runs",
+        verb="wait",
+        help="wait for the end of a run, then print its outputs",
+        run=wait,
+        arguments=(RUN_ID, TIMEOUT, EXIT_ON_WAIT, EXIT_STATUS),
+    ),
+    Command(
+        noun="runs",
+        verb="events",
+        help="print the journal of a run",
+        run=events,
+        arguments=(RUN_ID, FOLLOW, DELTAS, *EVENT_LIST),
+    ),
+    Command(
+        noun="runs",
+        verb="stream",
+        help="the entries of a run as they come, to its end",
+        run=stream,
+        arguments=(RUN_ID, CURSOR, DELTAS),
+    ),
+    Command(noun="runs", verb="cancel", help="cancel a run", run=cancel, arguments=(RUN_ID, REASON)),
+)

@@ -1,0 +1,135 @@
+"""`runtime`: settings of the service, and dry runs of its permission rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kheish_site.cli.client import path
+from kheish_site.cli.command import Command, Context, arg, given, parse_json, read_text
+from kheish_site.cli.exits import UsageError
+from kheish_site.cli.nouns.sessions import MODES
+from kheish_site.cli.output import Style
+
+DECISION_STYLES: dict[str, Style] = {"allow": "green", "deny": "red", "ask": "amber"}
+
+
+def get(context: Context) -> None:
+    _show(context, context.client.get(path("runtime")))
+
+
+def set_model(context: Context) -> None:
+    body = given(context.args, "route_id", "model")
+    if not body:
+        raise UsageError("give --route, --model or both")
+    _change(context, "model", body)
+
+
+def set_permission_mode(context: Context) -> None:
+    _change(context, "permission-mode", {"mode": context.args.mode})
+
+
+def set_system_prompt(context: Context) -> None:
+    text = "" if context.args.clear else read_text(context, context.args.text, what="system prompt")
+    _change(context, "system-prompt", {"system_prompt": text})
+
+
+def check(context: Context) -> None:
+    """Explain what would be decided about one call; nothing is decided."""
+    args = context.args
+    body = given(args, "tool_name", "session_id", mode_override="mode")
+    body["input"] = parse_json(args.input, what="--input")
+    _show(context, context.client.request("POST", path("runtime", "permissions", "check"), body))
+
+
+def matrix(context: Context) -> None:
+    """Every tool in every mode."""
+    answer = context.client.request(
+        "POST", path("runtime", "permissions", "matrix"), given(context.args, "session_id")
+    )
+    rows = _matrix_rows(answer)
+    if context.out.mode != "human" or not rows:
+        _show(context, answer)
+        return
+    modes = list(dict.fromkeys(mode for _, decisions in rows for mode in decisions))
+    context.out.table(
+        ["TOOL", *modes], [[tool, *(decisions.get(mode, "") for mode in modes)] for tool, decisions in rows]
+    )
+
+
+def _matrix_rows(answer: Any) -> list[tuple[str, dict[str, str]]]:
+    """Rows (tool, mode: decision), whether the modes come as an object or as a list."""
+    found = []
+    for item in (answer.get("tools") or answer.get("items") or []) if isinstance(answer, dict) else []:
+        modes = item.get("modes") or item.get("decisions") or {}
+        if isinstance(modes, list):
+            modes = {entry.get("mode") or entry.get("effective_mode"): entry for entry in modes}
+        decisions = {str(m): str(d.get("decision") if isinstance(d, dict) else d) for m, d in modes.items()}
+        found.append((str(item.get("tool_name") or item.get("tool")), decisions))
+    return found
+
+
+def _change(context: Context, setting: str, body: dict[str, Any]) -> None:
+    """Revisioned: refused with 409 when somebody else changed the settings in between."""
+    config = context.client.get(path("runtime")).get("config") or {}
+    expected = {"expected_revision": config["revision"]} if "revision" in config else {}
+    _show(context, context.client.request("POST", path("runtime", setting), body | expected))
+
+
+def _show(context: Context, value: Any) -> None:
+    if context.out.mode == "json" or not isinstance(value, dict):
+        context.out.document(value)
+        return
+    context.out.record(value)
+
+
+SESSION = arg("--session-id", metavar="SESSION", help="with the rules and mode of this session")
+
+COMMANDS = (
+    Command(noun="runtime", verb="get", help="show the settings of the service", run=get),
+    Command(
+        noun="runtime",
+        verb="set-model",
+        help="choose the default route or model",
+        run=set_model,
+        arguments=(
+            arg("--route", dest="route_id", metavar="ROUTE", help="default route"),
+            arg("--model", metavar="MODEL", help="default model"),
+        ),
+    ),
+    Command(
+        noun="runtime",
+        verb="set-permission-mode",
+        help="choose how tools are allowed",
+        run=set_permission_mode,
+        arguments=(arg("mode", choices=MODES, help="default mode of every session"),),
+    ),
+    Command(
+        noun="runtime",
+        verb="set-system-prompt",
+        help="write the system prompt",
+        run=set_system_prompt,
+        arguments=(
+            arg("text", metavar="TEXT", nargs="?", help="the prompt; `-` or a pipe reads standard input"),
+            arg("--clear", action="store_true", help="none"),
+        ),
+    ),
+    Command(
+        noun="runtime",
+        verb="permissions check",
+        help="what would be decided about one call, and why",
+        run=check,
+        arguments=(
+            arg("tool_name", metavar="TOOL", help="name of the tool"),
+            arg("--input", metavar="JSON", default="{}", help="arguments of the call"),
+            SESSION,
+            arg("--mode", choices=MODES, help="as if this mode held"),
+        ),
+    ),
+    Command(
+        noun="runtime",
+        verb="permissions matrix",
+        help="what every mode decides about every tool",
+        run=matrix,
+        arguments=(SESSION,),
+    ),
+)

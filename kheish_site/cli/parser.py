@@ -1,0 +1,160 @@
+"""The parser, built from one table of commands."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from kheish_site.cli.command import Argument, Command, arg, program
+from kheish_site.cli.exits import MEANINGS
+from kheish_site.cli.nouns import (
+    approvals,
+    decisions,
+    personas,
+    questions,
+    routes,
+    runs,
+    runtime,
+    secrets,
+    service,
+    sessions,
+    tasks,
+    tokens,
+)
+
+COMMANDS: tuple[Command, ...] = (
+    *sessions.COMMANDS,
+    *runs.COMMANDS,
+    *approvals.COMMANDS,
+    *questions.COMMANDS,
+    *decisions.COMMANDS,
+    *tasks.COMMANDS,
+    *personas.COMMANDS,
+    *routes.COMMANDS,
+    *secrets.COMMANDS,
+    *tokens.COMMANDS,
+    *runtime.COMMANDS,
+    *service.COMMANDS,
+)
+
+NOUNS = {
+    "sessions": "durable conversations: create, give work, look, end",
+    "runs": "pieces of work: watch, wait, cancel",
+    "approvals": "tool calls that need a yes",
+    "questions": "what agents asked",
+    "decisions": "effects in doubt",
+    "tasks": "shell commands and their output",
+    "personas": "who agents are",
+    "routes": "ways to a model",
+    "secrets": "slots for keys",
+    "tokens": "who may speak to the API",
+    "runtime": "settings and permission rules",
+}
+
+GLOBALS: tuple[Argument, ...] = (
+    arg(
+        "--base-url", metavar="URL", help="address of the service (KHEISH_URL, default http://127.0.0.1:4000)"
+    ),
+    arg(
+        "--token-file",
+        metavar="FILE",
+        help="file with the API token (or KHEISH_TOKEN; else operator.token is found)",
+    ),
+    arg(
+        "--json",
+        dest="mode",
+        action="store_const",
+        const="json",
+        help="one JSON document; streams: an object a line",
+    ),
+    arg("--quiet", "-q", dest="mode", action="store_const", const="quiet", help="ids only"),
+    arg("--no-input", action="store_true", help="never ask"),
+)
+DEFAULTS = {"base_url": None, "token_file": None, "mode": "human", "no_input": False}
+
+OVERVIEW = """\
+kheish: run agents as durable services, and approve what they do.
+
+First steps
+  {prog} sessions create demo                 make a session
+  {prog} sessions input demo "…" --follow     give it work and watch
+  {prog} approvals list                       what waits for a yes
+  {prog} approvals allow APPROVAL             … and say it (or deny, or allow-all --session-id demo)
+  {prog} status                               how the service is
+
+Nouns
+{nouns}
+
+  {prog} NOUN --help lists its verbs. On every command: --json, --quiet, --base-url, --token-file, --no-input.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that names the next step on a wrong command line, and accepts no abbreviations."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(2, f"error: {message}\n  See: {self.prog} --help\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole tree. Parsed arguments carry `command: Command` unless help was asked for by silence."""
+    parser = Parser(
+        prog=program(),
+        description="Run agents as durable services.",
+        epilog=_exit_codes(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    shared = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    for argument in GLOBALS:
+        shared.add_argument(*argument.names, **argument.options)
+        parser.add_argument(*argument.names, **argument.options | {"default": argparse.SUPPRESS})
+    parser.set_defaults(**DEFAULTS, command=None, silent_parser=parser)
+    nouns = parser.add_subparsers(title="nouns", metavar="NOUN")
+    branches: dict[str, Any] = {}
+    for command in COMMANDS:
+        _add_command(nouns, branches, command, shared)
+    return parser
+
+
+def overview() -> str:
+    """What `kheish` alone prints."""
+    single = {command.noun: command.help for command in COMMANDS if not command.verb}
+    lines = [f"  {name:14}{text}" for name, text in (NOUNS | single).items()]
+    return OVERVIEW.format(prog=program(), nouns="\n".join(lines))
+
+
+def names_of_commands() -> Iterator[str]:
+    """`noun verb` of every command."""
+    for command in COMMANDS:
+        yield f"{command.noun} {command.verb}".strip()
+
+
+def _add_command(
+    nouns: Any, branches: dict[str, Any], command: Command, shared: argparse.ArgumentParser
+) -> None:
+    *middle, last = f"{command.noun} {command.verb}".split()
+    parent, trail = nouns, ""
+    for word in middle:
+        trail = f"{trail} {word}".strip()
+        if trail not in branches:
+            text = NOUNS.get(trail, f"{word}: see its verbs")
+            branch = parent.add_parser(word, help=text, description=text, parents=[shared])
+            branch.set_defaults(silent_parser=branch)
+            branches[trail] = branch.add_subparsers(title="verbs", metavar="VERB")
+        parent = branches[trail]
+    leaf = parent.add_parser(
+        last, help=command.help, description=command.help, parents=[shared], aliases=list(command.aliases)
+    )
+    for argument in command.arguments:
+        leaf.add_argument(*argument.names, **argument.options)
+    leaf.set_defaults(command=command)
+
+
+def _exit_codes() -> str:
+    return "exit codes:\n" + "\n".join(f"  {int(code):3}  {meaning}" for code, meaning in MEANINGS.items())

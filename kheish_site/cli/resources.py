@@ -1,0 +1,289 @@
+"""How each kind of thing is listed and shown: the columns, the id, and the command that lists it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kheish_site.cli.command import Context
+from kheish_site.cli.output import Style
+from kheish_site.cli.text import age, one_line
+
+Item = Mapping[str, Any]
+Cell = str | Callable[[Item], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resource:
+    """`columns` pair a title with a field name or a function of the item."""
+
+    name: str
+    plural: str
+    id_field: str
+    columns: tuple[tuple[str, Cell], ...]
+    empty: str = ""
+
+    def row(self, item: Item) -> list[str]:
+        return [_cell(item, cell) for _, cell in self.columns]
+
+
+STATUS_STYLES: dict[str, Style] = {
+    "running": "blue",
+    "completed": "green",
+    "allowed": "green",
+    "failed": "red",
+    "error": "red",
+    "pending": "amber",
+    "warning": "amber",
+}
+
+
+def status_style(status: object) -> Style:
+    """Amber for what waits for a person, red for failures, and calm for the rest."""
+    text = str(status)
+    return "amber" if text.startswith("waiting") else STATUS_STYLES.get(text, "")
+
+
+def ago(name: str) -> Cell:
+    return lambda item: age(item[name]) if item.get(name) else ""
+
+
+def gist(name: str) -> Cell:
+    return lambda item: one_line(item.get(name) or "")[:200]
+
+
+def _persona(item: Item) -> str:
+    bound = item.get("persona") or {}
+    return f"{bound.get('persona_id', '')}@{bound.get('revision', '')}" if bound else ""
+
+
+def _waits(item: Item) -> str:
+    names = ("approvals", "questions", "decisions")
+    counts = [(name, item.get(f"pending_{name}") or 0) for name in names]
+    return ", ".join(f"{n if isinstance(n, int) else len(n)} {name}" for name, n in counts if n)
+
+
+def _preview(item: Item) -> str:
+    return one_line((item.get("request") or {}).get("text_preview") or "")[:200]
+
+
+def _run_status(item: Item) -> str:
+    position = item.get("queued_position")
+    return f"{item.get('status')} #{position}" if position else str(item.get("status", ""))
+
+
+def _headers(item: Item) -> str:
+    return "; ".join(one_line(question.get("question") or "") for question in item.get("questions") or [])
+
+
+def _input(item: Item) -> str:
+    return one_line(", ".join(f"{key}={value}" for key, value in (item.get("input") or {}).items()))[:200]
+
+
+def _used_by(item: Item) -> str:
+    return ", ".join(map(str, item.get("referenced_by") or []))
+
+
+SESSION = Resource(
+    name="session",
+    plural="sessions",
+    id_field="session_id",
+    empty="No session yet. Make one: {} sessions create demo",
+    columns=(
+        ("SESSION", "session_id"),
+        ("STATUS", "status"),
+        ("PERSONA", _persona),
+        ("QUEUED", "queued_runs"),
+        ("NEEDS", _waits),
+        ("UPDATED", ago("updated_at")),
+    ),
+)
+RUN = Resource(
+    name="run",
+    plural="runs",
+    id_field="run_id",
+    empty='No run yet. Start one: {} sessions input SESSION "…"',
+    columns=(
+        ("RUN", "run_id"),
+        ("SESSION", "session_id"),
+        ("STATUS", _run_status),
+        ("STEP", "step"),
+        ("SUBMITTED", ago("submitted_at")),
+        ("INPUT", _preview),
+    ),
+)
+APPROVAL = Resource(
+    name="approval",
+    plural="approvals",
+    id_field="approval_id",
+    empty="Nothing waits for approval.",
+    columns=(
+        ("APPROVAL", "approval_id"),
+        ("SESSION", "session_id"),
+        ("TOOL", "tool_name"),
+        ("STATUS", "status"),
+        ("ASKED", ago("created_at")),
+        ("INPUT", _input),
+    ),
+)
+QUESTION = Resource(
+    name="question",
+    plural="questions",
+    id_field="question_id",
+    empty="No question is open.",
+    columns=(
+        ("QUESTION", "question_id"),
+        ("SESSION", "session_id"),
+        ("STATUS", "status"),
+        ("ASKED", ago("created_at")),
+        ("TEXT", _headers),
+    ),
+)
+DECISION = Resource(
+    name="decision",
+    plural="decisions",
+    id_field="decision_id",
+    empty="No effect is in doubt.",
+    columns=(
+        ("DECISION", "decision_id"),
+        ("SESSION", "session_id"),
+        ("TOOL", "tool_name"),
+        ("STATUS", "status"),
+        ("ASKED", ago("created_at")),
+        ("INPUT", _input),
+    ),
+)
+TASK = Resource(
+    name="task",
+    plural="tasks",
+    id_field="task_id",
+    empty="No task in this session.",
+    columns=(
+        ("TASK", "task_id"),
+        ("STATUS", "status"),
+        ("EXIT", "exit_code"),
+        ("STARTED", ago("started_at")),
+        ("COMMAND", gist("command")),
+    ),
+)
+PERSONA = Resource(
+    name="persona",
+    plural="personas",
+    id_field="persona_id",
+    empty="No persona yet. Import one: {} personas import FILE.md",
+    columns=(
+        ("PERSONA", "persona_id"),
+        ("NAME", "display_name"),
+        ("REVISION", "revision"),
+        ("STATUS", "status"),
+        ("OWNER", "owner"),
+        ("UPDATED", ago("updated_at")),
+    ),
+)
+ROUTE = Resource(
+    name="route",
+    plural="routes",
+    id_field="route_id",
+    empty="No route. Make one: {} routes create --help",
+    columns=(
+        ("ROUTE", "route_id"),
+        ("DRIVER", "driver"),
+        ("MODEL", "model"),
+        ("STATUS", "status"),
+        ("DEFAULT", lambda item: "default" if item.get("default") else ""),
+        ("SECRET", "auth_ref"),
+    ),
+)
+SECRET = Resource(
+    name="secret",
+    plural="secrets",
+    id_field="slot_id",
+    empty="No secret slot. Fill one: {} secrets set SLOT",
+    columns=(
+        ("SLOT", "slot_id"),
+        ("PROVIDER", "provider"),
+        ("STATE", "state"),
+        ("UPDATED", ago("updated_at")),
+        ("USED BY", _used_by),
+    ),
+)
+TOKEN = Resource(
+    name="token",
+    plural="tokens",
+    id_field="token_id",
+    empty="No token.",
+    columns=(
+        ("TOKEN", "token_id"),
+        ("NAME", "name"),
+        ("ROLE", "role"),
+        ("EXPIRES", ago("expires_at")),
+        ("LAST USED", ago("last_used_at")),
+        ("REVOKED", ago("revoked_at")),
+    ),
+)
+
+RESOURCES = (SESSION, RUN, APPROVAL, QUESTION, DECISION, TASK, PERSONA, ROUTE, SECRET, TOKEN)
+
+
+def show_list(
+    context: Context, resource: Resource, path: str, query: Mapping[str, object] | None = None
+) -> None:
+    """Print a list: a table, the page as the service gave it, or ids. Honours --limit, --cursor, --all."""
+    page = fetch_items(context, path, query)
+    items = page["items"]
+    if context.out.mode == "json":
+        context.out.document(page)
+    elif context.out.mode == "quiet":
+        for item in items:
+            context.out.line(str(item[resource.id_field]))
+    elif not items:
+        from_program = context.command("").strip()
+        context.out.word(resource.empty.replace("{}", from_program), "dim")
+    else:
+        styles = [status_style(item.get("status", "")) for item in items]
+        context.out.table(
+            [title for title, _ in resource.columns], [resource.row(item) for item in items], styles
+        )
+        _more(context, page)
+
+
+def fetch_items(context: Context, path: str, query: Mapping[str, object] | None = None) -> dict[str, Any]:
+    """Pages merged into one `{items, pagination}` of at most --limit items."""
+    args = context.args
+    wanted = float("inf") if args.all else args.limit
+    items: list[Any] = []
+    cursor = args.cursor
+    while True:
+        page = context.client.page(path, query=query, limit=int(min(100, wanted - len(items))), cursor=cursor)
+        items += page["items"]
+        cursor = page["pagination"].get("next_cursor")
+        if not cursor or len(items) >= wanted:
+            return {"items": items, "pagination": page["pagination"]}
+
+
+def show_one(context: Context, resource: Resource, item: Item) -> None:
+    """Print one object: a record, a document, or its id."""
+    if context.out.mode == "json":
+        context.out.document(item)
+    elif context.out.mode == "quiet":
+        context.out.line(str(item[resource.id_field]))
+    else:
+        context.out.record(item)
+
+
+def _more(context: Context, page: Mapping[str, Any]) -> None:
+    pagination = page["pagination"]
+    if pagination.get("has_more"):
+        total = pagination.get("total_count")
+        of = f" of {total}" if total is not None else ""
+        context.out.word(
+            f"{len(page['items'])}{of} shown; add --all, or --cursor {pagination['next_cursor']}", "dim"
+        )
+
+
+def _cell(item: Item, cell: Cell) -> str:
+    if callable(cell):
+        return cell(item)
+    value = item.get(cell)
+    return "" if value is None else one_line(value)

@@ -1,0 +1,111 @@
+"""What a waiting run waits for, and the exact command that answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kheish_site.cli.client import path
+from kheish_site.cli.command import Context
+from kheish_site.cli.output import pretty
+from kheish_site.cli.text import one_line
+from kheish_site.cli.transport import Problem, Unreachable
+
+Json = Any
+
+PENDING = (
+    ("approval", "pending_approval_ids"),
+    ("question", "pending_question_ids"),
+    ("operator", "pending_decision_ids"),
+)
+PLURALS = {"approval": "approvals", "question": "questions", "operator": "decisions"}
+
+
+def is_waiting(run: Mapping[str, Any]) -> bool:
+    return str(run.get("status", "")).startswith("waiting")
+
+
+def waits_for(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Pairs (kind, id) with kind approval, question or operator."""
+    found = [(kind, str(value)) for kind, name in PENDING for value in run.get(name) or []]
+    waiting = run.get("waiting_for") or {}
+    return found or [(str(waiting.get("kind")), str(value)) for value in waiting.get("ids") or []]
+
+
+def announce(context: Context, run: Mapping[str, Any]) -> None:
+    """Say on standard error what the run waits for and how to go on."""
+    run_id = str(run["run_id"])
+    needs = waits_for(run)
+    hand = context.out.icon("✋", "!")
+    if not needs:
+        summary = one_line((run.get("waiting_for") or {}).get("summary") or run.get("status"))
+        context.out.word(f"{hand} {run_id} waits: {summary}", "amber")
+        return
+    for kind, identifier in needs:
+        item = _fetch(context, kind, identifier)
+        context.out.word(f"{hand} {run_id} waits for {_what(kind, identifier, item)}", "amber")
+        for label, command in _answers(kind, identifier, item):
+            context.out.word(f"   {label + ':':8} {context.command(command)}")
+    if sum(kind == "approval" for kind, _ in needs) > 1:
+        context.out.word(f"   All:     {context.command(f'approvals allow-all --run-id {run_id}')}")
+
+
+def _fetch(context: Context, kind: str, identifier: str) -> Mapping[str, Any]:
+    """The thing waited for; empty when it cannot be read, the commands are known without it."""
+    if kind not in PLURALS:
+        return {}
+    try:
+        item = context.client.get(path(PLURALS[kind], identifier))
+    except (Problem, Unreachable):
+        return {}
+    return item if isinstance(item, dict) else {}
+
+
+def _what(kind: str, identifier: str, item: Mapping[str, Any]) -> str:
+    if kind == "approval":
+        shown = f" {one_line(pretty(item['input']))}" if item.get("input") else ""
+        return f"approval {identifier}: {one_line(item.get('tool_name') or 'a tool')}{shown}"
+    if kind == "question":
+        texts = [one_line(question.get("question") or "") for question in item.get("questions") or []]
+        return f"an answer to {identifier}: {' / '.join(texts)}".rstrip(": ")
+    if kind == "operator":
+        return f"a decision on {identifier}: did {one_line(item.get('tool_name') or 'the call')} happen?"
+    return f"{one_line(kind)} {identifier}"
+
+
+def _answers(kind: str, identifier: str, item: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if kind == "approval":
+        return [
+            ("Allow", f"approvals allow {identifier}"),
+            ("Deny", f'approvals deny {identifier} --reason "…"'),
+            ("Edit", f"approvals allow {identifier} --edit"),
+        ]
+    if kind == "question":
+        return [
+            ("Answer", f"questions answer {identifier} {example_answer(item)}"),
+            ("Decline", f"questions decline {identifier}"),
+        ]
+    if kind == "operator":
+        return [
+            ("It did", f"decisions decide {identifier} happened"),
+            ("Did not", f"decisions decide {identifier} not_happened"),
+            ("Other", f"decisions decide {identifier} tell_agent   (or give_up)"),
+        ]
+    return []
+
+
+def example_answer(item: Mapping[str, Any]) -> str:
+    """Arguments of `questions answer` that pick the first option of every question."""
+    questions = item.get("questions") or []
+    picks = [(str(q.get("id")), str((q.get("options") or [{}])[0].get("id", "OPTION"))) for q in questions]
+    if not picks:
+        return "OPTION"
+    if len(picks) == 1:
+        return shell_word(picks[0][1])
+    return " ".join(shell_word(f"{question}={option}") for question, option in picks)
+
+
+def shell_word(text: str) -> str:
+    """The text as one word for a POSIX shell."""
+    safe = text and all(character.isalnum() or character in "_-=.,:/@" for character in text)
+    return text if safe else "'" + text.replace("'", "'\"'\"'") + "'"

@@ -18,6 +18,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 RUNTIME_LOCK = "requirements.txt"
+DEVELOPMENT_LOCK = "requirements-dev.txt"
+BROWSER_LOCK = "requirements-browser.txt"
+SIGN = {RUNTIME_LOCK: "django", DEVELOPMENT_LOCK: "pytest", BROWSER_LOCK: "selenium"}
+"""A package of each lock, by which an environment that somebody else made is recognised."""
+
 WHEEL_FOLDERS = ("/usr/share/python-wheels", "/usr/local/share/python-wheels")
 NO_PIP = "This Python has no pip to install packages with. Run this once, then try again:\n\n    {}\n"
 APT_LINE = "sudo apt install -y python3-venv"
@@ -41,8 +46,7 @@ def enter(root: Path, *, lock: str, arguments: Sequence[str]) -> None:
 def _usable_here(venv: Path, lock: str) -> bool:
     """Somebody chose this interpreter: an active environment, or an image without ``.venv``."""
     chosen = sys.prefix != sys.base_prefix or not venv.exists()
-    wanted = "django" if lock == RUNTIME_LOCK else "pytest"
-    return chosen and importlib.util.find_spec(wanted) is not None
+    return chosen and importlib.util.find_spec(SIGN[lock]) is not None
 
 
 def _stamped(venv: Path, root: Path, lock: str) -> bool:
@@ -51,8 +55,7 @@ def _stamped(venv: Path, root: Path, lock: str) -> bool:
     if stamp.exists():
         return stamp.read_text() == _digest(root / lock)
     unstamped = not any(venv.glob("kheish-*.stamp")) and (venv / "bin" / "python").exists()
-    wanted = "django" if lock == RUNTIME_LOCK else "pytest"
-    return unstamped and any(venv.glob(f"lib/python3*/site-packages/{wanted}/__init__.py"))
+    return unstamped and any(venv.glob(f"lib/python3*/site-packages/{SIGN[lock]}/__init__.py"))
 
 
 def _stamp(venv: Path, lock: str) -> Path:
@@ -83,7 +86,7 @@ def _install(venv: Path, root: Path, lock: str) -> None:
     _stamp(venv, lock).write_text("incomplete")
     _run_pip([*pip, "install", "--require-hashes", "--no-deps", "-r", str(root / lock)], root / lock)
     _stamp(venv, lock).write_text(_digest(root / lock))
-    if lock != RUNTIME_LOCK:  # the development lock holds the runtime lock
+    if lock == DEVELOPMENT_LOCK:  # it holds the runtime lock
         _stamp(venv, RUNTIME_LOCK).write_text(_digest(root / RUNTIME_LOCK))
 
 

@@ -10,6 +10,7 @@ LONGEST_WAIT_SECONDS = 0.2
 class Transport(memory.Transport):
     """Celery waits 2 s for a message, and twice more when it is asked to leave; nothing here needs that."""
 
-    def drain_events(self, connection: Any, timeout: float | None = None) -> None:
+    def drain_events(self, connection: Any, timeout: float | None = None, **kwargs: Any) -> Any:
         """Deliver what is there, waiting at most ``LONGEST_WAIT_SECONDS``."""
-        super().drain_events(connection, timeout=min(timeout or LONGEST_WAIT_SECONDS, LONGEST_WAIT_SECONDS))
+        wait = min(timeout or LONGEST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
+        return super().drain_events(connection, timeout=wait, **kwargs)  # type: ignore[no-untyped-call]

@@ -19,10 +19,10 @@ NOUNS = frozenset(
 """First words that are questions to a running service: its client needs nothing but Python."""
 
 TOOLS = {
-    "serve": ("kheish_site.supervisor", "requirements.txt"),
-    "test": ("kheish_site.testing.suite", "requirements-dev.txt"),
-    "lint": ("kheish_site.testing.lint", "requirements-dev.txt"),
-    "lock": ("kheish_site.testing.lock", "requirements-dev.txt"),
+    "serve": ("kheish_site.supervisor", bootstrap.RUNTIME_LOCK),
+    "test": ("kheish_site.testing.suite", bootstrap.DEVELOPMENT_LOCK),
+    "lint": ("kheish_site.testing.lint", bootstrap.DEVELOPMENT_LOCK),
+    "lock": ("kheish_site.testing.lock", bootstrap.DEVELOPMENT_LOCK),
 }
 """Commands that are not Django's: the module whose ``main(arguments)`` runs, and the lock it needs."""
 
@@ -32,7 +32,7 @@ def run(arguments: Sequence[str]) -> int:
     word = arguments[0] if arguments else "help"
     if word in NOUNS:
         return _main("kheish_site.cli", arguments)
-    module, lock = TOOLS.get(word, ("", "requirements.txt"))
+    module, lock = TOOLS.get(word, ("", bootstrap.RUNTIME_LOCK))
     bootstrap.enter(ROOT, lock=lock, arguments=arguments)
     return _main(module, arguments[1:]) if module else _django(arguments)
 

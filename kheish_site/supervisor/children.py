@@ -17,7 +17,7 @@ STEADY_SECONDS = 60.0
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Runs in the new child before exec: a service that was killed leaves no process behind.
 
     SIGKILL, because a second generation may start at once: what was in flight is recovered from rows.
@@ -53,7 +53,7 @@ class Child:
             env=self._environment,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # the parent has a single thread
+            preexec_fn=die_with_parent,  # the parent has a single thread
             pass_fds=self._keep,
         )
         self._started_at = time.monotonic()

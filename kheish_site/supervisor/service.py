@@ -118,7 +118,19 @@ class Service:
         python, environment, number = sys.executable, self._environment(), listener.fileno()
         web = [python, "-m", "daphne", "-v", "0", "--no-server-name", "--fd", str(number)]
         web += ["kheish_site.asgi:application"]
-        worker = [python, "-W", ROOT_WARNING, "-m", "celery", "-q", "-A", "kheish_site.celery", "worker", "-P", "threads"]
+        worker = [
+            python,
+            "-W",
+            ROOT_WARNING,
+            "-m",
+            "celery",
+            "-q",
+            "-A",
+            "kheish_site.celery",
+            "worker",
+            "-P",
+            "threads",
+        ]
         worker += ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "WARNING"]
         return [
             *(

@@ -40,4 +40,6 @@ def ready_text(*, url: str, state_dir: Path, prepared: dict[str, Any]) -> str:
     if state_dir != Path.cwd() / ".kheish":
         before += f"KHEISH_STATE_DIR={state_dir} "
     try_line = f"{before}{Path(sys.executable).name} manage.py sessions create demo"
-    return READY.format(url=url, login=login_text(prepared) or "as before", state=state_dir, try_line=try_line)
+    return READY.format(
+        url=url, login=login_text(prepared) or "as before", state=state_dir, try_line=try_line
+    )

@@ -1,0 +1,24 @@
+"""What the browser tests need: Debian's Chromium with its driver, and a client that downloads nothing."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+PACKAGES = ("chromium", "chromium-driver")
+PROGRAMS = ("chromium", "chromedriver")
+
+
+def install_browser() -> None:
+    """Install Chromium unless it is there. Exits with the line to run when that needs another user."""
+    if all(shutil.which(program) for program in PROGRAMS):
+        return
+    install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *PACKAGES]
+    if os.getuid() != 0 or shutil.which("apt-get") is None:
+        sys.exit(f"The browser tests need Chromium and its driver. Run this once: sudo {' '.join(install)}")
+    print("Installing Chromium for the browser tests", file=sys.stderr, flush=True)
+    quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["apt-get", "update", "-q"], install):
+        done = subprocess.run(command, env=quiet, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")

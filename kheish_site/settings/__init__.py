@@ -6,14 +6,14 @@
 from pathlib import Path
 
 from kheish_site.settings import env, keys
-from kheish_site.settings.api import REST_FRAMEWORK, SPECTACULAR_SETTINGS
+from kheish_site.settings.api import REQUESTS_PER_MINUTE, REST_FRAMEWORK, SPECTACULAR_SETTINGS
 from kheish_site.settings.databases import databases
 from kheish_site.settings.logs import logging_config
 from kheish_site.settings.queue import celery_settings, channel_layers
 from kheish_site.settings.runtime import load
 from kheish_site.settings.web import CONTENT_SECURITY_POLICY, transport_security
 
-__all__ = ["CONTENT_SECURITY_POLICY", "REST_FRAMEWORK", "SPECTACULAR_SETTINGS"]
+__all__ = ["CONTENT_SECURITY_POLICY", "REQUESTS_PER_MINUTE", "REST_FRAMEWORK", "SPECTACULAR_SETTINGS"]
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 KHEISH = load()
@@ -43,6 +43,7 @@ INSTALLED_APPS = [
     "connectors_app",
 ]
 MIDDLEWARE = [
+    "sessions_app.api.middleware.request_ids",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",

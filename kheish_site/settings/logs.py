@@ -35,6 +35,7 @@ def logging_config() -> dict[str, Any]:
 
 def _processors(style: str) -> dict[str, Any]:
     shared = [
+        structlog.contextvars.merge_contextvars,  # the request id
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),

@@ -6,14 +6,12 @@
 from pathlib import Path
 
 from kheish_site.settings import env, keys
-from kheish_site.settings.api import REQUESTS_PER_MINUTE, REST_FRAMEWORK, SPECTACULAR_SETTINGS
+from kheish_site.settings.api import REQUESTS_PER_MINUTE, REST_FRAMEWORK, SPECTACULAR_SETTINGS  # noqa: F401
 from kheish_site.settings.databases import databases
 from kheish_site.settings.logs import logging_config
 from kheish_site.settings.queue import celery_settings, channel_layers
 from kheish_site.settings.runtime import load
-from kheish_site.settings.web import CONTENT_SECURITY_POLICY, transport_security
-
-__all__ = ["CONTENT_SECURITY_POLICY", "REQUESTS_PER_MINUTE", "REST_FRAMEWORK", "SPECTACULAR_SETTINGS"]
+from kheish_site.settings.web import CONTENT_SECURITY_POLICY, transport_security  # noqa: F401
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 KHEISH = load()

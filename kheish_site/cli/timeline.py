@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kheish_site.cli.client import RUN_ENDED
 from kheish_site.cli.output import Output, Style, pretty
 from kheish_site.cli.sse import StreamEvent
 from kheish_site.cli.text import clean, one_line, parse_time
@@ -171,8 +172,9 @@ class Timeline:
         self._live = ""
 
     def show(self, event: StreamEvent) -> None:
+        """Print one event. The closing `run.ended` is no journal entry and is left out."""
         entry = event.data
-        if not isinstance(entry, Mapping):
+        if not isinstance(entry, Mapping) or event.name == RUN_ENDED:
             return
         if not event.id and "seq" not in entry:
             self._show_delta(event.name, entry)

@@ -1,0 +1,86 @@
+"""Where address and token come from, and where a token never goes."""
+
+from pathlib import Path
+
+import pytest
+
+from kheish_site.cli.config import DEFAULT_URL, Connection, resolve
+from kheish_site.cli.exits import UsageError
+
+
+def settle(tmp_path: Path, **environ: str) -> Connection:
+    base_url, token_file = environ.pop("base_url", None), environ.pop("token_file", None)
+    env = {"HOME": str(tmp_path)} | environ
+    return resolve(base_url=base_url, token_file=token_file, environ=env, cwd=tmp_path)
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_without_anything_the_default_address_and_no_token(tmp_path) -> None:
+    found = settle(tmp_path)
+    assert (found.base_url, found.token) == (DEFAULT_URL, "")
+
+
+def test_the_flag_wins_over_the_environment(tmp_path) -> None:
+    found = settle(tmp_path, base_url="http://127.0.0.1:5000/", KHEISH_URL="http://127.0.0.1:6000")
+    assert (found.base_url, found.url_source) == ("http://127.0.0.1:5000", "--base-url")
+
+
+def test_the_operator_token_is_found_beside_the_person(tmp_path) -> None:
+    write(tmp_path / ".kheish/operator.token", "kh_local\n")
+    assert settle(tmp_path).token == "kh_local"
+
+
+def test_the_operator_token_is_found_in_the_state_folder(tmp_path) -> None:
+    write(tmp_path / "state/operator.token", "kh_state\n")
+    assert settle(tmp_path, KHEISH_STATE_DIR=str(tmp_path / "state")).token == "kh_state"
+
+
+def test_the_local_token_is_never_sent_to_another_machine(tmp_path) -> None:
+    write(tmp_path / ".kheish/operator.token", "kh_local\n")
+    assert settle(tmp_path, base_url="https://kheish.example").token == ""
+
+
+def test_the_config_file_gives_address_and_token(tmp_path) -> None:
+    write(tmp_path / ".config/kheish/config.toml", 'url = "https://kheish.example"\ntoken = "kh_far"\n')
+    found = settle(tmp_path)
+    assert (found.base_url, found.token) == ("https://kheish.example", "kh_far")
+
+
+def test_the_config_token_stays_with_its_address(tmp_path) -> None:
+    write(tmp_path / ".config/kheish/config.toml", 'url = "https://kheish.example"\ntoken = "kh_far"\n')
+    assert settle(tmp_path, base_url="https://other.example").token == ""
+
+
+def test_the_config_file_may_name_a_token_file(tmp_path) -> None:
+    token = write(tmp_path / "token", "kh_file")
+    text = f'url = "https://kheish.example"\ntoken_file = "{token}"\n'
+    write(tmp_path / ".config/kheish/config.toml", text)
+    assert settle(tmp_path).token == "kh_file"
+
+
+@pytest.mark.parametrize(
+    "url", ["kheish", "ftp://host", "http://", "http://host:0", "http://a b", "http://h:x"]
+)
+def test_nonsense_is_not_an_address(tmp_path, url) -> None:
+    with pytest.raises(UsageError, match="not an address"):
+        settle(tmp_path, base_url=url)
+
+
+def test_a_missing_token_file_is_said(tmp_path) -> None:
+    with pytest.raises(UsageError, match="cannot read the token file"):
+        settle(tmp_path, token_file=str(tmp_path / "nowhere"))
+
+
+def test_broken_toml_is_said(tmp_path) -> None:
+    write(tmp_path / ".config/kheish/config.toml", "url = ")
+    with pytest.raises(UsageError, match="not valid TOML"):
+        settle(tmp_path)
+
+
+def test_the_token_is_not_in_the_repr() -> None:
+    assert "kh_x" not in repr(Connection(base_url="u", url_source="", token="kh_x", token_source=""))

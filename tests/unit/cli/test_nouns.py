@@ -1,0 +1,277 @@
+"""The remaining nouns: what each sends, and how lists are shown."""
+
+import json
+
+import pytest
+
+from tests.unit.cli.fake_service import Answer, page, problem
+
+SESSION = {"session_id": "demo", "status": "idle", "queued_runs": 0, "updated_at": "2026-01-01T10:00:00Z"}
+RUNS = [{"run_id": f"run_{n}", "session_id": "demo", "status": "completed", "step": n} for n in range(1, 4)]
+
+
+def sent(service, method: str = "POST") -> tuple[str, object]:
+    seen = service.last(method)
+    return seen.path, seen.body
+
+
+def test_a_list_is_a_table(service, kheish) -> None:
+    service.on("GET", "/v1/runs", page(*RUNS))
+    lines = kheish("runs", "list").out.splitlines()
+    assert lines[0].split() == ["RUN", "SESSION", "STATUS", "STEP", "SUBMITTED", "INPUT"]
+    assert lines[1].split() == ["run_1", "demo", "completed", "1"]
+
+
+def test_a_list_as_json_is_the_page(service, kheish) -> None:
+    service.on("GET", "/v1/runs", page(*RUNS))
+    assert json.loads(kheish("runs", "list", "--json").out) == page(*RUNS)
+
+
+def test_a_quiet_list_is_ids(service, kheish) -> None:
+    service.on("GET", "/v1/runs", page(*RUNS))
+    assert kheish("runs", "list", "-q", "--status", "completed").out == "run_1\nrun_2\nrun_3\n"
+    assert service.last("GET").query == {"status": "completed", "limit": "50"}
+
+
+def test_more_pages_are_mentioned(service, kheish) -> None:
+    service.on("GET", "/v1/runs", page(RUNS[0], next_cursor="c9", total=7))
+    assert "1 of 7 shown; add --all, or --cursor c9" in kheish("runs", "list", "--limit", "1").err
+
+
+def test_all_pages_are_merged(service, kheish) -> None:
+    service.on("GET", "/v1/runs", [page(RUNS[0], next_cursor="c1"), page(RUNS[1])])
+    assert kheish("runs", "list", "--all", "-q").out == "run_1\nrun_2\n"
+
+
+def test_sessions_create_sends_only_what_was_given(service, kheish) -> None:
+    service.on("POST", "/v1/sessions", Answer(201, SESSION))
+    assert kheish("sessions", "create", "demo", "-q").out == "demo\n"
+    assert sent(service) == ("/v1/sessions", {"session_id": "demo"})
+    assert kheish("sessions", "create", "--route", "r", "--model", "m", "--persona", "p").code == 0
+    policy = {"route_id": "r", "generation": {"model": "m"}}
+    assert sent(service)[1] == {"persona_id": "p", "route_policy": policy}
+
+
+@pytest.mark.parametrize(
+    ("argv", "target", "body"),
+    [
+        (("set-route", "demo", "--route", "r"), "route-policy", {"route_policy": {"route_id": "r"}}),
+        (("set-route", "demo", "--clear"), "route-policy", {"route_policy": None}),
+        (("set-persona", "demo", "ops"), "persona", {"persona_id": "ops"}),
+        (("set-persona", "demo", "--clear"), "persona", {"persona_id": None}),
+        (("set-permission-mode", "demo", "plan"), "permission-mode", {"permission_mode": "plan"}),
+        (("set-permission-mode", "demo", "inherit"), "permission-mode", {"permission_mode": None}),
+    ],
+)
+def test_session_settings(service, kheish, argv, target, body) -> None:
+    service.on("GET", "/v1/sessions/demo", SESSION | {"revision": 3})
+    service.on("PUT", f"/v1/sessions/demo/{target}", SESSION)
+    assert kheish("sessions", *argv).code == 0
+    assert sent(service, "PUT") == (f"/v1/sessions/demo/{target}", body)
+    assert service.last("PUT").headers["if-match"] == '"3"'
+
+
+@pytest.mark.parametrize(
+    "argv", [("set-route", "demo"), ("set-persona", "demo"), ("set-persona", "demo", "x", "--clear")]
+)
+def test_settings_without_a_value_are_refused(kheish, argv) -> None:
+    assert kheish("sessions", *argv).code == 2
+
+
+def test_interrupt_and_end(service, kheish) -> None:
+    service.on("POST", "/v1/sessions/demo/interrupt", SESSION)
+    service.on("POST", "/v1/sessions/demo/end", SESSION | {"status": "ended"})
+    assert kheish("sessions", "interrupt", "demo").code == 0
+    assert kheish("sessions", "end", "demo", "--reason", "done").code == 0
+    assert sent(service)[1] == {"reason": "done"}
+    assert kheish("sessions", "end", "demo", stdin="n\n", tty=True).code == 1
+
+
+@pytest.mark.parametrize(("valid", "code"), [(True, 0), (False, 1)])
+def test_verify(service, kheish, valid, code) -> None:
+    service.on("GET", "/v1/sessions/demo/verify", {"valid": valid, "entries": 9})
+    assert kheish("sessions", "verify", "demo").code == code
+
+
+def test_cancel(service, kheish) -> None:
+    service.on("POST", "/v1/runs/run_1/cancel", RUNS[0] | {"status": "cancelled"})
+    assert kheish("runs", "cancel", "run_1", "-q").out == "run_1\n"
+
+
+def test_task_output_is_just_the_text(service, kheish) -> None:
+    view = {"retrieval_status": "success", "output_text": "line\x1b[2J\n", "output_truncated": True}
+    service.on("GET", "/v1/sessions/demo/tasks/t1/output", view)
+    result = kheish("tasks", "output", "demo", "t1", "--wait", "--timeout", "2", "--tail-bytes", "9")
+    assert (result.code, result.out) == (0, "line\n")
+    assert service.last("GET").query == {"wait": "true", "timeout_ms": "2000", "tail_bytes": "9"}
+
+
+def test_a_task_that_goes_on_times_out(service, kheish) -> None:
+    service.on("GET", "/v1/sessions/demo/tasks/t1/output", {"retrieval_status": "timeout"})
+    assert kheish("tasks", "output", "demo", "t1", "--wait").code == 3
+
+
+def test_tasks_list_get_stop(service, kheish) -> None:
+    task = {"task_id": "t1", "status": "in_progress", "command": "sleep 9"}
+    service.on("GET", "/v1/sessions/demo/tasks", page(task))
+    service.on("GET", "/v1/sessions/demo/tasks/t1", task)
+    service.on("POST", "/v1/sessions/demo/tasks/t1/stop", task)
+    assert "sleep 9" in kheish("tasks", "list", "demo").out
+    assert kheish("tasks", "get", "demo", "t1", "-q").out == "t1\n"
+    assert kheish("tasks", "stop", "demo", "t1", "--reason", "enough").code == 0
+    assert sent(service)[1] == {"reason": "enough"}
+
+
+def test_a_persona_is_imported_from_markdown(service, kheish, tmp_path) -> None:
+    (tmp_path / "Night Ops.md").write_text("# Night operator\n\nCalm.\n")
+    service.on("POST", "/v1/personas", Answer(201, {"persona_id": "night-ops"}))
+    assert kheish("personas", "import", "Night Ops.md").code == 0
+    soul = "# Night operator\n\nCalm.\n"
+    assert sent(service)[1] == {"persona_id": "night-ops", "soul": soul, "display_name": "Night operator"}
+    assert kheish("personas", "import", "Night Ops.txt").code == 2
+
+
+def test_a_persona_is_created_and_updated(service, kheish) -> None:
+    service.on("POST", "/v1/personas", Answer(201, {"persona_id": "p"}))
+    service.on("GET", "/v1/personas/p", Answer(200, {"persona_id": "p", "revision": 1}, {"ETag": '"1"'}))
+    service.on("PUT", "/v1/personas/p", {"persona_id": "p", "revision": 2})
+    assert kheish("personas", "create", "p").code == 2
+    assert kheish("personas", "create", "p", "--soul-file", "-", "--owner", "sre", stdin="calm").code == 0
+    assert sent(service)[1] == {"persona_id": "p", "display_name": "p", "owner": "sre", "soul": "calm"}
+    assert kheish("personas", "update", "p", "--soul", "calmer").code == 0
+    assert sent(service, "PUT")[1] == {"soul": "calmer"}
+
+
+def test_routes(service, kheish) -> None:
+    service.on("POST", "/v1/routes", Answer(201, {"route_id": "r"}))
+    service.on("GET", "/v1/routes/r", {"route_id": "r", "revision": 1})
+    service.on("PUT", "/v1/routes/r", {"route_id": "r", "revision": 2})
+    service.on("DELETE", "/v1/routes/r", Answer(204))
+    url = "http://127.0.0.1:9/v1"
+    argv = (
+        "--driver",
+        "openai",
+        "--endpoint",
+        url,
+        "--model",
+        "m",
+        "--auth-ref",
+        "s",
+        "--fallback",
+        "x",
+        "--default",
+    )
+    assert kheish("routes", "create", "r", *argv, "--option", "context_tokens=8192").code == 0
+    assert sent(service)[1] == {
+        "route_id": "r",
+        "driver": "openai",
+        "base_url": url,
+        "model": "m",
+        "auth_ref": "s",
+        "fallbacks": ["x"],
+        "options": {"context_tokens": 8192},
+        "default": True,
+    }
+    assert kheish("routes", "set-default", "r").code == 0
+    assert sent(service, "PUT")[1] == {"default": True}
+    assert kheish("routes", "delete", "r").code == 0
+    assert service.last("DELETE").headers["if-match"] == '"1"'
+
+
+def test_a_secret_comes_by_pipe_or_file_only(service, kheish, tmp_path, capsys) -> None:
+    service.on("POST", "/v1/runtime/secrets", Answer(201, {"slot_id": "s", "state": "set"}))
+    assert kheish("secrets", "set", "s", "--provider", "openai", stdin="sk-1\n").code == 0
+    assert sent(service)[1] == {"slot_id": "s", "provider": "openai", "value": "sk-1"}
+    (tmp_path / "key").write_text("sk-2\n")
+    result = kheish("secrets", "set", "s", "--value-file", "key")
+    assert sent(service)[1]["value"] == "sk-2"
+    assert "sk-2" not in result.out + result.err
+    assert kheish("secrets", "set", "s", stdin="\n").code == 2
+    assert kheish("secrets", "set", "s", "sk-3").code == 2
+
+
+def test_secrets_delete_reports_references(service, kheish) -> None:
+    service.on("DELETE", "/v1/runtime/secrets/s", problem(409, "secret_in_use", "used by route r"))
+    result = kheish("secrets", "delete", "s")
+    assert result.code == 6
+    assert "used by route r" in result.err
+
+
+def test_a_new_token_alone_goes_to_standard_output(service, kheish) -> None:
+    service.on("POST", "/v1/tokens", Answer(201, {"token_id": "tok_1", "token": "kh_new"}))
+    result = kheish("tokens", "create", "ci", "--role", "viewer", "--expires-in-days", "3")
+    assert result.out == "kh_new\n"
+    assert "kh_new" not in result.err
+    body = service.last().body
+    assert (body["name"], body["role"], body["expires_at"][-1]) == ("ci", "viewer", "Z")
+
+
+def test_a_token_is_revoked(service, kheish) -> None:
+    service.on("DELETE", "/v1/tokens/tok_1", Answer(204))
+    assert kheish("tokens", "revoke", "tok_1").code == 0
+
+
+@pytest.mark.parametrize(
+    ("argv", "setting", "body"),
+    [
+        (("set-model", "--route", "r", "--model", "m"), "model", {"route_id": "r", "model": "m"}),
+        (("set-permission-mode", "plan"), "permission-mode", {"mode": "plan"}),
+        (("set-system-prompt", "be kind"), "system-prompt", {"system_prompt": "be kind"}),
+    ],
+)
+def test_runtime_changes_expect_the_revision_they_saw(service, kheish, argv, setting, body) -> None:
+    service.on("GET", "/v1/runtime", {"config": {"revision": 7}})
+    service.on("POST", f"/v1/runtime/{setting}", {"config": {"revision": 8}})
+    assert kheish("runtime", *argv).code == 0
+    assert sent(service)[1] == body | {"expected_revision": 7}
+
+
+def test_permissions_are_explained(service, kheish) -> None:
+    service.on("POST", "/v1/runtime/permissions/check", {"decision": "ask", "reason": "rule bash"})
+    result = kheish(
+        "runtime", "permissions", "check", "bash", "--input", '{"command": "ls"}', "--mode", "plan"
+    )
+    assert "rule bash" in result.out
+    assert sent(service)[1] == {"tool_name": "bash", "mode_override": "plan", "input": {"command": "ls"}}
+
+
+def test_the_matrix_is_a_table(service, kheish) -> None:
+    row = {"tool_name": "bash", "modes": {"default": {"decision": "ask"}, "plan": {"decision": "deny"}}}
+    service.on("POST", "/v1/runtime/permissions/matrix", {"tools": [row]})
+    lines = kheish("runtime", "permissions", "matrix").out.splitlines()
+    assert [line.split() for line in lines] == [["TOOL", "default", "plan"], ["bash", "ask", "deny"]]
+
+
+def test_status_and_capabilities(service, kheish) -> None:
+    warning = {"code": "queued_run_lag", "message": "3 runs wait long"}
+    service.on("GET", "/v1/status", {"status": "ready", "health": {"ok": False, "warnings": [warning]}})
+    service.on("GET", "/v1/capabilities", {"approvals": True})
+    result = kheish("status")
+    assert service.url in result.out
+    assert "3 runs wait long" in result.err
+    assert json.loads(kheish("capabilities", "--json").out) == {"approvals": True}
+
+
+def test_doctor_finds_all_well(service, kheish) -> None:
+    service.on("GET", "/readyz", "ready")
+    service.on("GET", "/v1/status", {"status": "ready"})
+    service.on("GET", "/v1/routes", page({"route_id": "welcome", "status": "ok"}))
+    result = kheish("doctor")
+    assert (result.code, result.out.count("✔")) == (0, 5)
+
+
+def test_doctor_names_the_trouble(service, kheish) -> None:
+    service.on("GET", "/readyz", "ready")
+    service.on("GET", "/v1/status", {"status": "ready"})
+    route = {"route_id": "r", "status": "error", "problems": ["no secret in slot s"]}
+    service.on("GET", "/v1/routes", page(route))
+    result = kheish("doctor")
+    assert result.code == 1
+    assert "no secret in slot s" in result.out
+
+
+def test_doctor_without_a_service(service, kheish) -> None:
+    service.stop()
+    result = kheish("doctor")
+    assert result.code == 1
+    assert "python3 manage.py serve" in result.out

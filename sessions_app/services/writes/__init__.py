@@ -5,6 +5,8 @@ the ORM for SQLite; one contract suite holds both to the same behaviour.
 """
 
 from kheish_site.lib.transactions import on_postgresql
+from sessions_app.models import RunStatus
+from sessions_app.services import wake
 from sessions_app.services.writes import portable, postgres
 from sessions_app.services.writes.change import (
     Change,
@@ -39,9 +41,19 @@ __all__ = [
 
 
 def commit(change: Change) -> Committed:
-    """Make ``change`` or nothing. Joins an open transaction; alone it is its own.
+    """Make ``change`` or nothing, and ring once it has committed.
 
     Inside a transaction call it before other writes: it takes the session's row lock.
     Raises: LeaseLost, LeaseBusy, StaleRun, SessionEnded, SessionMissing.
     """
-    return postgres.commit(change) if on_postgresql() else portable.commit(change)
+    done = postgres.commit(change) if on_postgresql() else portable.commit(change)
+    if change.entries:
+        wake.ring_readers(change.session_pk, done.last_seq)
+    if _has_news_for_workers(change) and done.queued_runs and not done.blocked:
+        wake.ring_workers(change.session_pk)
+    return done
+
+
+def _has_news_for_workers(change: Change) -> bool:
+    queued = change.move is not None and (change.move.to == RunStatus.QUEUED or change.move.blocked is False)
+    return change.accept is not None or queued or change.release == "always"

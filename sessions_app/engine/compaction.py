@@ -1,0 +1,137 @@
+"""Keeping a conversation inside the model's window: a checkpoint stands for what is no longer sent.
+
+The journal is never rewritten. The newest messages stay as they are; everything before them becomes a
+summary that the model itself writes, or, where that fails, an extract.
+"""
+
+import threading
+from typing import Any, Final
+
+from kheish_site.lib import clock
+from kheish_site.lib.transactions import release_connection, write
+from sessions_app.engine import context
+from sessions_app.engine.context import Context, Placed
+from sessions_app.engine.turn import Turn
+from sessions_app.models import Checkpoint, Route
+from sessions_app.providers import registry
+from sessions_app.providers.base import Message, ProviderError, Request, collect
+from sessions_app.providers.tokens import context_window, estimate_message, estimate_request
+from sessions_app.services import journal, routes
+
+FULL: Final = 0.8
+"""Share of the window at which a conversation is compacted before the call."""
+KEPT: Final = 0.3
+"""Share of the window that the newest messages keep."""
+SUMMARY_TOKENS: Final = 2_000
+EXTRACT_CHARACTERS: Final = 400
+_ASK: Final = (
+    "Write a summary of the conversation above for your own later use: goals, decisions, facts and exact "
+    "names, files and commands, errors, open work and the next step. Answer with the summary alone."
+)
+
+
+def fitted(turn: Turn) -> Context:
+    """Return the folded conversation, compacted first if the next call would fill the window."""
+    folded = context.fold(turn.run.session_id)
+    if len(folded.placed) < 3:
+        return folded
+    route = Route.objects.filter(route_id=turn.run.route_id).first()
+    window = context_window(turn.run.model, route.options if route else {})
+    size = estimate_request(context.build_request(turn.run, folded, attempt=turn.attempt))
+    return compact(turn, folded, trigger="auto") if size > FULL * window else folded
+
+
+def compact(turn: Turn, folded: Context, *, trigger: str) -> Context:
+    """Write a checkpoint that swallows the older messages, and fold again.
+
+    Returns ``folded`` unchanged when nothing can be left out. Raises: LeaseLost.
+    """
+    route = Route.objects.filter(route_id=turn.run.route_id).first()
+    window = context_window(turn.run.model, route.options if route else {})
+    cut = _cut(folded.placed, int(window * KEPT))
+    if cut == 0:
+        return folded
+    old, kept = folded.placed[:cut], folded.placed[cut:]
+    summary = _summarise(turn, folded, old, route)
+    checkpoint = Checkpoint(
+        session_id=turn.run.session_id,
+        through_seq=kept[0].seq - 1,
+        summary=summary,
+        restoration={"compacted": _swallowed(folded, old)},
+        tokens_before=sum(estimate_message(item.message) for item in folded.placed),
+        tokens_after=sum(estimate_message(item.message) for item in kept) + SUMMARY_TOKENS,
+        trigger=trigger,
+        created_at=clock.now(),
+    )
+    _commit(turn, checkpoint)
+    return context.fold(turn.run.session_id)
+
+
+def _commit(turn: Turn, checkpoint: Checkpoint) -> None:
+    payload = {
+        "through_seq": checkpoint.through_seq,
+        "summary": checkpoint.summary,
+        "tokens_before": checkpoint.tokens_before,
+        "tokens_after": checkpoint.tokens_after,
+        "trigger": checkpoint.trigger,
+    }
+    entry = journal.entry(turn.session_id, "checkpoint.created", payload, run=turn.run)
+    with write():
+        journal.append(turn.run.session_id, entry, lease=turn.lease, lease_seconds=turn.lease_seconds)
+        checkpoint.summary = entry.decoded()["summary"]
+        checkpoint.save(force_insert=True)
+
+
+def _cut(placed: tuple[Placed, ...], budget_tokens: int) -> int:
+    """Return how many of the oldest messages may go: the rest fits the budget and begins where a turn begins.
+
+    A tool result stays with its call, so a cut is never in front of a result.
+    """
+    spent, cut = 0, 0
+    for index in range(len(placed) - 1, 0, -1):
+        spent += estimate_message(placed[index].message)
+        if placed[index].message.role != "tool":
+            if spent > budget_tokens and cut:
+                break
+            cut = index
+    return cut
+
+
+def _summarise(turn: Turn, folded: Context, old: tuple[Placed, ...], route: Route | None) -> str:
+    messages = Context(summary=folded.summary, placed=old, compacted=folded.compacted).messages()
+    if route is None:
+        return _extract(folded.summary, old)
+    request = Request(
+        model=turn.run.model,
+        system="You keep the notes of a long conversation.",
+        messages=(*messages, Message(role="user", content=_ASK)),
+        tools=(),
+        generation={"max_output_tokens": SUMMARY_TOKENS},
+        run_id=turn.run.run_id,
+        step=turn.run.step,
+        attempt=turn.attempt,
+    )
+    release_connection()
+    try:
+        stop = turn.hold.stop if not turn.hold.stop.is_set() else threading.Event()
+        text = collect(registry.build(routes.endpoint_for(route)).stream(request, cancelled=stop)).text
+    except ProviderError:
+        text = ""
+    return text.strip() or _extract(folded.summary, old)
+
+
+def _extract(summary: str, old: tuple[Placed, ...]) -> str:
+    """Return the beginnings of the older messages, for when no model can summarise them."""
+    lines = [f"{item.message.role}: {item.message.content[:EXTRACT_CHARACTERS]}" for item in old]
+    return "\n".join([summary, *lines] if summary else lines)[-EXTRACT_CHARACTERS * 20 :]
+
+
+def _swallowed(folded: Context, old: tuple[Placed, ...]) -> dict[str, Any]:
+    """Say which user input the summary swallowed last and how many answers followed it (``Message.extra``)."""
+    said: dict[str, Any] = dict(folded.compacted) or {"input": "", "assistant_messages": 0}
+    for item in old:
+        if item.message.role == "user":
+            said = {"input": item.message.content, "assistant_messages": 0}
+        elif item.message.role == "assistant":
+            said["assistant_messages"] += 1
+    return said

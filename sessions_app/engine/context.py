@@ -1,0 +1,150 @@
+"""Folding: from the newest checkpoint and the entries after it to the messages a model reads.
+
+Only ``message.created`` and the entries that settle a tool call carry conversation; everything else in
+the journal is about it. The result is a function of the journal alone.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sessions_app.models import Checkpoint, JournalEntry, Run
+from sessions_app.providers.base import Message, Request, ToolCallPart, ToolDefinition
+from sessions_app.tools import registry
+
+SETTLING: Final = ("tool.returned", "tool.denied", "tool.reconciled")
+KINDS: Final = ("message.created", *SETTLING)
+LOST_RESULT: Final = "no result: the run ended before this call was settled"
+BASE_PROMPT: Final = (
+    "You are an agent of a durable runtime. Work in small steps with the tools you are given. "
+    "Some calls wait for a person's approval; a denied call comes back as an error with the reason."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A message and the sequence number of the entry it comes from."""
+
+    seq: int
+    message: Message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """A folded conversation. ``summary`` stands for everything before the first placed message."""
+
+    summary: str
+    placed: tuple[Placed, ...]
+    compacted: dict[str, Any]
+
+    def messages(self) -> tuple[Message, ...]:
+        """Return what the model is sent."""
+        own = tuple(item.message for item in self.placed)
+        if not self.summary:
+            return own
+        head = Message(
+            role="user",
+            content=f"Summary of the conversation so far:\n{self.summary}",
+            extra={"compacted": self.compacted} if self.compacted else {},
+        )
+        return (head, *own)
+
+
+def fold(session_pk: int) -> Context:
+    """Read and fold one session. Two queries, whatever the length of the journal before the checkpoint."""
+    checkpoint = Checkpoint.objects.filter(session_id=session_pk).order_by("-through_seq").first()
+    after = checkpoint.through_seq if checkpoint else 0
+    rows = JournalEntry.objects.filter(session_id=session_pk, seq__gt=after, kind__in=KINDS)
+    placed = tuple(_answered(_messages(rows.order_by("seq").values_list("seq", "kind", "payload"))))
+    return Context(
+        summary=checkpoint.summary if checkpoint else "",
+        placed=placed,
+        compacted=checkpoint.restoration.get("compacted", {}) if checkpoint else {},
+    )
+
+
+def build_request(run: Run, context: Context, *, attempt: int) -> Request:
+    """Return the neutral request for the next model call of ``run``."""
+    return Request(
+        model=run.model,
+        system=system_prompt(run),
+        messages=context.messages(),
+        tools=_definitions(),
+        generation=run.generation,
+        run_id=run.run_id,
+        step=run.step,
+        attempt=attempt,
+    )
+
+
+def system_prompt(run: Run) -> str:
+    """Return the run's system prompt: the daemon's sections as pinned, and the bound persona's soul.
+
+    An override replaces all of it (reference, "Persona").
+    """
+    if run.system_prompt.startswith(OVERRIDE):
+        return run.system_prompt.removeprefix(OVERRIDE)
+    soul = run.persona.soul if run.persona else ""
+    parts = [BASE_PROMPT, run.system_prompt, f"# Persona\n{soul}" if soul else ""]
+    return "\n\n".join(part for part in parts if part)
+
+
+OVERRIDE: Final = "\x02"
+
+
+def _definitions() -> tuple[ToolDefinition, ...]:
+    specs = [tool.spec for tool in registry.all_tools().values()]
+    return tuple(
+        ToolDefinition(name=spec.name, description=spec.description, schema=spec.schema) for spec in specs
+    )
+
+
+def _messages(rows: Iterable[tuple[int, str, dict[str, Any]]]) -> Iterator[Placed]:
+    for seq, kind, payload in rows:
+        if kind == "message.created":
+            yield Placed(seq=seq, message=_spoken(payload))
+        else:
+            yield Placed(seq=seq, message=_result(payload))
+
+
+def _spoken(payload: dict[str, Any]) -> Message:
+    calls = tuple(
+        ToolCallPart(
+            id=call["provider_call_id"],
+            name=call["tool_name"],
+            arguments=call["arguments"],
+            extra=call.get("extra", {}),
+        )
+        for call in payload.get("tool_calls", ())
+    )
+    return Message(
+        role=payload["role"], content=payload["content"], tool_calls=calls, extra=payload.get("extra", {})
+    )
+
+
+def _result(payload: dict[str, Any]) -> Message:
+    return Message(
+        role="tool",
+        content=payload["content"],
+        tool_call_id=payload["provider_call_id"],
+        is_error=payload["is_error"],
+    )
+
+
+def _answered(placed: Iterable[Placed]) -> Iterator[Placed]:
+    """Put each result behind its call, in the order of the calls, and answer calls that never got one.
+
+    Results are journalled in the order they were settled, and a run may have ended with calls open;
+    providers refuse both.
+    """
+    items = list(placed)
+    results = {item.message.tool_call_id: item for item in items if item.message.role == "tool"}
+    for item in items:
+        if item.message.role == "tool":
+            continue
+        yield item
+        for call in item.message.tool_calls:
+            yield results.get(call.id) or Placed(
+                seq=item.seq,
+                message=Message(role="tool", content=LOST_RESULT, tool_call_id=call.id, is_error=True),
+            )

@@ -1,0 +1,209 @@
+"""Executing calls: intent committed before the effect, outcome after it, both under the lease."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from django.conf import settings
+from django.db import connection
+
+from kheish_site.lib import clock
+from kheish_site.lib.crashpoints import crashpoint
+from kheish_site.lib.transactions import release_connection, write
+from sessions_app.engine.turn import Turn
+from sessions_app.models import Session, ToolCall, ToolCallState
+from sessions_app.services import effects, journal, sessions, writes
+from sessions_app.services.shell_tasks import SessionTasks
+from sessions_app.services.writes import Change, Entry, StepStart
+from sessions_app.tools import registry
+from sessions_app.tools.base import Probeable, Tool, ToolContext, ToolFailure, ToolResult
+
+MAX_PARALLEL: Final = 16
+
+
+class Effects:
+    """What a call asks the runtime to keep beside its result; it commits with the result or not at all."""
+
+    def __init__(self) -> None:
+        self.outputs: list[dict[str, Any]] = []
+        self.todos: list[dict[str, Any]] | None = None
+
+    def emit(self, content: str, parts: list[dict[str, Any]]) -> None:
+        """Record one output (``OutputSink``)."""
+        self.outputs.append({"source_kind": "emit_output", "content": content, "parts": parts})
+
+    def write(self, todos: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Replace the todo list (``TodoStore``)."""
+        self.todos = todos
+        return todos
+
+
+def group(turn: Turn, calls: list[ToolCall], opening: StepStart | None) -> None:
+    """Run calls that may go at once; ``opening`` starts the next step in the commit of their results.
+
+    Two commits for the group: ``started`` before any effect, results after all.
+    """
+    prepared = [(call, *_prepare(turn, call)) for call in calls]
+    _commit_started(turn, [(call, ready) for call, ready, refusal in prepared if refusal is None])
+    crashpoint("tool.started")
+    release_connection()
+    results = _run_all([_job(turn, call, refusal) for call, _, refusal in prepared])
+    crashpoint("tool.returned")
+    _commit_results(turn, [(call, *result) for (call, _, _), result in zip(prepared, results, strict=True)], opening)
+    crashpoint("tool.settled")
+
+
+def open_step(turn: Turn, opening: StepStart) -> None:
+    """Start the next step when no call of the batch was left to run."""
+    _commit_results(turn, [], opening)
+
+
+def context_for(turn: Turn, call: ToolCall, kept: Effects) -> ToolContext:
+    """Return what the tool is given for ``call``."""
+    config = settings.KHEISH
+    return ToolContext(
+        session_id=turn.session_id,
+        run_id=turn.run.run_id,
+        call_id=call.call_id,
+        idempotency_key=call.idempotency_key,
+        workspace=sessions.workspace(turn.run.session),
+        cancelled=turn.hold.stop,
+        tasks=SessionTasks(turn.run, call, worker=turn.lease.owner),
+        outputs=kept,
+        todos=kept,
+        env_allowlist=tuple(config.bash_env_allowlist),
+        allow_private_addresses=config.web_fetch_allow_private,
+    )
+
+
+def _prepare(turn: Turn, call: ToolCall) -> tuple[dict[str, Any], ToolResult | None]:
+    """Read what a later probe needs, or say why the call may not start."""
+    refusal = _not_the_approved_call(call)
+    tool = registry.get(call.tool_name)
+    if tool is None:
+        refusal = ToolResult(content="the tool no longer exists", is_error=True, error_code="tool_unknown")
+    if refusal is not None or tool is None or not isinstance(tool, Probeable):
+        return {}, refusal
+    try:
+        return tool.prepare(call.arguments, context_for(turn, call, Effects())), None
+    except ToolFailure as failure:
+        return {}, failure.as_result()
+
+
+def _not_the_approved_call(call: ToolCall) -> ToolResult | None:
+    """Refuse a call that is not, to the byte, the one that was planned or approved."""
+    exact = effects.call_digest(call.tool_name, call.arguments) == call.digest
+    asked = call.permission.get("decision") == "ask"
+    if exact and (not asked or call.permission.get("approved_digest") == call.digest):
+        return None
+    return ToolResult(
+        content="not run: the call differs from the one that was approved",
+        is_error=True,
+        error_code="approval_digest_mismatch",
+    )
+
+
+def _commit_started(turn: Turn, calls: list[tuple[ToolCall, dict[str, Any]]]) -> None:
+    if not calls:
+        return
+    with write():
+        entries = tuple(_started_entry(turn, call) for call, _ in calls)
+        _commit(turn, entries)
+        for call, prepared in calls:
+            effects.advance(
+                call,
+                ToolCallState.STARTED,
+                started_at=clock.now(),
+                attempt=call.attempt + 1,
+                prepared=prepared or call.prepared,
+            )
+
+
+def _started_entry(turn: Turn, call: ToolCall) -> Entry:
+    payload = {
+        "call_id": call.call_id,
+        "tool_name": call.tool_name,
+        "attempt": call.attempt + 1,
+        "idempotency_key": call.idempotency_key,
+    }
+    return journal.entry(turn.session_id, "tool.started", payload, run=turn.run)
+
+
+Job = Callable[[], tuple[ToolResult, Effects]]
+
+
+def _job(turn: Turn, call: ToolCall, refusal: ToolResult | None) -> Job:
+    kept = Effects()
+    if refusal is not None:
+        return lambda: (refusal, kept)
+    tool = registry.get(call.tool_name)
+    given = context_for(turn, call, kept)
+    return lambda: (_run(tool, call, given), kept) if tool else (_gone(), kept)
+
+
+def _gone() -> ToolResult:
+    return ToolResult(content="the tool no longer exists", is_error=True, error_code="tool_unknown")
+
+
+def _run(tool: Tool, call: ToolCall, given: ToolContext) -> ToolResult:
+    try:
+        return tool.run(call.arguments, given)
+    except ToolFailure as failure:
+        return failure.as_result()
+
+
+def _run_all(jobs: list[Job]) -> list[tuple[ToolResult, Effects]]:
+    if len(jobs) == 1:
+        return [jobs[0]()]
+    with ThreadPoolExecutor(max_workers=len(jobs), thread_name_prefix="tool") as pool:
+        return list(pool.map(_closing, jobs))
+
+
+def _closing(job: Job) -> tuple[ToolResult, Effects]:
+    """Run a job in a pool thread, whose database connection nobody else would close."""
+    try:
+        return job()
+    finally:
+        connection.close()
+
+
+def _commit_results(
+    turn: Turn, results: list[tuple[ToolCall, ToolResult, Effects]], opening: StepStart | None
+) -> None:
+    run = turn.run
+    with write():
+        writes.commit(Change(session_pk=run.session_id, lease=turn.lease, lease_seconds=turn.lease_seconds))
+        entries: list[Entry] = []
+        for call, result, kept in results:
+            state = ToolCallState.FAILED if result.is_error else ToolCallState.SUCCEEDED
+            effects.settle(call, state, result)
+            entries.append(effects.settled_entry(turn.session_id, run, call))
+            entries += _keep(turn, kept)
+        _commit(turn, tuple(entries), opening)
+        fields = {"outputs": run.outputs, "step": opening.number if opening else run.step}
+        type(run).objects.filter(pk=run.pk).update(**fields)
+
+
+def _keep(turn: Turn, kept: Effects) -> list[Entry]:
+    entries = []
+    for output in kept.outputs:
+        entry = journal.entry(turn.session_id, "output.emitted", output, run=turn.run)
+        turn.run.outputs = [*turn.run.outputs, entry.decoded()]
+        entries.append(entry)
+    if kept.todos is not None:
+        entry = journal.entry(turn.session_id, "todo.written", {"todos": kept.todos}, run=turn.run)
+        Session.objects.filter(pk=turn.run.session_id).update(todos=entry.decoded()["todos"])
+        entries.append(entry)
+    return entries
+
+
+def _commit(turn: Turn, entries: tuple[Entry, ...], opening: StepStart | None = None) -> None:
+    writes.commit(
+        Change(
+            session_pk=turn.run.session_id,
+            entries=entries,
+            lease=turn.lease,
+            lease_seconds=turn.lease_seconds,
+            step_start=opening,
+        )
+    )

@@ -1,0 +1,118 @@
+"""Driving a session: take the lease, advance its head run a phase at a time, give the lease back.
+
+A run is a row: whichever worker takes it reads there what it needs next. A run that was running when
+its worker died goes on from its last committed step.
+"""
+
+import logging
+
+from django.db import Error as DatabaseError
+
+from kheish_site.lib.crashpoints import crashpoint
+from sessions_app.engine import settle, step, tools_phase
+from sessions_app.engine.turn import Outcome, Phase, Turn
+from sessions_app.models import WAITING, Run, RunStatus, Step, StepStatus
+from sessions_app.services import journal, leases, runs
+from sessions_app.services.heartbeat import Heartbeat, Hold
+from sessions_app.services.writes import Entry, Lease, LeaseBusy, LeaseLost, StaleRun, StepStart
+
+logger = logging.getLogger(__name__)
+
+
+def drive(session_pk: int, heartbeat: Heartbeat) -> None:
+    """Drive one session until nothing in it can run, the worker drains, or the lease is lost.
+
+    Called by any number of workers at once for the same session: one gets the lease, the others return.
+    """
+    run = _runnable(session_pk)
+    if run is None or heartbeat.draining.is_set():
+        return
+    opening = _opening(run)
+    try:
+        lease = leases.claim(run, heartbeat.owner, entries=_greeting(run), step_start=opening)
+    except (LeaseBusy, StaleRun):
+        return  # somebody else drives it, or moved its head; their commit rings again
+    crashpoint("claimed")
+    with heartbeat.hold(lease) as hold:
+        _drive_runs(run, opening, lease, hold, heartbeat)
+
+
+def _drive_runs(run: Run, opening: StepStart | None, lease: Lease, hold: Hold, heartbeat: Heartbeat) -> None:
+    try:
+        while True:
+            turn = _turn(run, opening, lease, hold)
+            _drive_run(turn, heartbeat)
+            if turn.released:
+                return
+            following = _runnable(run.session_id)
+            if following is None:
+                leases.release(lease)
+                return
+            run, opening = following, _opening(following)
+            _start_next(run, opening, lease)
+    except (LeaseLost, StaleRun):
+        logger.warning("lease lost", extra={"action": "drive", "run": run.run_id, "epoch": lease.epoch})
+
+
+def _drive_run(turn: Turn, heartbeat: Heartbeat) -> None:
+    """Advance until the run leaves this worker. The outer edge: an unforeseen failure ends the run, said so."""
+    try:
+        while True:
+            if settle.stop_if_asked(turn):
+                return
+            if heartbeat.draining.is_set():
+                settle.hand_on(turn)
+                return
+            advance = step.advance if turn.phase is Phase.MODEL else tools_phase.advance
+            if advance(turn) is Outcome.LEFT:
+                return
+    except (LeaseLost, StaleRun, DatabaseError):
+        raise  # not the run's failure: its lease runs out and it goes on from its last commit
+    except Exception:
+        logger.exception("run failed", extra={"action": "drive", "run": turn.run.run_id})
+        settle.fail(turn, "internal_error", "the runtime failed unexpectedly; its log has the cause")
+
+
+def _runnable(session_pk: int) -> Run | None:
+    run = runs.head(session_pk)
+    return None if run is None or run.status in WAITING else run
+
+
+def _opening(run: Run) -> StepStart | None:
+    """Return the model call this run begins with, or None when tool calls come first.
+
+    A new run opens step 1; one that lost its worker during a model call makes another attempt.
+    """
+    if run.step == 0:
+        return settle.step_start(run, number=1)
+    last = Step.objects.filter(run=run, number=run.step).first()
+    if last is None or last.status == StepStatus.STARTED:
+        return settle.step_start(run, number=run.step, attempt=last.attempt + 1 if last else 1)
+    return None
+
+
+def _greeting(run: Run) -> tuple[Entry, ...]:
+    """Return the user's message, which enters the conversation when its run starts and not before."""
+    if run.started_at is not None:
+        return ()
+    payload = {**run.input_message, "source_kind": run.source_kind, "actor_id": run.actor_id}
+    return (journal.entry(run.session.session_id, "message.created", payload, run=run),)
+
+
+def _start_next(run: Run, opening: StepStart | None, lease: Lease) -> None:
+    """Start the next run of a session that is already held."""
+    if run.status == RunStatus.QUEUED:
+        settle.start(run, lease, _greeting(run), opening)
+    crashpoint("claimed")
+
+
+def _turn(run: Run, opening: StepStart | None, lease: Lease, hold: Hold) -> Turn:
+    return Turn(
+        run=run,
+        lease=lease,
+        hold=hold,
+        phase=Phase.MODEL if opening is not None else Phase.TOOLS,
+        attempt=opening.attempt if opening is not None else 1,
+    )
+
+

@@ -1,0 +1,93 @@
+"""Calling the model: routes in their pinned order, retries inside each, deltas on the way."""
+
+import time
+from dataclasses import dataclass, replace
+from typing import Final
+
+from kheish_site.lib.transactions import release_connection
+from sessions_app.engine.turn import Turn
+from sessions_app.models import Route
+from sessions_app.providers import registry
+from sessions_app.providers.base import Completion, Delta, ProviderError, Request, TextDelta, ToolProtocol, collect
+from sessions_app.providers.retry import call_with_retries
+from sessions_app.services import journal, routes, wake
+
+ATTEMPTS: Final = 4
+_MOVES_ON: Final = frozenset({"overloaded", "transport"})
+
+
+class RouteGone(Exception):
+    """The pinned route exists no more; a run is never rerouted for that."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A completion, and who gave it."""
+
+    completion: Completion
+    route_id: str
+    model: str
+    latency_ms: int
+
+
+def call(turn: Turn, request: Request) -> Answer:
+    """Ask the run's route, then its fallbacks. No transaction and no connection is held meanwhile.
+
+    Raises: ProviderError (of the last route), RouteGone, Cancelled.
+    """
+    names = [turn.run.route_id, *turn.run.fallbacks]
+    for position, name in enumerate(names):
+        route = Route.objects.filter(route_id=name).first()
+        if route is None:
+            if position == 0:
+                raise RouteGone(name)
+            continue
+        try:
+            return _ask(turn, request, route, first=position == 0)
+        except ProviderError as error:
+            following = names[position + 1 :]
+            if error.kind not in _MOVES_ON or not following:
+                raise
+            _journal_switch(turn, route, error, following[0])
+    raise RouteGone(names[-1])
+
+
+def _ask(turn: Turn, request: Request, route: Route, *, first: bool) -> Answer:
+    """Call one route. A fallback is asked for its own model; the run's is pinned to the first."""
+    model = request.model if first else route.model
+    provider = registry.build(routes.endpoint_for(route))
+    relay = wake.DeltaRelay(
+        session_pk=turn.run.session_id,
+        run_pk=turn.run.pk,
+        run_id=turn.run.run_id,
+        session_id=turn.session_id,
+        step=turn.run.step,
+        attempt=turn.attempt,
+    )
+    protocol: ToolProtocol = "json" if route.options.get("tool_protocol") == "json" else "native"
+    began = time.monotonic()
+
+    def on_delta(delta: Delta) -> None:
+        if isinstance(delta, TextDelta):
+            relay.add(delta.text)
+
+    def attempt(number: int) -> Completion:
+        asked = replace(request, model=model, attempt=turn.attempt + number - 1, tool_protocol=protocol)
+        return collect(provider.stream(asked, cancelled=turn.hold.stop), on_delta)
+
+    release_connection()
+    completion = call_with_retries(attempt, attempts=ATTEMPTS, cancelled=turn.hold.stop)
+    relay.finish()
+    latency_ms = int((time.monotonic() - began) * 1000)
+    return Answer(completion=completion, route_id=route.route_id, model=model, latency_ms=latency_ms)
+
+
+def _journal_switch(turn: Turn, route: Route, error: ProviderError, following: str) -> None:
+    payload = {
+        "from": route.route_id,
+        "to": following,
+        "step": turn.run.step,
+        "error": {"kind": error.kind, "message": error.message},
+    }
+    entry = journal.entry(turn.session_id, "model.switched", payload, run=turn.run)
+    journal.append(turn.run.session_id, entry, lease=turn.lease, lease_seconds=turn.lease_seconds)

@@ -1,0 +1,122 @@
+"""How a run starts, ends or leaves a worker: each a single commit under the lease."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kheish_site.lib import clock
+from kheish_site.lib.transactions import write
+from sessions_app.engine.turn import Turn
+from sessions_app.models import Run, RunStatus, StepStatus, ToolCallState
+from sessions_app.services import leases, run_state, waiting
+from sessions_app.services.writes import Entry, Lease, StepEnd, StepStart
+
+
+def step_start(run: Run, *, number: int, attempt: int = 1) -> StepStart:
+    """Return the opening of model call ``number``, with the run's pinned route and model."""
+    return StepStart(
+        run_pk=run.pk, number=number, attempt=attempt, route_id=run.route_id, model=run.model, at=clock.now()
+    )
+
+
+def start(run: Run, lease: Lease, entries: tuple[Entry, ...], opening: StepStart | None) -> None:
+    """Start a queued run of a session whose lease is held. Raises: LeaseLost, StaleRun."""
+    session_id = run.session.session_id
+    head = run_state.moved_entry(run, session_id, RunStatus.RUNNING, {"worker": lease.owner, "step": run.step})
+    leases.start_held(run, lease, entries=(head, *entries), step_start=opening)
+
+
+def complete(turn: Turn, *, entries: tuple[Entry, ...], step_end: StepEnd, fields: Mapping[str, Any]) -> None:
+    """End the run well: the answer, its step and the release of the lease in one commit."""
+    payload = {"outputs": fields["outputs"], "usage": _usage(fields)}
+    _end(turn, RunStatus.COMPLETED, payload, fields, before=entries, step_end=step_end)
+
+
+def fail(turn: Turn, code: str, message: str, *, step_end: StepEnd | None = None) -> None:
+    """End the run as failed, with a stable code and a sentence anybody may read."""
+    error = {"code": code, "message": message}
+    _close(turn, RunStatus.FAILED, {"error": error}, {"error": error}, why=message, step_end=step_end)
+
+
+def stop_if_asked(turn: Turn) -> bool:
+    """Honour a request to cancel or interrupt, made before or during the last phase."""
+    run = turn.run
+    if turn.fresh and not turn.hold.stop.is_set():
+        turn.fresh = False  # the row was read a moment ago, when the run was taken
+    else:
+        run.refresh_from_db(fields=["stop_requested", "stop_requested_by", "stop_reason"])
+    if not run.stop_requested:
+        return False
+    payload = {"principal": run.stop_requested_by, "reason": run.stop_reason}
+    _close(turn, RunStatus(run.stop_requested), payload, {}, why=f"the run was {run.stop_requested}")
+    return True
+
+
+def hand_on(turn: Turn) -> None:
+    """Give the run back to the queue's head because this worker drains; its steps stay."""
+    run_state.transition(
+        turn.run,
+        RunStatus.QUEUED,
+        session_id=turn.session_id,
+        lease=turn.lease,
+        lease_seconds=turn.lease_seconds,
+        payload={"reason": "worker_draining"},
+        release="always",
+    )
+    turn.released = True
+
+
+def _close(
+    turn: Turn,
+    to: RunStatus,
+    payload: Mapping[str, Any],
+    fields: Mapping[str, Any],
+    *,
+    why: str,
+    step_end: StepEnd | None = None,
+) -> None:
+    """End a run early: calls that never started are settled as not run, so the history stays whole."""
+    run = turn.run
+    open_states = [ToolCallState.PLANNED, ToolCallState.AWAITING_APPROVAL]
+    if not run.tool_calls.filter(state__in=open_states).exists():
+        _end(turn, to, payload, fields, step_end=step_end or _failed_step(turn))
+        return
+    with write():
+        leases.check(turn.lease)
+        waiting.cancel_open(run, why=why)
+        _end(turn, to, payload, fields, step_end=step_end)
+
+
+def _end(
+    turn: Turn,
+    to: RunStatus,
+    payload: Mapping[str, Any],
+    fields: Mapping[str, Any],
+    *,
+    before: tuple[Entry, ...] = (),
+    step_end: StepEnd | None = None,
+) -> None:
+    done = run_state.transition(
+        turn.run,
+        to,
+        session_id=turn.session_id,
+        lease=turn.lease,
+        lease_seconds=turn.lease_seconds,
+        payload=payload,
+        fields=fields,
+        before=before,
+        step_end=step_end,
+        release="idle",
+    )
+    turn.released = done.released
+
+
+def _failed_step(turn: Turn) -> StepEnd | None:
+    """Return the end of a step whose model call brought no answer."""
+    if turn.phase.value != "model":
+        return None
+    ended = {"status": str(StepStatus.FAILED), "finished_at": clock.now()}
+    return StepEnd(run_pk=turn.run.pk, number=turn.run.step, fields=ended)
+
+
+def _usage(fields: Mapping[str, Any]) -> dict[str, int]:
+    return {"input_tokens": fields["input_tokens"], "output_tokens": fields["output_tokens"]}

@@ -1,0 +1,165 @@
+"""One model call of a run: fold, ask outside any transaction, commit the answer."""
+
+from typing import Any
+
+from kheish_site.lib import clock
+from kheish_site.lib.crashpoints import crashpoint
+from kheish_site.lib.transactions import write
+from sessions_app.engine import compaction, context, model_call, plan, settle
+from sessions_app.engine.model_call import Answer
+from sessions_app.engine.turn import Outcome, Phase, Turn
+from sessions_app.models import Run, Step, StepStatus, ToolCall, ToolCallState
+from sessions_app.providers.base import Cancelled, ProviderError
+from sessions_app.services import effects, journal, writes
+from sessions_app.services.writes import Change, Entry, StepEnd
+
+_FAILURE_CODES = {"overflow": "context_window_exceeded", "invalid": "invalid_request"}
+
+
+def advance(turn: Turn) -> Outcome:
+    """Make the open model call of the run and commit what came of it.
+
+    The answer either ends the run or plans tool calls. Raises: LeaseLost, StaleRun.
+    """
+    crashpoint("model.before")
+    try:
+        answer = _ask(turn)
+    except Cancelled:
+        return Outcome.CONTINUE  # the loop honours the request, or finds the lease lost
+    except model_call.RouteGone as gone:
+        return _failed(turn, "route_not_found", f"the run's route {gone} exists no more")
+    except ProviderError as error:
+        return _failed(turn, _FAILURE_CODES.get(error.kind, error.kind), error.message)
+    crashpoint("model.after")
+    if answer.completion.tool_calls:
+        _commit_plan(turn, answer)
+        return Outcome.CONTINUE
+    _commit_answer(turn, answer)
+    return Outcome.LEFT
+
+
+def _ask(turn: Turn) -> Answer:
+    """Call the model; a window that is too small, before or by its own word, is compacted and asked again."""
+    folded = compaction.fitted(turn)
+    for trigger in ("first", "again"):
+        try:
+            return model_call.call(turn, context.build_request(turn.run, folded, attempt=turn.attempt))
+        except ProviderError as error:
+            if error.kind != "overflow" or trigger == "again":
+                raise
+            folded = compaction.compact(turn, folded, trigger="overflow")
+    raise AssertionError("the second try returns or raises")
+
+
+def _failed(turn: Turn, code: str, message: str) -> Outcome:
+    settle.fail(turn, code, message, step_end=_step_end(turn, StepStatus.FAILED, {"code": code, "message": message}))
+    return Outcome.LEFT
+
+
+def _commit_answer(turn: Turn, answer: Answer) -> None:
+    run, completion = turn.run, answer.completion
+    output = {"source_kind": "assistant_text", "content": _message(turn, answer, [])["content"], "parts": []}
+    fields = {
+        "outputs": [*run.outputs, output] if completion.text else run.outputs,
+        "input_tokens": run.input_tokens + completion.usage.input_tokens,
+        "output_tokens": run.output_tokens + completion.usage.output_tokens,
+    }
+    settle.complete(turn, entries=(_spoken(turn, answer, []),), step_end=_answered(turn, answer), fields=fields)
+
+
+def _commit_plan(turn: Turn, answer: Answer) -> None:
+    """Commit the assistant's message, its planned calls and what was refused at once, together."""
+    run, usage = turn.run, answer.completion.usage
+    step = Step.objects.get(run=run, number=run.step)
+    calls = plan.calls(turn, step, answer.completion.tool_calls)
+    session_id = turn.session_id
+    entries = [_spoken(turn, answer, calls), *(_planned(session_id, run, call) for call in calls)]
+    entries += [
+        effects.settled_entry(session_id, run, call) for call in calls if call.state != ToolCallState.PLANNED
+    ]
+    with write():
+        writes.commit(
+            Change(
+                session_pk=run.session_id,
+                entries=tuple(entries),
+                lease=turn.lease,
+                lease_seconds=turn.lease_seconds,
+                step_end=_answered(turn, answer),
+            )
+        )
+        ToolCall.objects.bulk_create(calls)
+        run.input_tokens += usage.input_tokens
+        run.output_tokens += usage.output_tokens
+        run.save(update_fields=["input_tokens", "output_tokens"])
+    crashpoint("planned")
+    turn.phase = Phase.TOOLS
+
+
+def _spoken(turn: Turn, answer: Answer, calls: list[ToolCall]) -> Entry:
+    return journal.entry(turn.session_id, "message.created", _message(turn, answer, calls), run=turn.run)
+
+
+def _message(turn: Turn, answer: Answer, calls: list[ToolCall]) -> dict[str, Any]:
+    completion = answer.completion
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": completion.text,
+        "step": turn.run.step,
+        "route_id": answer.route_id,
+        "model": answer.model,
+        "finish_reason": completion.finish_reason,
+        "usage": {
+            "input_tokens": completion.usage.input_tokens,
+            "output_tokens": completion.usage.output_tokens,
+            "estimated": completion.usage.estimated,
+        },
+    }
+    if calls:
+        message["tool_calls"] = [
+            {
+                "call_id": call.call_id,
+                "provider_call_id": call.provider_call_id,
+                "tool_name": call.tool_name,
+                "arguments": part.arguments,
+                **({"extra": dict(part.extra)} if part.extra else {}),
+            }
+            for call, part in zip(calls, completion.tool_calls, strict=True)
+        ]
+    if completion.extra:
+        message["extra"] = dict(completion.extra)
+    return message
+
+
+def _planned(session_id: str, run: Run, call: ToolCall) -> Entry:
+    payload = {
+        "call_id": call.call_id,
+        "tool_name": call.tool_name,
+        "input": call.arguments,
+        "digest": call.digest,
+        "effect": call.effect,
+        "permission": call.permission,
+        "step": run.step,
+    }
+    return journal.entry(session_id, "tool.planned", payload, run=run)
+
+
+def _answered(turn: Turn, answer: Answer) -> StepEnd:
+    completion = answer.completion
+    return _step_end(
+        turn,
+        StepStatus.ANSWERED,
+        {},
+        route_id=answer.route_id,
+        model=answer.model,
+        input_tokens=completion.usage.input_tokens,
+        output_tokens=completion.usage.output_tokens,
+        usage_estimated=completion.usage.estimated,
+        latency_ms=answer.latency_ms,
+        provider_request_id=completion.request_id[:200],
+        finish_reason=completion.finish_reason,
+    )
+
+
+def _step_end(turn: Turn, status: StepStatus, error: dict[str, Any], **fields: Any) -> StepEnd:
+    ended = {"status": str(status), "error": error, "finished_at": clock.now(), **fields}
+    return StepEnd(run_pk=turn.run.pk, number=turn.run.step, fields=ended)

@@ -1,0 +1,70 @@
+"""Suspending: everything a batch needs people for is asked in one commit, and the run leaves its worker."""
+
+from kheish_site.lib.crashpoints import crashpoint
+from kheish_site.lib.transactions import write
+from sessions_app.engine.turn import Turn
+from sessions_app.models import RunStatus, ToolCall, ToolCallState, UnknownEffects
+from sessions_app.services import approvals, decisions, journal, leases, questions, run_state, shell_tasks, waiting
+from sessions_app.services.writes import Entry
+from sessions_app.tools import registry
+
+
+def if_needed(turn: Turn, calls: list[ToolCall]) -> bool:
+    """Ask for every approval, answer and judgement the batch lacks and let the run wait; True if it does.
+
+    Nothing of the batch runs before all of it is decided; what was decided already is not asked again.
+    An unknown effect asks an operator or tells the agent, as the session is set.
+    """
+    asks = [call for call in calls if call.state == ToolCallState.PLANNED and _needs_person(call)]
+    unknown = [call for call in calls if call.state == ToolCallState.UNKNOWN]
+    telling = turn.run.session.unknown_effects == UnknownEffects.TELL
+    if not asks and not unknown:
+        return False
+    with write():
+        leases.check(turn.lease)
+        entries = [_ask(turn, call) for call in asks]
+        for call in unknown:
+            partial = shell_tasks.partial_output(call)
+            if telling:
+                entries.append(decisions.tell_agent(turn.run, call, partial_output=partial))
+            else:
+                entries.append(decisions.request(turn.run, call, partial_output=partial)[1])
+        return _leave(turn, entries)
+
+
+def _leave(turn: Turn, entries: list[Entry]) -> bool:
+    to = waiting.status_for(turn.run)
+    if to is None:
+        journal.append(turn.run.session_id, *entries, lease=turn.lease, lease_seconds=turn.lease_seconds)
+        return False
+    done = run_state.transition(
+        turn.run,
+        RunStatus(to),
+        session_id=turn.session_id,
+        lease=turn.lease,
+        lease_seconds=turn.lease_seconds,
+        before=tuple(entries),
+        payload={"step": turn.run.step},
+        release="idle",
+    )
+    turn.released = done.released
+    crashpoint("suspended")
+    return True
+
+
+def _needs_person(call: ToolCall) -> bool:
+    if call.permission.get("decision") == "ask" and call.permission.get("approved_digest") != call.digest:
+        return True
+    return _is_question(call)
+
+
+def _is_question(call: ToolCall) -> bool:
+    tool = registry.get(call.tool_name)
+    return tool is not None and tool.spec.suspends == "question"
+
+
+def _ask(turn: Turn, call: ToolCall) -> Entry:
+    undecided = call.permission.get("decision") == "ask" and "approved_digest" not in call.permission
+    if _is_question(call) and not undecided:
+        return questions.ask(turn.run, call)[1]
+    return approvals.request(turn.run, call)[1]

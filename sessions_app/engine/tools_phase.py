@@ -1,0 +1,65 @@
+"""The calls of one answer, as a batch: suspend together, then run what may run, then open the next step."""
+
+from sessions_app.engine import execute, recover, settle, suspend
+from sessions_app.engine.turn import Outcome, Phase, Turn
+from sessions_app.models import ToolCall, ToolCallState
+from sessions_app.services.writes import StepStart
+from sessions_app.tools import registry
+
+
+def advance(turn: Turn) -> Outcome:
+    """Bring the current step's calls as far as they can go. Raises: LeaseLost, StaleRun."""
+    calls = _calls(turn)
+    if any(call.state == ToolCallState.STARTED for call in calls):
+        recover.after_crash(turn, calls)  # this worker has started nothing yet: a dead one did
+        calls = _calls(turn)
+    if suspend.if_needed(turn, calls):
+        return Outcome.LEFT
+    ready = [call for call in calls if call.state in (ToolCallState.PLANNED, ToolCallState.STARTED)]
+    if not _may_go_on(turn):
+        return _too_many_turns(turn)
+    groups = _groups(ready)
+    opening = settle.step_start(turn.run, number=turn.run.step + 1)
+    for number, group in enumerate(groups, start=1):
+        if turn.hold.stop.is_set() and not turn.hold.lost:
+            return Outcome.CONTINUE  # between two effects: the loop settles what was not started
+        execute.group(turn, group, opening if number == len(groups) else None)
+    if not groups:
+        execute.open_step(turn, opening)
+    return _opened(turn, opening)
+
+
+def _calls(turn: Turn) -> list[ToolCall]:
+    rows = turn.run.tool_calls.filter(step__number=turn.run.step).select_related("stored", "step")
+    return list(rows.order_by("index"))
+
+
+def _groups(calls: list[ToolCall]) -> list[list[ToolCall]]:
+    """Cut the batch into runs of neighbours that may go at once; order is kept between groups."""
+    groups: list[list[ToolCall]] = []
+    for call in calls:
+        together = _parallel(call) and groups and _parallel(groups[-1][-1])
+        if together and len(groups[-1]) < execute.MAX_PARALLEL:
+            groups[-1].append(call)
+        else:
+            groups.append([call])
+    return groups
+
+
+def _parallel(call: ToolCall) -> bool:
+    tool = registry.get(call.tool_name)
+    return tool is not None and tool.spec.allows_parallel
+
+
+def _may_go_on(turn: Turn) -> bool:
+    return not turn.run.max_steps or turn.run.step < turn.run.max_steps
+
+
+def _too_many_turns(turn: Turn) -> Outcome:
+    settle.fail(turn, "turn_limit", f"the run made {turn.run.max_steps} model calls, its limit, without an answer")
+    return Outcome.LEFT
+
+
+def _opened(turn: Turn, opening: StepStart) -> Outcome:
+    turn.run.step, turn.attempt, turn.phase = opening.number, 1, Phase.MODEL
+    return Outcome.CONTINUE

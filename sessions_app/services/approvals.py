@@ -1,0 +1,287 @@
+"""Approvals: asked together, voted on, settled once, bound to the digest of the exact call.
+
+Source: DESIGN, "Approvals that hold up". HTTP, console, command line and chat all call ``resolve``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, Literal
+
+from kheish_site.lib import clock
+from kheish_site.lib.errors import BadRequest, Conflict, Forbidden, NotFound
+from kheish_site.lib.ids import new_id
+from kheish_site.lib.redaction import MASK, redact
+from kheish_site.lib.transactions import write
+from sessions_app.models import Approval, ApprovalStatus, ApprovalVote, Run, ToolCall, ToolCallState
+from sessions_app.services import effects, journal, waiting
+from sessions_app.services.access import Principal
+from sessions_app.services.writes import Entry
+from sessions_app.tools import registry
+from sessions_app.tools.base import ToolResult
+
+Behavior = Literal["allow", "deny"]
+_SETTLED_AS: Final[Mapping[Behavior, ApprovalStatus]] = {
+    "allow": ApprovalStatus.ALLOWED,
+    "deny": ApprovalStatus.DENIED,
+}
+
+
+class ApprovalMissing(NotFound):
+    """No such approval."""
+
+    code, domain = "approval_not_found", "approvals"
+
+
+class ApprovalConflict(Conflict):
+    """It was decided in another way; ``decision`` in the problem says how and by whom."""
+
+    code, domain = "approval_state_conflict", "approvals"
+
+
+class NotAllowedToVote(Forbidden):
+    """The approval's policy does not count this person's vote."""
+
+    code, domain = "approval_vote_forbidden", "approvals"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vote:
+    """One person's word. ``updated_input`` replaces the arguments; masked members keep their value."""
+
+    behavior: Behavior
+    updated_input: dict[str, Any] | None = None
+    justification: str = ""
+    reason: str = ""
+
+
+def get(approval_id: str) -> Approval:
+    """Return the approval with its call, run, session and votes. Raises: ApprovalMissing."""
+    rows = Approval.objects.select_related("tool_call__step", "run", "session").prefetch_related("votes")
+    found = rows.filter(approval_id=approval_id).first()
+    if found is None:
+        raise ApprovalMissing(f"there is no approval {approval_id}")
+    return found
+
+
+def request(run: Run, call: ToolCall) -> tuple[Approval, Entry]:
+    """Ask for people's word on ``call``, by the policy its permission decision names.
+
+    Needs the open transaction in which the batch suspends.
+    """
+    policy, now = call.permission, clock.now()
+    seconds = policy.get("expires_after_seconds")
+    approval = Approval.objects.create(
+        approval_id=new_id("apr"),
+        session_id=run.session_id,
+        run=run,
+        tool_call=call,
+        tool_name=call.tool_name,
+        arguments=call.arguments,
+        digest=call.digest,
+        reason=policy.get("reason", ""),
+        required_votes=policy.get("required_votes", 1),
+        roles=list(policy.get("roles", ())),
+        requester_may_vote=policy.get("requester_may_vote", True),
+        expires_at=now + timedelta(seconds=seconds) if seconds else None,
+        created_at=now,
+    )
+    effects.advance(call, ToolCallState.AWAITING_APPROVAL)
+    payload = {
+        "approval_id": approval.approval_id,
+        "call_id": call.call_id,
+        "tool_name": call.tool_name,
+        "input": call.arguments,
+        "digest": call.digest,
+        "reason": approval.reason,
+        "required_votes": approval.required_votes,
+        "expires_at": clock.rfc3339(approval.expires_at),
+    }
+    return approval, journal.entry(run.session.session_id, "approval.requested", payload, run=run)
+
+
+def resolve(approval_id: str, vote: Vote, *, principal: Principal) -> Approval:
+    """Count one vote; settle the approval when it decides, and let the run go on when nothing is open.
+
+    The same decision again changes nothing. Joins an open transaction.
+    Raises: ApprovalMissing, ApprovalConflict, NotAllowedToVote, BadRequest (edited input breaks the schema).
+    """
+    approval = get(approval_id)
+    with write():
+        run = waiting.lock(approval)
+        if approval.status != ApprovalStatus.PENDING:
+            _same_or_conflict(approval, vote)
+            return get(approval_id)
+        _check_voter(approval, run, principal)
+        entries: list[Entry] = []
+        if vote.behavior == "allow" and vote.updated_input is not None:
+            entries += _edit(approval, run, vote.updated_input, principal)
+        _record(approval, vote, principal)
+        entries.append(_voted(approval, run, vote, principal))
+        entries += _settle_if_decided(approval, run, vote, principal)
+        waiting.commit_settled(run, *entries)
+    return get(approval_id)
+
+
+def expire(approval: Approval) -> bool:
+    """Settle an approval whose time is over as expired; the agent is told. False if it was decided first."""
+    with write():
+        run = waiting.lock(approval)
+        due = approval.expires_at is not None and approval.expires_at <= clock.now()
+        if approval.status != ApprovalStatus.PENDING or not due:
+            return False
+        _close(approval, ApprovalStatus.EXPIRED, {"behavior": "expired"})
+        entry = _deny_call(approval, run, "the approval expired before anybody decided", "approval_expired")
+        payload = {"approval_id": approval.approval_id, "expires_at": clock.rfc3339(approval.expires_at)}
+        expired = journal.entry(run.session.session_id, "approval.expired", payload, run=run)
+        waiting.commit_settled(run, expired, entry)
+    return True
+
+
+def _same_or_conflict(approval: Approval, vote: Vote) -> None:
+    same = approval.status == _SETTLED_AS[vote.behavior]
+    if same and vote.updated_input is not None:
+        wanted = _unmasked(vote.updated_input, approval.arguments)
+        same = effects.call_digest(approval.tool_name, wanted) == approval.digest
+    if not same:
+        winner = approval.decision.get("principal")
+        by = f" by {winner}" if winner else ""
+        raise ApprovalConflict(
+            f"already {approval.status}{by}",
+            approval_id=approval.approval_id,
+            approval_status=approval.status,
+            decision=redact(approval.decision),
+        )
+
+
+def _check_voter(approval: Approval, run: Run, principal: Principal) -> None:
+    if approval.roles and principal.role not in approval.roles:
+        raise NotAllowedToVote(f"this approval needs one of: {', '.join(approval.roles)}")
+    if not approval.requester_may_vote and principal.name == run.requested_by:
+        raise NotAllowedToVote("whoever asked for the run may not approve this call")
+
+
+def _edit(approval: Approval, run: Run, updated: dict[str, Any], principal: Principal) -> list[Entry]:
+    arguments = _unmasked(updated, approval.arguments)
+    changed = effects.call_digest(approval.tool_name, arguments)
+    if changed == approval.digest:
+        return []
+    tool = registry.get(approval.tool_name)
+    problems = registry.validate(tool, arguments) if tool else ["the tool no longer exists"]
+    if problems:
+        raise BadRequest("the edited input does not fit the tool", code="approval_input_invalid", errors=problems)
+    voided = approval.votes.filter(voided_at=None).update(voided_at=clock.now())
+    before, approval.arguments, approval.digest = approval.arguments, arguments, changed
+    approval.save(update_fields=["arguments", "digest"])
+    payload = {
+        "approval_id": approval.approval_id,
+        "principal": principal.name,
+        "from": before,
+        "to": arguments,
+        "digest": changed,
+        "votes_voided": voided,
+    }
+    return [journal.entry(run.session.session_id, "approval.edited", payload, run=run)]
+
+
+def _unmasked(updated: Any, original: Any) -> Any:
+    """Put the original back where an editor left the mask of a secret: the mask is never a value."""
+    if isinstance(updated, dict):
+        known = original if isinstance(original, dict) else {}
+        return {key: _unmasked(value, known.get(key)) for key, value in updated.items()}
+    if isinstance(updated, list):
+        known_items = original if isinstance(original, list) else []
+        padded = [*known_items, *[None] * len(updated)]
+        return [_unmasked(value, padded[index]) for index, value in enumerate(updated)]
+    if isinstance(updated, str) and MASK in updated:
+        if isinstance(original, str) and redact(original) == updated:
+            return original
+        if updated == MASK and isinstance(original, str):
+            return original
+        raise BadRequest("a masked value may be kept or replaced whole, not edited", code="approval_input_masked")
+    return updated
+
+
+def _record(approval: Approval, vote: Vote, principal: Principal) -> None:
+    """Keep one standing vote a person: a second one replaces the first, which stays as voided."""
+    now = clock.now()
+    approval.votes.filter(principal=principal.name, voided_at=None).update(voided_at=now)
+    ApprovalVote.objects.create(
+        approval=approval,
+        principal=principal.name,
+        behavior=vote.behavior,
+        digest=approval.digest,
+        justification=redact(vote.justification),
+        reason=redact(vote.reason),
+        auth_method=principal.auth_method,
+        remote_addr=principal.remote_addr,
+        at=now,
+    )
+
+
+def _voted(approval: Approval, run: Run, vote: Vote, principal: Principal) -> Entry:
+    payload = {
+        "approval_id": approval.approval_id,
+        "behavior": vote.behavior,
+        "digest": approval.digest,
+        "principal": principal.name,
+        "role": str(principal.role),
+        "auth_method": principal.auth_method,
+        "remote_addr": principal.remote_addr,
+        "justification": vote.justification,
+        "reason": vote.reason,
+    }
+    return journal.entry(run.session.session_id, "approval.voted", payload, run=run)
+
+
+def _settle_if_decided(approval: Approval, run: Run, vote: Vote, principal: Principal) -> list[Entry]:
+    standing = approval.votes.filter(voided_at=None, behavior="allow", digest=approval.digest).count()
+    if vote.behavior == "allow" and standing < approval.required_votes:
+        return []
+    call = approval.tool_call
+    edited = approval.digest != call.digest
+    decision = {
+        "behavior": vote.behavior,
+        "principal": principal.name,
+        "auth_method": principal.auth_method,
+        "justification": redact(vote.justification),
+        "reason": redact(vote.reason),
+        "edited": edited,
+        "at": clock.rfc3339(clock.now()),
+    }
+    _close(approval, _SETTLED_AS[vote.behavior], decision)
+    kind = "approval.allowed" if vote.behavior == "allow" else "approval.denied"
+    payload = {"approval_id": approval.approval_id, "call_id": call.call_id, "digest": approval.digest, **decision}
+    entries = [journal.entry(run.session.session_id, kind, payload, run=run)]
+    if vote.behavior == "allow":
+        _approve_call(approval)
+    else:
+        entries.append(_deny_call(approval, run, vote.reason or "approval denied", "approval_denied"))
+    return entries
+
+
+def _close(approval: Approval, status: ApprovalStatus, decision: dict[str, Any]) -> None:
+    approval.status, approval.decision, approval.decided_at = status, decision, clock.now()
+    approval.save(update_fields=["status", "decision", "decided_at"])
+
+
+def _approve_call(approval: Approval) -> None:
+    """Hand the approved arguments to the call, so that the executor finds their digest approved."""
+    call = approval.tool_call
+    effects.advance(
+        call,
+        ToolCallState.PLANNED,
+        arguments=approval.arguments,
+        digest=approval.digest,
+        idempotency_key=effects.idempotency_key(
+            approval.run.run_id, call.step.number, call.call_id, approval.arguments
+        ),
+        permission=call.permission | {"approval_id": approval.approval_id, "approved_digest": approval.digest},
+    )
+
+
+def _deny_call(approval: Approval, run: Run, why: str, code: str) -> Entry:
+    call = approval.tool_call
+    result = ToolResult(content=f"denied: {why}", is_error=True, error_code=code)
+    effects.settle(call, ToolCallState.DENIED, result)
+    return effects.settled_entry(run.session.session_id, run, call)

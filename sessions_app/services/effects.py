@@ -1,0 +1,127 @@
+"""The effect ledger: planned, decided, started, settled. Its edges, and what a crash means.
+
+    planned ─▶ awaiting_approval ─▶ planned (approved) | denied
+       └─▶ started ─▶ succeeded | failed | unknown ─▶ reconciled | planned (run it)
+
+``started`` commits before the call leaves the process; results commit with their journal entry.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from kheish_site.lib import clock
+from kheish_site.lib.canonical import digest, sha256_hex
+from kheish_site.lib.errors import Conflict
+from kheish_site.lib.redaction import redact
+from kheish_site.lib.transactions import require_transaction
+from sessions_app.models import Run, StoredResult, ToolCall, ToolCallState
+from sessions_app.services import journal
+from sessions_app.services.writes import Entry
+from sessions_app.tools.base import ToolResult
+
+STATE = ToolCallState
+PROMPT_LIMIT: Final = 30_000
+"""Characters of one tool result that a prompt shows; the whole is stored and referenced."""
+
+EDGES: Final[Mapping[ToolCallState, frozenset[ToolCallState]]] = {
+    STATE.PLANNED: frozenset({STATE.AWAITING_APPROVAL, STATE.STARTED, STATE.FAILED, STATE.DENIED}),
+    STATE.AWAITING_APPROVAL: frozenset({STATE.PLANNED, STATE.SUCCEEDED, STATE.DENIED}),
+    STATE.STARTED: frozenset({STATE.STARTED, STATE.SUCCEEDED, STATE.FAILED, STATE.UNKNOWN, STATE.PLANNED}),
+    STATE.UNKNOWN: frozenset({STATE.RECONCILED, STATE.PLANNED}),
+    STATE.SUCCEEDED: frozenset(),
+    STATE.FAILED: frozenset(),
+    STATE.DENIED: frozenset(),
+    STATE.RECONCILED: frozenset(),
+}
+
+_KINDS: Final[Mapping[ToolCallState, str]] = {
+    STATE.SUCCEEDED: "tool.returned",
+    STATE.FAILED: "tool.returned",
+    STATE.DENIED: "tool.denied",
+    STATE.UNKNOWN: "tool.unknown",
+    STATE.RECONCILED: "tool.reconciled",
+}
+
+
+class IllegalEffect(Conflict):
+    """The call is not in a state that allows this."""
+
+    code, domain = "tool_call_state_conflict", "runs"
+
+
+def call_digest(tool_name: str, arguments: Mapping[str, Any]) -> str:
+    """Return the digest that names an exact call: what an approval binds to."""
+    return digest({"tool": tool_name, "arguments": dict(arguments)})
+
+
+def idempotency_key(run_id: str, step: int, call_id: str, arguments: Mapping[str, Any]) -> str:
+    """Return the key a target may use to recognise a repeat: digest of run, step, call and arguments."""
+    return digest({"run": run_id, "step": step, "call": call_id, "arguments": dict(arguments)})
+
+
+def advance(call: ToolCall, to: ToolCallState, **fields: Any) -> None:
+    """Move one call along one edge, guarded by the state it was read in. Needs an open transaction.
+
+    Raises: IllegalEffect when there is no such edge or somebody moved it first.
+    """
+    require_transaction()
+    was = ToolCallState(call.state)
+    if to not in EDGES[was]:
+        raise IllegalEffect(f"a {was} call cannot become {to}", call_id=call.call_id)
+    if ToolCall.objects.filter(pk=call.pk, state=was).update(state=to, **fields) != 1:
+        raise IllegalEffect(f"the call is no longer {was}", call_id=call.call_id)
+    call.state = to
+    for name, value in fields.items():
+        setattr(call, name, value)
+
+
+def settle(call: ToolCall, to: ToolCallState, result: ToolResult) -> None:
+    """Record what came of ``call``. Needs an open transaction that also appends ``settled_entry``.
+
+    A result over the prompt limit is stored once under its digest; the row keeps what prompts show.
+    """
+    content = redact(result.content)
+    stored = _store(content) if len(content) > PROMPT_LIMIT else None
+    advance(
+        call,
+        to,
+        content=_excerpt(content, stored) if stored else content,
+        stored=stored,
+        is_error=result.is_error,
+        error_code=result.error_code[:60],
+        data=redact(result.data),
+        finished_at=clock.now(),
+    )
+
+
+def settled_entry(session_id: str, run: Run, call: ToolCall) -> Entry:
+    """Return the entry of a call that ``settle`` has settled; folding reads ``content`` from it."""
+    payload: dict[str, Any] = {
+        "call_id": call.call_id,
+        "provider_call_id": call.provider_call_id,
+        "tool_name": call.tool_name,
+        "state": str(call.state),
+        "content": call.content,
+        "is_error": call.is_error,
+    }
+    if call.error_code:
+        payload["error_code"] = call.error_code
+    if call.data:
+        payload["data"] = call.data
+    if call.stored is not None:
+        payload |= {"truncated": True, "sha256": call.stored.sha256, "size_bytes": call.stored.size_bytes}
+    return journal.entry(session_id, _KINDS[ToolCallState(call.state)], payload, run=run)
+
+
+def _store(content: str) -> StoredResult:
+    encoded = content.encode()
+    stored, _ = StoredResult.objects.get_or_create(
+        sha256=sha256_hex(encoded), defaults={"content": content, "size_bytes": len(encoded)}
+    )
+    return stored
+
+
+def _excerpt(content: str, stored: StoredResult) -> str:
+    half = PROMPT_LIMIT // 2
+    note = f"[… {stored.size_bytes} bytes in all, sha256 {stored.sha256}; the middle is left out …]"
+    return f"{content[:half]}\n{note}\n{content[-half:]}"

@@ -1,0 +1,130 @@
+"""Leases: who may drive a session, proved by an epoch that every write checks.
+
+A lease is three columns of the session row: owner, epoch, expiry (DESIGN, "Lease, epoch, fence").
+Taking it adds one to the epoch, so a former holder's next write finds another epoch and fails whole.
+"""
+
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+
+from kheish_site.lib import clock
+from kheish_site.lib.transactions import on_postgresql, write
+from sessions_app.models import Run, RunStatus, Session
+from sessions_app.services import journal, run_state, writes
+from sessions_app.services.writes import Change, Committed, Entry, Lease, StepStart
+
+_RENEW = """
+UPDATE sessions_app_session SET lease_expires_at = clock_timestamp() + make_interval(secs => %s)
+WHERE id = ANY(%s) AND lease_owner = %s AND lease_expires_at > clock_timestamp()
+"""
+
+
+def lease_seconds() -> float:
+    """Return how long a lease lives without a heartbeat."""
+    return float(settings.KHEISH.lease_seconds)
+
+
+def claim(run: Run, owner: str, *, entries: tuple[Entry, ...] = (), step_start: StepStart | None = None) -> Lease:
+    """Take the lease of the session whose head is ``run``, and start or take over that run, in one commit.
+
+    A queued run becomes running (``run.started``, or ``run.recovered`` for one that was running when
+    its worker died, which keeps its status and its steps). ``entries`` follow in the same commit.
+    Raises: LeaseBusy (another worker drives it), StaleRun (the head changed since it was read).
+    """
+    session_id = run.session.session_id
+    payload = {"worker": owner, "step": run.step}
+    recovered = run.status == RunStatus.RUNNING
+    if recovered:
+        head = journal.entry(session_id, "run.recovered", payload, run=run)
+        count = run.recovered_count + 1
+        moving = writes.Move(
+            run_pk=run.pk, was=RunStatus.RUNNING, to=RunStatus.RUNNING, fields={"recovered_count": count}
+        )
+    else:
+        head = run_state.moved_entry(run, session_id, RunStatus.RUNNING, payload)
+        moving = run_state.move(run, RunStatus.RUNNING, started_fields(run))
+    committed = writes.commit(
+        Change(
+            session_pk=run.session_id,
+            entries=(head, *entries),
+            take=owner,
+            lease_seconds=lease_seconds(),
+            move=moving,
+            step_start=step_start,
+        )
+    )
+    mark_started(run)
+    return Lease(session_pk=run.session_id, owner=owner, epoch=committed.epoch)
+
+
+def start_held(
+    run: Run, lease: Lease, *, entries: tuple[Entry, ...], step_start: StepStart | None = None
+) -> None:
+    """Start a queued run under a lease that is already held; ``entries`` report it. Raises: LeaseLost, StaleRun."""
+    writes.commit(
+        Change(
+            session_pk=run.session_id,
+            entries=entries,
+            lease=lease,
+            lease_seconds=lease_seconds(),
+            move=run_state.move(run, RunStatus.RUNNING, started_fields(run)),
+            step_start=step_start,
+        )
+    )
+    mark_started(run)
+
+
+def check(lease: Lease) -> None:
+    """Take the session's row lock and prove the lease still holds. Raises: LeaseLost.
+
+    First in a transaction whose later writes are not fenced themselves.
+    """
+    writes.commit(Change(session_pk=lease.session_pk, lease=lease, lease_seconds=lease_seconds()))
+
+
+def started_fields(run: Run) -> dict[str, Any]:
+    """Return the columns a start sets; a resumed run keeps its first start."""
+    return {} if run.started_at else {"started_at": clock.now(), "step": max(run.step, 1)}
+
+
+def mark_started(run: Run) -> None:
+    """Bring the instance in step with what the commit of its start wrote."""
+    run.status = RunStatus.RUNNING
+    run.step = max(run.step, 1)
+    run.started_at = run.started_at or clock.now()
+
+
+def renew(owner: str, session_pks: Collection[int]) -> int:
+    """Renew the unexpired leases of ``owner`` on these sessions in one statement; return how many."""
+    if not session_pks:
+        return 0
+    if on_postgresql():
+        with connection.cursor() as cursor:
+            cursor.execute(_RENEW, [lease_seconds(), list(session_pks), owner])
+            return int(cursor.rowcount)
+    now = clock.now()
+    with write():
+        held = Session.objects.filter(pk__in=session_pks, lease_owner=owner, lease_expires_at__gt=now)
+        return held.update(lease_expires_at=now + timedelta(seconds=lease_seconds()))
+
+
+def release(lease: Lease) -> Committed:
+    """Give the lease back whatever waits. Raises: LeaseLost."""
+    return writes.commit(
+        Change(session_pk=lease.session_pk, lease=lease, lease_seconds=lease_seconds(), release="always")
+    )
+
+
+def expire_owned_by(owners: Collection[str]) -> int:
+    """Let the leases of workers known to be dead be taken at once; return how many there were.
+
+    Moving the expiry changes no epoch: the next taker's increment is the fence.
+    """
+    if not owners:
+        return 0
+    with write():
+        return Session.objects.filter(lease_owner__in=list(owners)).update(lease_expires_at=clock.now())

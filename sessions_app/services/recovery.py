@@ -1,0 +1,86 @@
+"""Finding work again: after a lost wake-up, a dead worker, an expiry. An ordinary path, run all the time.
+
+``due_sessions`` is the whole truth about what could be driven; the broker only says it sooner.
+"""
+
+import logging
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.conf import settings
+from django.db.models import Q
+
+from kheish_site.lib import clock
+from kheish_site.lib.transactions import write
+from sessions_app.models import (
+    Approval,
+    ApprovalStatus,
+    QuestionStatus,
+    Session,
+    TickLease,
+    UserQuestion,
+    Worker,
+)
+from sessions_app.services import approvals, leases, processes, questions, shell_tasks
+
+logger = logging.getLogger(__name__)
+BATCH: Final = 200
+DEAD_AFTER_LEASES: Final = 2
+
+
+def due_sessions(limit: int = BATCH) -> list[int]:
+    """Return sessions with a run to drive and nobody who drives it, longest waiting first.
+
+    Two partial indexes answer it; finished runs and idle sessions are not looked at.
+    """
+    now = clock.now()
+    ready = Session.objects.filter(queued_runs__gt=0, blocked=False, lease_owner="")
+    found = list(ready.order_by("id").values_list("pk", flat=True)[:limit])
+    lost = Session.objects.filter(~Q(lease_owner=""), lease_expires_at__lte=now)
+    return [*lost.order_by("lease_expires_at").values_list("pk", flat=True)[:limit], *found]
+
+
+def bury_dead_workers(host: str) -> int:
+    """Let go of what workers left that are certainly dead; return how many they were.
+
+    On this host a process that no longer exists is dead; elsewhere one whose heartbeat has been
+    silent for two leases. Their leases can be taken at once, their shell tasks are settled.
+    """
+    silent = clock.now() - timedelta(seconds=DEAD_AFTER_LEASES * leases.lease_seconds())
+    dead = [worker for worker in Worker.objects.all() if _is_dead(worker, host, silent)]
+    if not dead:
+        return 0
+    names = [worker.name for worker in dead]
+    leases.expire_owned_by(names)
+    with write():
+        Worker.objects.filter(name__in=names).delete()
+    shell_tasks.settle_lost()
+    logger.info("dead workers buried", extra={"action": "recover", "workers": len(names)})
+    return len(names)
+
+
+def _is_dead(worker: Worker, host: str, silent: datetime) -> bool:
+    if worker.host == host:
+        return processes.started(worker.pid) != worker.pid_started
+    return worker.heartbeat_at < silent
+
+
+def expire_due() -> int:
+    """Settle approvals and questions whose time is over; return how many."""
+    now = clock.now()
+    late_approvals = Approval.objects.filter(status=ApprovalStatus.PENDING, expires_at__lte=now)
+    late_questions = UserQuestion.objects.filter(status=QuestionStatus.PENDING, expires_at__lte=now)
+    done = sum(approvals.expire(approval) for approval in late_approvals[:BATCH])
+    return done + sum(questions.expire(question) for question in late_questions[:BATCH])
+
+
+def take_tick(owner: str) -> bool:
+    """Take or keep the right to run the periodic work, so that one worker at a time does it."""
+    now = clock.now()
+    until = now + timedelta(seconds=max(3 * settings.KHEISH.sweep_seconds, 5))
+    with write():
+        TickLease.objects.get_or_create(name="sweep")
+        mine = Q(owner=owner) | Q(expires_at=None) | Q(expires_at__lte=now)
+        return TickLease.objects.filter(mine, name="sweep").update(owner=owner, expires_at=until) == 1
+
+

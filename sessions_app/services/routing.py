@@ -1,0 +1,79 @@
+"""Which route and model a run is pinned to: run override, then session policy, then daemon default.
+
+Source: mission text, "Run-scoped routing"; reference "Route policy and precedence". A run that names
+a model but no route leaves the policy's route aside. A selector may be ``model`` or ``route/model``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kheish_site.lib.errors import BadRequest, Conflict, NotFound
+from sessions_app.models import Route
+from sessions_app.services import routes
+
+
+class RouteUnknown(NotFound):
+    """No such route."""
+
+    code, domain = "route_not_found", "routes"
+
+
+class RouteNotReady(Conflict):
+    """The route cannot be called as it is configured, so no run is created for it."""
+
+    code, domain = "route_not_ready", "routes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pinned:
+    """What a run keeps of the routing configuration for its whole life."""
+
+    route_id: str
+    model: str
+    fallbacks: list[str]
+    generation: dict[str, Any]
+
+
+def pin(
+    *, policy: Mapping[str, Any], route_id: str = "", model: str = "", generation: Mapping[str, Any] | None = None
+) -> Pinned:
+    """Resolve the precedence once, for a run being created.
+
+    Raises: RouteUnknown, RouteNotReady, BadRequest (selector and route contradict each other).
+    """
+    own = {key: value for key, value in (generation or {}).items() if value is not None}
+    settings = dict(policy.get("generation") or {}) | own
+    selected, model = _split(model or str(own.get("model") or ""))
+    if selected and route_id and selected != route_id:
+        raise BadRequest("the model selector names another route than route_id", code="route_selector_conflict")
+    named = route_id or selected or ("" if model else str(policy.get("route_id") or ""))
+    route = _find(named)
+    policy_model = str(settings.get("model") or "") if named in ("", policy.get("route_id")) else ""
+    settings.pop("model", None)
+    problems = routes.readiness(route)
+    if problems:
+        raise RouteNotReady(f"route {route.route_id} is not ready: {problems[0]}", problems=problems)
+    return Pinned(
+        route_id=route.route_id,
+        model=model or policy_model or route.model,
+        fallbacks=list(route.fallbacks),
+        generation=settings,
+    )
+
+
+def _find(route_id: str) -> Route:
+    wanted = Route.objects.filter(route_id=route_id) if route_id else Route.objects.filter(is_default=True)
+    route = wanted.first()
+    if route is None:
+        raise RouteUnknown(f"there is no route {route_id}" if route_id else "there is no default route")
+    return route
+
+
+def _split(selector: str) -> tuple[str, str]:
+    head, slash, rest = selector.partition("/")
+    if slash and Route.objects.filter(route_id=head).exists():
+        if not rest:
+            raise BadRequest(f"the selector {selector!r} names no model", code="model_selector_invalid")
+        return head, rest
+    return "", selector

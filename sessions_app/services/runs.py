@@ -1,0 +1,200 @@
+"""Runs: accepted, found, stopped. What happens in between is the engine's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from django.conf import settings
+
+from kheish_site.lib import clock
+from kheish_site.lib.errors import BadRequest, Conflict, NotFound
+from kheish_site.lib.ids import new_id
+from kheish_site.lib.redaction import redact
+from kheish_site.lib.transactions import locked, write
+from sessions_app.models import LIVE, TERMINAL, WAITING, Run, RunStatus, Session
+from sessions_app.services import journal, routing, run_state, runtime_settings, waiting, writes
+from sessions_app.services import sessions as session_service
+from sessions_app.services.writes import Change
+
+_PREVIEW: Final = 160
+_DAEMON_METADATA: Final = "daemon_"
+
+
+class RunMissing(NotFound):
+    """No such run."""
+
+    code, domain = "run_not_found", "runs"
+
+
+class RunStateConflict(Conflict):
+    """The run is already in another final state."""
+
+    code, domain = "run_state_conflict", "runs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewRun:
+    """What a submitter may say. Either ``content`` or ``input_items`` (``[{type: text, text}]``)."""
+
+    content: str = ""
+    input_items: list[dict[str, Any]] = field(default_factory=list)
+    route_id: str = ""
+    model: str = ""
+    generation: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    source_plugin: str = "daemon"
+    source_kind: str = "api"
+    actor_id: str = "api-user"
+    kind: str = "input"
+
+
+def submit(session_id: str, new: NewRun, *, principal: str) -> Run:
+    """Accept one input: the run, ``run.accepted`` and ``run.queued`` in one commit, then the doorbell.
+
+    Joins an open transaction (the idempotency record's). No model is called and no worker is needed
+    for it to succeed. Raises: SessionMissing, SessionEnded, RouteUnknown, RouteNotReady, BadRequest.
+    """
+    session = session_service.get(session_id)
+    if session.ended_at is not None:
+        raise writes.SessionEnded(f"session {session_id} has ended")
+    items = _items(new)
+    live = runtime_settings.current()
+    pinned = routing.pin(
+        policy=session.route_policy, route_id=new.route_id, model=new.model, generation=new.generation
+    )
+    now = clock.now()
+    run = Run(
+        run_id=new_id("run"),
+        session=session,
+        kind=new.kind,
+        route_id=pinned.route_id,
+        model=pinned.model,
+        fallbacks=pinned.fallbacks,
+        generation=pinned.generation,
+        persona=session.persona,
+        permission_mode=session.permission_mode or live.permission_mode,
+        system_prompt=runtime_settings.system_prompt(live),
+        reply_targets=session.reply_targets,
+        source_plugin=new.source_plugin,
+        source_kind=new.source_kind,
+        actor_id=new.actor_id,
+        requested_by=principal,
+        input_items=items,
+        input_message={"role": "user", "content": "\n\n".join(item["text"] for item in items)},
+        metadata=_client_metadata(new.metadata),
+        max_steps=settings.KHEISH.max_turns,
+        submitted_at=now,
+        updated_at=now,
+    )
+    entries = (
+        journal.entry(session_id, "run.accepted", _request_view(run), run=run),
+        journal.entry(session_id, "run.queued", {"to": "queued"}, run=run),
+    )
+    writes.commit(Change(session_pk=session.pk, entries=entries, accept=run))
+    return run
+
+
+def _items(new: NewRun) -> list[dict[str, Any]]:
+    if new.content and new.input_items:
+        raise BadRequest("give content or input_items, not both", code="input_ambiguous", domain="runs")
+    items = new.input_items or [{"type": "text", "text": new.content}]
+    for item in items:
+        if item.get("type") != "text":
+            raise BadRequest(
+                f"input items of type {item.get('type')!r} are not supported here; use text",
+                code="input_item_unsupported",
+                domain="runs",
+            )
+    if not any(str(item.get("text", "")).strip() for item in items):
+        raise BadRequest("a run needs some input", code="input_empty", domain="runs")
+    return [{"type": "text", "text": redact(str(item.get("text", "")))} for item in items]
+
+
+def _client_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Strip the keys that only the daemon may set."""
+    kept = {key: value for key, value in metadata.items() if not key.startswith(_DAEMON_METADATA)}
+    return dict(redact(kept))
+
+
+def _request_view(run: Run) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "kind": run.kind,
+        "input_items": run.input_items,
+        "metadata": run.metadata,
+        "source_plugin": run.source_plugin,
+        "source_kind": run.source_kind,
+        "actor_id": run.actor_id,
+        "principal": run.requested_by,
+        "route_id": run.route_id,
+        "model": run.model,
+        "fallbacks": run.fallbacks,
+        "permission_mode": run.permission_mode,
+        "persona": session_service.persona_view(run.session),
+    }
+
+
+def text_preview(run: Run) -> str:
+    """Return the first line's worth of the run's input."""
+    text = " ".join(str(run.input_message.get("content", "")).split())
+    return text if len(text) <= _PREVIEW else text[: _PREVIEW - 1] + "…"
+
+
+def get(run_id: str) -> Run:
+    """Return the run with its session and persona. Raises: RunMissing."""
+    found = Run.objects.select_related("session", "persona__persona").filter(run_id=run_id).first()
+    if found is None:
+        raise RunMissing(f"there is no run {run_id}")
+    return found
+
+
+def head(session_pk: int) -> Run | None:
+    """Return the first live run of a session in order, the only one that may be driven, or None."""
+    return (
+        Run.objects.select_related("session", "persona__persona")
+        .filter(session_id=session_pk, status__in=sorted(LIVE))
+        .order_by("position")
+        .first()
+    )
+
+
+def cancel(run_id: str, *, principal: str, reason: str = "") -> Run:
+    """Cancel the run, now or at the holder's next boundary. Repeating it changes nothing.
+
+    Raises: RunMissing, RunStateConflict (it ended in another way).
+    """
+    return _stop(run_id, RunStatus.CANCELLED, principal=principal, reason=reason)
+
+
+def interrupt(session_id: str, *, principal: str, reason: str = "") -> Run | None:
+    """Interrupt the session's active run, if there is one; queued runs stay. Returns that run."""
+    session = session_service.get(session_id)
+    run = session.runs.filter(status__in=sorted({RunStatus.RUNNING} | WAITING)).first()
+    return _stop(run.run_id, RunStatus.INTERRUPTED, principal=principal, reason=reason) if run else None
+
+
+def _stop(run_id: str, to: RunStatus, *, principal: str, reason: str) -> Run:
+    with write():
+        run = get(run_id)
+        locked(Session.objects.filter(pk=run.session_id)).first()
+        run.refresh_from_db()
+        if run.status == to or (run.status == RunStatus.RUNNING and run.stop_requested == to):
+            return run
+        if run.status in TERMINAL:
+            raise RunStateConflict(f"the run is already {run.status}", run_id=run_id, run_status=run.status)
+        payload = {"principal": principal, "reason": reason}
+        if run.status == RunStatus.RUNNING:
+            _request_stop(run, to, payload)
+        else:
+            waiting.cancel_open(run, why=reason or f"the run was {to}")
+            run_state.transition(run, to, session_id=run.session.session_id, payload=payload)
+    return get(run_id)
+
+
+def _request_stop(run: Run, to: RunStatus, payload: dict[str, Any]) -> None:
+    """Leave the request in the row: the lease holder, or whoever takes over, honours it."""
+    run.stop_requested, run.stop_requested_by = to, payload["principal"]
+    run.stop_reason = payload["reason"][:500]
+    run.save(update_fields=["stop_requested", "stop_requested_by", "stop_reason"])
+    entry = journal.entry(run.session.session_id, "run.stop_requested", {**payload, "to": str(to)}, run=run)
+    journal.append(run.session_id, entry)

@@ -1,0 +1,287 @@
+"""Shell tasks: commands a worker runs for a call, their output in rows, their end settled once.
+
+A task lives in the process group of its worker and dies with it. Whoever finds its worker dead settles
+it fail closed: ``failed``, ``terminal_reason=daemon_restarted``, ``recovered_on_boot``, output kept.
+Source: mission text, "Restore expectations"; DESIGN, "The effect ledger".
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from django.db import connection
+from django.db.models import Sum
+
+from kheish_site.lib import clock
+from kheish_site.lib.errors import NotFound
+from kheish_site.lib.ids import new_id
+from kheish_site.lib.redaction import redact
+from kheish_site.lib.transactions import locked, release_connection, write
+from sessions_app.models import Run, Session, ShellTask, TaskOutput, TaskStatus, ToolCall, Worker
+from sessions_app.services import journal
+from sessions_app.tools.base import OutputView, TaskView, ToolFailure
+from sessions_app.tools.shell_process import ExitReport, ShellProcess, StartFailed
+
+logger = logging.getLogger(__name__)
+KEEP_BYTES: Final = 8 * 1024 * 1024
+ROTATE_TO_BYTES: Final = 6 * 1024 * 1024
+PARTIAL_BYTES: Final = 4_000
+_POLL_SECONDS: Final = 0.2
+
+_LIVE: dict[str, ShellProcess] = {}
+"""Processes of this worker by task id: a cache of what the rows say, needed only to signal them."""
+_LIVE_LOCK = threading.Lock()
+
+
+class TaskMissing(NotFound):
+    """The session has no such task."""
+
+    code, domain = "task_not_found", "tasks"
+
+
+def get(session_id: str, task_id: str) -> ShellTask:
+    """Return a task of a session. Raises: TaskMissing."""
+    found = ShellTask.objects.select_related("session", "run", "tool_call").filter(
+        session__session_id=session_id, task_id=task_id
+    )
+    task = found.first()
+    if task is None:
+        raise TaskMissing(f"session {session_id} has no task {task_id}")
+    return task
+
+
+def output(task: ShellTask, *, tail_bytes: int = 8192, full: bool = False) -> OutputView:
+    """Return the newest ``tail_bytes`` of the kept output, or all of it. Reading is not success of the command."""
+    task.refresh_from_db(fields=["output_size_bytes", "output_total_bytes", "output_rotated", "status"])
+    text = "".join(_tail(task, task.output_size_bytes if full else tail_bytes))
+    encoded = text.encode()
+    if not full and len(encoded) > tail_bytes:
+        text = encoded[-tail_bytes:].decode(errors="ignore")
+    return OutputView(
+        retrieval_status="success",
+        text=text,
+        truncated=len(text.encode()) < task.output_total_bytes,
+        size_bytes=task.output_size_bytes,
+        total_bytes=task.output_total_bytes,
+        rotated=task.output_rotated,
+    )
+
+
+def _tail(task: ShellTask, size: int) -> list[str]:
+    pieces: list[str] = []
+    for text, length in task.chunks.order_by("-offset").values_list("text", "size_bytes").iterator(64):
+        pieces.append(text)
+        size -= length
+        if size <= 0:
+            break
+    return pieces[::-1]
+
+
+def partial_output(call: ToolCall) -> str:
+    """Return the end of what the task behind ``call`` wrote, for whoever must judge the call."""
+    task = ShellTask.objects.filter(tool_call=call).order_by("-id").first()
+    return output(task, tail_bytes=PARTIAL_BYTES).text if task else ""
+
+
+def request_stop(task: ShellTask, reason: str) -> ShellTask:
+    """Ask the task's worker to end it; a task that has ended is returned unchanged."""
+    asked = ShellTask.objects.filter(pk=task.pk, status=TaskStatus.IN_PROGRESS, stop_requested_at=None)
+    asked.update(stop_requested_at=clock.now(), stop_reason=reason[:500])
+    stop_requested([task.worker])
+    task.refresh_from_db()
+    return task
+
+
+def stop_requested(workers: Iterable[str]) -> None:
+    """End the processes of this worker whose rows ask for it (called by the worker's watch)."""
+    rows = ShellTask.objects.filter(
+        worker__in=list(workers), status=TaskStatus.IN_PROGRESS, stop_requested_at__isnull=False
+    )
+    for task_id, reason in rows.values_list("task_id", "stop_reason"):
+        process = _LIVE.get(task_id)
+        if process is not None:
+            threading.Thread(target=process.stop, args=(reason,), daemon=True).start()
+
+
+def stop_all(reason: str) -> None:
+    """End every process of this worker, because the worker ends."""
+    with _LIVE_LOCK:
+        processes = list(_LIVE.values())
+    for process in processes:
+        process.stop(reason)
+
+
+def settle_lost(run: Run | None = None) -> int:
+    """Settle tasks whose worker is dead; of one run, or all. Returns how many."""
+    alive = Worker.objects.values("name")
+    lost = ShellTask.objects.filter(status=TaskStatus.IN_PROGRESS).exclude(worker__in=alive)
+    if run is not None:
+        lost = lost.filter(run=run)
+    settled = 0
+    for task in lost.select_related("session", "run"):
+        metadata = {"terminal_reason": "daemon_restarted", "recovered_on_boot": True, "cancelled": False}
+        settled += _settle(task, TaskStatus.FAILED, None, metadata)
+    return settled
+
+
+def _settle(task: ShellTask, status: TaskStatus, exit_code: int | None, metadata: dict[str, object]) -> bool:
+    """Settle once: the update names the state it expects, so a late watcher changes nothing."""
+    with write():
+        locked(Session.objects.filter(pk=task.session_id)).first()
+        fresh = ShellTask.objects.filter(pk=task.pk, status=TaskStatus.IN_PROGRESS)
+        kept = task.metadata | metadata
+        if fresh.update(status=status, exit_code=exit_code, finished_at=clock.now(), metadata=kept) != 1:
+            return False
+        payload = {"task_id": task.task_id, "status": str(status), "exit_code": exit_code, **metadata}
+        entry = journal.entry(task.session.session_id, "task.finished", payload, run=task.run)
+        journal.append(task.session_id, entry)
+    return True
+
+
+class SessionTasks:
+    """The ``ShellTasks`` port of one call: it starts tasks for the call, and sees those of its session."""
+
+    def __init__(self, run: Run, call: ToolCall, *, worker: str) -> None:
+        self._run, self._call, self._worker = run, call, worker
+
+    def start(
+        self,
+        *,
+        command: str,
+        workdir: Path,
+        env: Mapping[str, str],
+        call_id: str,
+        description: str,
+        background: bool,
+    ) -> str:
+        """Start the command and return its task id. Raises: ToolFailure."""
+        task = self._create(command, description, background)
+        watch = _Watch(task)
+        process = ShellProcess(
+            command=command, workdir=workdir, env=env, on_output=watch.on_output, on_exit=watch.on_exit
+        )
+        with _LIVE_LOCK:
+            _LIVE[task.task_id] = process
+        try:
+            process.start()
+        except StartFailed as error:
+            _LIVE.pop(task.task_id, None)
+            _settle(task, TaskStatus.FAILED, None, {"terminal_reason": "start_failed"})
+            raise ToolFailure("start_failed", f"the command could not be started: {error}") from error
+        ShellTask.objects.filter(pk=task.pk).update(pid=process.pid)
+        release_connection()
+        return task.task_id
+
+    def _create(self, command: str, description: str, background: bool) -> ShellTask:
+        run = self._run
+        with write():
+            task = ShellTask.objects.create(
+                task_id=new_id("task"),
+                session=run.session,
+                run=run,
+                tool_call=self._call,
+                command=redact(command),
+                description=redact(description),
+                background=background,
+                worker=self._worker,
+                metadata={"kind": "background_shell", "started_in_background": background},
+                started_at=clock.now(),
+            )
+            payload = {
+                "task_id": task.task_id,
+                "call_id": self._call.call_id,
+                "command": command,
+                "background": background,
+            }
+            entry = journal.entry(run.session.session_id, "task.started", payload, run=run)
+            journal.append(run.session_id, entry)
+        return task
+
+    def wait(self, task_id: str, timeout_seconds: float) -> TaskView:
+        """Return the task when it has ended, or as it is when the time is over."""
+        process = _LIVE.get(task_id)
+        if process is not None:
+            process.wait(timeout_seconds)
+            return self.get(task_id)
+        until = time.monotonic() + timeout_seconds
+        while (view := self.get(task_id)).status == TaskStatus.IN_PROGRESS and time.monotonic() < until:
+            release_connection()
+            time.sleep(_POLL_SECONDS)
+        return view
+
+    def get(self, task_id: str) -> TaskView:
+        """Return the task as its row says. Raises: TaskMissing."""
+        task = get(self._run.session.session_id, task_id)
+        return TaskView(
+            task_id=task.task_id,
+            status=task.status,  # type: ignore[arg-type]  # the constraint holds it to the literal
+            command=task.command,
+            exit_code=task.exit_code,
+            terminal_reason=task.metadata.get("terminal_reason", ""),
+            description=task.description,
+            started_at=task.started_at,
+            finished_at=task.finished_at,
+            metadata=task.metadata,
+        )
+
+    def output(self, task_id: str, *, tail_bytes: int, full: bool) -> OutputView:
+        """Return output of the task. Raises: TaskMissing."""
+        return output(get(self._run.session.session_id, task_id), tail_bytes=tail_bytes, full=full)
+
+    def stop(self, task_id: str, reason: str) -> TaskView:
+        """Ask the task to end. Raises: TaskMissing."""
+        request_stop(get(self._run.session.session_id, task_id), reason)
+        return self.get(task_id)
+
+
+class _Watch:
+    """Writes a task's output and end, in the thread that reads its pipe."""
+
+    def __init__(self, task: ShellTask) -> None:
+        self._task = task
+        self._total = 0
+        self._kept = 0
+
+    def on_output(self, text: str) -> None:
+        clean = redact(text)
+        size = len(clean.encode())
+        with write():
+            TaskOutput.objects.create(task=self._task, offset=self._total, text=clean, size_bytes=size)
+            self._total += size
+            self._kept += size
+            rotated = self._kept > KEEP_BYTES
+            if rotated:
+                self._rotate()
+            fields = {"output_total_bytes": self._total, "output_size_bytes": self._kept}
+            if rotated:
+                fields["output_rotated"] = True
+            ShellTask.objects.filter(pk=self._task.pk).update(**fields)
+        release_connection()
+
+    def _rotate(self) -> None:
+        """Drop the oldest pieces until ``ROTATE_TO_BYTES`` are kept."""
+        floor = self._total - ROTATE_TO_BYTES
+        TaskOutput.objects.filter(task=self._task, offset__lt=floor).delete()
+        kept = TaskOutput.objects.filter(task=self._task).aggregate(kept=Sum("size_bytes"))["kept"]
+        self._kept = kept or 0
+
+    def on_exit(self, report: ExitReport) -> None:
+        stopped = report.terminal_reason == "stopped"
+        status = TaskStatus.COMPLETED if report.exit_code == 0 else TaskStatus.FAILED
+        if stopped:
+            status = TaskStatus.CANCELLED
+        metadata: dict[str, object] = {
+            "terminal_reason": report.terminal_reason,
+            "recovered_on_boot": False,
+            "cancelled": stopped,
+        }
+        if stopped:
+            metadata |= {"stop_requested": True, "stop_reason": report.stop_reason}
+        try:
+            _settle(self._task, status, report.exit_code, metadata)
+        finally:
+            _LIVE.pop(self._task.task_id, None)
+            connection.close()

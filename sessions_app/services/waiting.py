@@ -1,0 +1,91 @@
+"""What approvals, questions and operator decisions have in common: a run waits for them together.
+
+Every verb here runs inside the transaction of a caller that holds the session's row lock.
+"""
+
+from typing import Any
+
+from kheish_site.lib import clock
+from kheish_site.lib.transactions import locked, require_transaction
+from sessions_app.models import (
+    WAITING,
+    Approval,
+    ApprovalStatus,
+    DecisionStatus,
+    OperatorDecision,
+    QuestionStatus,
+    Run,
+    RunStatus,
+    Session,
+    ToolCallState,
+    UserQuestion,
+)
+from sessions_app.services import effects, journal, run_state
+from sessions_app.services.writes import Entry
+from sessions_app.tools.base import ToolResult
+
+Item = Approval | UserQuestion | OperatorDecision
+
+
+def lock(item: Item) -> Run:
+    """Lock the session of ``item``, read both again, and return the run. Needs an open transaction.
+
+    The session row is the first lock of every verb, so two deciders queue here and the second one
+    reads what the first one wrote.
+    """
+    require_transaction()
+    locked(Session.objects.filter(pk=item.session_id)).first()
+    item.refresh_from_db()
+    return Run.objects.select_related("session").get(pk=item.run_id)
+
+
+def status_for(run: Run) -> RunStatus | None:
+    """Return the status the open items of ``run`` call for, or None when nothing is open."""
+    if Approval.objects.filter(run=run, status=ApprovalStatus.PENDING).exists():
+        return RunStatus.WAITING_FOR_APPROVAL
+    if UserQuestion.objects.filter(run=run, status=QuestionStatus.PENDING).exists():
+        return RunStatus.WAITING_FOR_USER_QUESTION
+    if OperatorDecision.objects.filter(run=run, status=DecisionStatus.PENDING).exists():
+        return RunStatus.WAITING_FOR_OPERATOR
+    return None
+
+
+def commit_settled(run: Run, *entries: Entry) -> None:
+    """Journal ``entries`` and let the run go on: queued when nothing is open any more, else still waiting."""
+    to = status_for(run) or RunStatus.QUEUED
+    if run.status not in WAITING or run.status == to:
+        journal.append(run.session_id, *entries)
+        return
+    run_state.transition(
+        run, to, session_id=run.session.session_id, before=entries, payload={"step": run.step}
+    )
+
+
+def cancel_open(run: Run, *, why: str) -> None:
+    """Close everything ``run`` waits for, because the run itself ends."""
+    session_id = run.session.session_id
+    entries: list[Entry] = []
+    now = clock.now()
+    for approval in Approval.objects.filter(run=run, status=ApprovalStatus.PENDING):
+        Approval.objects.filter(pk=approval.pk).update(status=ApprovalStatus.CANCELLED, decided_at=now)
+        entries.append(_cancelled(session_id, run, "approval", approval.approval_id, why))
+    for question in UserQuestion.objects.filter(run=run, status=QuestionStatus.PENDING):
+        UserQuestion.objects.filter(pk=question.pk).update(status=QuestionStatus.CANCELLED, resolved_at=now)
+        entries.append(_cancelled(session_id, run, "question", question.question_id, why))
+    for decision in OperatorDecision.objects.filter(run=run, status=DecisionStatus.PENDING):
+        OperatorDecision.objects.filter(pk=decision.pk).update(status=DecisionStatus.CANCELLED, resolved_at=now)
+        entries.append(_cancelled(session_id, run, "decision", decision.decision_id, why))
+    for call in run.tool_calls.filter(state__in=[ToolCallState.PLANNED, ToolCallState.AWAITING_APPROVAL]):
+        effects.settle(
+            call,
+            ToolCallState.DENIED,
+            ToolResult(content=f"not run: {why}", is_error=True, error_code="run_ended"),
+        )
+        entries.append(effects.settled_entry(session_id, run, call))
+    if entries:
+        journal.append(run.session_id, *entries)
+
+
+def _cancelled(session_id: str, run: Run, noun: str, item_id: str, why: str) -> Entry:
+    payload: dict[str, Any] = {f"{noun}_id": item_id, "reason": why}
+    return journal.entry(session_id, f"{noun}.cancelled", payload, run=run)

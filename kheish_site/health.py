@@ -5,27 +5,34 @@ from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
+from kheish_site.lib.errors import Unavailable
+from sessions_app.api import problems
+
 
 @require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
     """The process answers. Restart it when this does not."""
-    return _plain("ok", 200)
+    return _plain("ok")
 
 
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
     """200 when requests may be sent here; 503 while draining or without a database."""
     if (settings.KHEISH.state_dir / "draining").exists():
-        return _plain("draining", 503)
+        return _not_ready(request, "the service is stopping", "readiness/daemon_draining")
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     except DatabaseError:
-        return _plain("database unreachable", 503)
-    return _plain("ready", 200)
+        return _not_ready(request, "the database does not answer", "readiness/database_unreachable")
+    return _plain("ready")
 
 
-def _plain(words: str, status: int) -> HttpResponse:
-    response = HttpResponse(words + "\n", status=status, content_type="text/plain; charset=utf-8")
+def _plain(words: str) -> HttpResponse:
+    response = HttpResponse(words + "\n", content_type="text/plain; charset=utf-8")
     response["Cache-Control"] = "no-store"
     return response
+
+
+def _not_ready(request: HttpRequest, detail: str, code: str) -> HttpResponse:
+    return problems.respond(Unavailable(detail, code=code), request)

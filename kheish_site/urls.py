@@ -1,7 +1,7 @@
 """Every address of the service."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
 from kheish_site.health import healthz, readyz
 
@@ -9,4 +9,7 @@ urlpatterns = [
     path("healthz", healthz),
     path("readyz", readyz),
     path("admin/", admin.site.urls),
+    path("", include("sessions_app.api.urls")),  # the last: it answers every unknown path under /v1/
 ]
+handler400 = "sessions_app.api.problems.bad_request"
+handler500 = "sessions_app.api.problems.server_error"

@@ -63,6 +63,18 @@ def locked(rows: QuerySet[_M]) -> QuerySet[_M]:
     return rows.select_for_update(no_key=True, of=("self",))
 
 
+def exclusive(name: str) -> None:
+    """Let one transaction at a time pass here for ``name``, until it ends.
+
+    For rules over rows that do not exist yet, which no row lock can hold: names that must be unique
+    among the living, the first default, the next revision.
+    """
+    require_transaction()
+    if on_postgresql():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"kheish.{name}"])
+
+
 def release_connection() -> None:
     """Give this thread's connection back before waiting for a model, a tool or a person.
 

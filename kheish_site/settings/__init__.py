@@ -6,7 +6,9 @@
 from pathlib import Path
 
 from kheish_site.settings import env, keys
-from kheish_site.settings.api import REQUESTS_PER_MINUTE, REST_FRAMEWORK, SPECTACULAR_SETTINGS  # noqa: F401
+from kheish_site.settings.api import REQUESTS_PER_MINUTE as REQUESTS_PER_MINUTE
+from kheish_site.settings.api import REST_FRAMEWORK as REST_FRAMEWORK
+from kheish_site.settings.api import SPECTACULAR_SETTINGS as SPECTACULAR_SETTINGS
 from kheish_site.settings.databases import databases
 from kheish_site.settings.logs import logging_config
 from kheish_site.settings.queue import celery_settings, channel_layers

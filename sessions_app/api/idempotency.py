@@ -1,0 +1,111 @@
+"""``Idempotency-Key`` on requests that create or decide: the header's half of ``services.idempotency``."""
+
+import json
+import re
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Final, TypeVar
+
+from django.db import transaction
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from kheish_site.lib.errors import BadRequest
+from kheish_site.lib.transactions import write
+from sessions_app.services import idempotency
+from sessions_app.services.access import Principal
+from sessions_app.services.idempotency import Answer, Claim
+
+MEMBER: Final = "idempotency_key"
+_KEPT_HEADERS: Final = ("Location", "ETag")
+_VISIBLE: Final = re.compile(r"[\x21-\x7e]{1,200}")
+Handler = TypeVar("Handler", bound=Callable[..., Response])
+
+
+def idempotent(handler: Handler) -> Handler:
+    """Make a view method answer a repeated key with the first answer (see ``once``)."""
+    return _wrapped(handler, sealed=False)
+
+
+def idempotent_secret(handler: Handler) -> Handler:
+    """Like ``idempotent`` for answers that hold a secret: they are stored sealed."""
+    return _wrapped(handler, sealed=True)
+
+
+def once(request: Request, work: Callable[[], Response], *, sealed: bool = False) -> Response:
+    """Do ``work`` once for the request's key, its answer stored in the work's own transaction.
+
+    Without a key it is simply done. Errors are not stored: the key stays free. A view that waits
+    after its work (``Prefer: wait``) calls this for the work alone, for a transaction is open in it.
+    Raises: BadRequest(invalid_idempotency_key), Conflict(idempotency_conflict).
+    """
+    key = read_key(request)
+    if not key:
+        return work()
+    assert isinstance(request.auth, Principal)
+    claim = Claim(
+        principal=request.auth.name,
+        key=key,
+        fingerprint=idempotency.fingerprint(request.method or "", request.path, _body(request)),
+        sealed=sealed,
+    )
+    with write():
+        first = idempotency.begin(claim)
+        if first is not None:
+            return _replay(first)
+        response = work()
+        if response.status_code >= 400:
+            transaction.set_rollback(True)
+        else:
+            idempotency.finish(claim, _answer(response))
+    return response
+
+
+def read_key(request: Request) -> str:
+    """Return the key in the header or the body's ``idempotency_key``, or "".
+
+    Raises: BadRequest(invalid_idempotency_key).
+    """
+    header = request.headers.get("Idempotency-Key")
+    member = request.data.get(MEMBER) if isinstance(request.data, dict) else None
+    if header is not None and member is not None and header != member:
+        raise _invalid("the Idempotency-Key header and idempotency_key differ")
+    key = header if header is not None else member
+    if key is None:
+        return ""
+    if not isinstance(key, str) or not _VISIBLE.fullmatch(key):
+        raise _invalid("an idempotency key is 1 to 200 visible ASCII characters")
+    return key
+
+
+def _wrapped(handler: Handler, *, sealed: bool) -> Handler:
+    @wraps(handler)
+    def wrapper(self: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return once(request, lambda: handler(self, request, *args, **kwargs), sealed=sealed)
+
+    wrapper.idempotent = True  # type: ignore[attr-defined]  # the schema documents the header
+    return wrapper  # type: ignore[return-value]
+
+
+def _body(request: Request) -> Any:
+    if not isinstance(request.data, dict):
+        return request.data
+    return {name: value for name, value in request.data.items() if name != MEMBER}
+
+
+def _answer(response: Response) -> Answer:
+    headers = {name: response[name] for name in _KEPT_HEADERS if name in response}
+    return Answer(
+        status=response.status_code, body=json.loads(JSONRenderer().render(response.data)), headers=headers
+    )
+
+
+def _replay(answer: Answer) -> Response:
+    return Response(
+        answer.body, status=answer.status, headers={**answer.headers, "Idempotent-Replayed": "true"}
+    )
+
+
+def _invalid(detail: str) -> BadRequest:
+    return BadRequest(detail, code="invalid_idempotency_key", domain="idempotency")

@@ -1,0 +1,142 @@
+"""The OpenAPI document: what ``describe`` says of a verb, and what all verbs share."""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import serializers
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+_IDEMPOTENCY_KEY: Final = OpenApiParameter(
+    "Idempotency-Key",
+    {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]{1,200}$"},
+    OpenApiParameter.HEADER,
+    description="The same key with the same request gets the first answer again, for 24 hours.",
+)
+_IF_MATCH: Final = OpenApiParameter(
+    "If-Match",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    required=True,
+    description="The `ETag` of the version you have seen, or `*`. 412 when it is stale, 428 without it.",
+)
+
+
+def describe(
+    operation: str,
+    summary: str,
+    *,
+    answer: Any,
+    status: int = 200,
+    body: type[serializers.Serializer] | None = None,
+    example: Any = None,
+    body_example: Any = None,
+    if_match: bool = False,
+    description: str = "",
+) -> Callable[[Handler], Handler]:
+    """Document a view method: its operation id, summary, body, answer, and an example of each.
+
+    Put it outermost, above ``@idempotent``. Query parameters come from the view's
+    ``query_serializer``, the Idempotency-Key header from ``@idempotent``.
+    """
+    examples = []
+    if body_example is not None:
+        examples.append(OpenApiExample(f"{operation} request", value=body_example, request_only=True))
+    if example is not None:
+        examples.append(
+            OpenApiExample(
+                f"{operation} answer", value=example, response_only=True, status_codes=[str(status)]
+            )
+        )
+    return extend_schema(
+        operation_id=operation,
+        summary=summary,
+        description=description or summary + ".",
+        request=body,
+        responses={status: OpenApiResponse(answer, description=summary)},
+        examples=examples,
+        parameters=[_IF_MATCH] if if_match else [],
+    )
+
+
+class KheishSchema(AutoSchema):
+    """What the views' attributes say about every operation."""
+
+    def get_override_parameters(self) -> list[Any]:
+        """Return the query parameters and the shared headers."""
+        parameters: list[Any] = list(super().get_override_parameters())
+        handler = getattr(self.view, self.method.lower(), None)
+        if self.method == "GET" and (query := getattr(self.view, "query_serializer", None)):
+            parameters.append(query)
+        if getattr(handler, "idempotent", False):
+            parameters.append(_IDEMPOTENCY_KEY)
+        return parameters
+
+
+class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """API tokens in the document."""
+
+    target_class = "sessions_app.api.auth.TokenAuthentication"
+    name = "token"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
+        """Return the scheme."""
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "kh_…"}
+
+
+class LoginScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Logged-in people in the document."""
+
+    target_class = "sessions_app.api.auth.LoginAuthentication"
+    name = "login"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
+        """Return the scheme."""
+        return {"type": "apiKey", "in": "cookie", "name": "kheish_session"}
+
+
+_PROBLEM: Final[dict[str, Any]] = {
+    "type": "object",
+    "description": "RFC 9457. Some codes add members of their own, such as the winner of a conflict.",
+    "required": ["type", "title", "status", "detail", "code", "retryable"],
+    "properties": {
+        "type": {"type": "string", "examples": ["urn:kheish:problem:run_not_found"]},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "code": {"type": "string", "description": "Stable; made for programs."},
+        "domain": {"type": "string"},
+        "retryable": {"type": "boolean"},
+        "instance": {"type": "string"},
+        "request_id": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "pointer": {"type": "string"},
+                    "parameter": {"type": "string"},
+                    "detail": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+
+
+def add_problems(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+    """Postprocessing: every operation may answer with a problem document."""
+    result["components"].setdefault("schemas", {})["Problem"] = _PROBLEM
+    answer = {
+        "description": "A problem document.",
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    for path in result["paths"].values():
+        for operation in path.values():
+            if isinstance(operation, dict) and "responses" in operation:
+                operation["responses"] |= {"4XX": answer, "5XX": answer}
+    return result

@@ -1,0 +1,16 @@
+"""Every address under ``/v1/``, and the documentation. Streams have their own module."""
+
+from django.urls import path, re_path
+
+from sessions_app.api.views import documents
+from sessions_app.api.views.fallback import UnknownPath
+
+configuration = [
+    path("v1/openapi.json", documents.OpenApiDocument.as_view(), name="openapi"),
+]
+beside = [
+    path("docs/", documents.Documentation.as_view(), name="docs"),
+]
+unknown = [re_path(r"^v1(?:/.*)?$", UnknownPath.as_view())]
+
+urlpatterns = [*beside, *configuration, *unknown]

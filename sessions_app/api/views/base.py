@@ -1,0 +1,89 @@
+"""The base of every view under ``/v1/``."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from kheish_site.lib.errors import NotFound
+from sessions_app.api import idempotency, pagination, problems
+from sessions_app.api.parsers import text_problem
+from sessions_app.api.serializers.base import Query
+from sessions_app.models import Role
+from sessions_app.services.access import Principal
+
+
+class KheishView(APIView):
+    """Parse, authorise, call one service, serialize.
+
+    ``read_role`` and ``write_role`` say who may; ``query_serializer`` says which query parameters a
+    GET takes (other methods take none). Authentication, parser, renderer and exception handler come
+    from ``settings/api.py``.
+    """
+
+    read_role: ClassVar[str] = Role.VIEWER
+    write_role: ClassVar[str] = Role.OPERATOR
+    query_serializer: ClassVar[type[Query]] = Query
+    metadata_class = None
+    request: Request
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        """Give a body without Content-Length its length: DRF takes it for empty otherwise."""
+        if not request.META.get("CONTENT_LENGTH") and request.META.get("HTTP_TRANSFER_ENCODING"):
+            request.META["CONTENT_LENGTH"] = str(len(request.body))
+        return super().initialize_request(request, *args, **kwargs)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Authenticate, authorise, throttle; then refuse addresses and queries nobody can mean."""
+        super().initial(request, *args, **kwargs)
+        if any(text_problem(value) for value in kwargs.values() if isinstance(value, str)):
+            raise NotFound("there is nothing here")
+        self.query  # noqa: B018  # evaluated for its errors
+
+    @property
+    def principal(self) -> Principal:
+        """The caller."""
+        found = self.request.auth
+        assert isinstance(found, Principal)
+        return found
+
+    @cached_property
+    def query(self) -> dict[str, Any]:
+        """The validated query parameters. Raises: InvalidRequest."""
+        given = self.request.query_params
+        errors = [
+            {"parameter": name, "detail": "given twice"} for name in given if len(given.getlist(name)) > 1
+        ]
+        kind = self.query_serializer if self.request.method in ("GET", "HEAD") else Query
+        serializer = kind(data=given.dict())
+        if not errors and serializer.is_valid():
+            return dict(serializer.validated_data)
+        found = [] if errors else problems.field_errors(serializer.errors)
+        errors += [{"parameter": item["pointer"].strip("/"), "detail": item["detail"]} for item in found]
+        raise problems.InvalidRequest("the query breaks its schema", errors=errors)
+
+    def body(self, kind: type[serializers.Serializer], **options: Any) -> dict[str, Any]:
+        """Return the validated body; ``idempotency_key`` is not part of it. Raises: ValidationError."""
+        data = self.request.data
+        if isinstance(data, dict):
+            data = {name: value for name, value in data.items() if name != idempotency.MEMBER}
+        serializer = kind(data=data, **options)
+        serializer.is_valid(raise_exception=True)
+        return dict(serializer.validated_data)
+
+    def page(self, rows: QuerySet[Any], render: Callable[[Sequence[Any]], Any], **options: Any) -> Response:
+        """Answer with one page of ``rows``; ``render`` is a projection of many rows at once.
+
+        ``pagination.paginate`` has the options (``key``, ``order``, ``total``).
+        """
+        return Response(pagination.paginate(rows, self.query, render=render, **options))
+
+    def get_view_name(self) -> str:
+        """Return the class name; nothing shows it."""
+        return type(self).__name__

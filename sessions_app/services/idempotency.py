@@ -1,0 +1,103 @@
+"""The first answer to an ``Idempotency-Key``, stored in the transaction of the work it guards.
+
+A key is claimed before the work: whoever claims second waits for the first one's commit in the
+unique index and then finds its answer; whoever fails takes the claim away with its transaction.
+"""
+
+import json
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+
+from django.utils.crypto import salted_hmac
+
+from kheish_site.lib import clock, crypto
+from kheish_site.lib.canonical import canonical_json, sha256_hex
+from kheish_site.lib.errors import Conflict
+from kheish_site.lib.transactions import locked, require_transaction, write
+from sessions_app.models import IdempotencyRecord
+
+KEPT: Final = timedelta(hours=24)
+_CLAIMED: Final = 0  # a status nobody else ever sees: it is replaced before the commit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A key under which one caller asks for one thing. ``sealed`` answers hold a secret."""
+
+    principal: str
+    key: str
+    fingerprint: str
+    sealed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What was answered: HTTP status, JSON body, and the headers that belong to it."""
+
+    status: int
+    body: Any
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def fingerprint(method: str, path: str, body: Any) -> str:
+    """Return what makes two requests the same; keyed, because a body may hold a guessable secret."""
+    text = canonical_json([method, path, body])
+    return salted_hmac("kheish.idempotency", text, algorithm="sha256").hexdigest()
+
+
+def begin(claim: Claim) -> Answer | None:
+    """Claim the key, or return the first answer given under it. Needs an open transaction.
+
+    After ``None`` the caller does the work and calls ``finish`` in the same transaction.
+    Raises: Conflict(idempotency_conflict) when the key was used for another request.
+    """
+    require_transaction()
+    mine = IdempotencyRecord(
+        principal=claim.principal,
+        key_digest=sha256_hex(claim.key),
+        fingerprint=claim.fingerprint,
+        status=_CLAIMED,
+    )
+    IdempotencyRecord.objects.bulk_create([mine], ignore_conflicts=True)
+    record = locked(_rows(claim)).get()
+    if record.status == _CLAIMED or _renewed(record, claim):
+        return None
+    if record.fingerprint != claim.fingerprint:
+        raise Conflict(
+            "this Idempotency-Key was used for another request",
+            code="idempotency_conflict",
+            domain="idempotency",
+        )
+    body = json.loads(crypto.unseal(record.body["sealed"])) if "sealed" in record.headers else record.body
+    headers = {name: value for name, value in record.headers.items() if name != "sealed"}
+    return Answer(status=record.status, body=body, headers=headers)
+
+
+def finish(claim: Claim, answer: Answer) -> None:
+    """Store the answer of a claim. Needs the transaction of its ``begin``."""
+    require_transaction()
+    body, headers = answer.body, dict(answer.headers)
+    if claim.sealed:
+        body, headers["sealed"] = {"sealed": crypto.seal(json.dumps(body).encode())}, "1"
+    _rows(claim).update(status=answer.status, body=body, headers=headers)
+
+
+def purge() -> int:
+    """Delete the records older than 24 h; return how many there were."""
+    with write():
+        deleted, _ = IdempotencyRecord.objects.filter(created_at__lt=clock.now() - KEPT).delete()
+    return deleted
+
+
+def _rows(claim: Claim) -> Any:
+    return IdempotencyRecord.objects.filter(principal=claim.principal, key_digest=sha256_hex(claim.key))
+
+
+def _renewed(record: IdempotencyRecord, claim: Claim) -> bool:
+    """Take over a record that outlived its 24 h and was not purged yet."""
+    if record.created_at >= clock.now() - KEPT:
+        return False
+    record.fingerprint, record.status, record.created_at = claim.fingerprint, _CLAIMED, clock.now()
+    record.save(update_fields=["fingerprint", "status", "created_at"])
+    return True

@@ -1,30 +1,14 @@
 """The port through which services wake readers and workers. See ``services/doorbell``.
 
 Rings wait for the commit (``after_commit``) and never fail it: losing one costs time, never state.
+Live text goes through a ``DeltaRelay``; ``delta`` is what the relay sends with.
 """
 
-from functools import cache
-from typing import Protocol
-
-from django.conf import settings
-
-from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import after_commit
-from sessions_app.services.doorbell.embedded import EmbeddedBell
-from sessions_app.services.doorbell.live import Delta
+from sessions_app.services.doorbell.bells import bell, delta
+from sessions_app.services.doorbell.relay import DeltaRelay
 
-
-class Doorbell(Protocol):
-    """What a profile must be able to do. No method raises or waits for long."""
-
-    def ring_readers(self, session_pk: int, seq: int) -> None:
-        """Say that the session's journal has reached ``seq``."""
-
-    def ring_workers(self, session_pk: int) -> None:
-        """Say that the session may have something to drive."""
-
-    def delta(self, delta: Delta) -> None:
-        """Show ``delta`` to whoever watches now."""
+__all__ = ["DeltaRelay", "delta", "ring_readers", "ring_workers"]
 
 
 def ring_readers(session_pk: int, seq: int) -> None:
@@ -35,44 +19,3 @@ def ring_readers(session_pk: int, seq: int) -> None:
 def ring_workers(session_pk: int) -> None:
     """After the commit, ask for a worker to drive the session."""
     after_commit(lambda: bell().ring_workers(session_pk))
-
-
-def delta(
-    *,
-    session_pk: int,
-    run_pk: int,
-    run_id: str,
-    session_id: str,
-    step: int,
-    attempt: int,
-    index: int,
-    text: str,
-) -> None:
-    """Show a piece of model text to live readers; outside any transaction.
-
-    The text is redacted here once more, but a secret cut in two by the model's own chunks is caught
-    only by ``doorbell.relay.DeltaRelay``: engines send through that.
-    """
-    piece = Delta(
-        session_pk=session_pk,
-        run_pk=run_pk,
-        run_id=run_id,
-        session_id=session_id,
-        step=step,
-        attempt=attempt,
-        index=index,
-        text=redact(text),
-    )
-    bell().delta(piece)
-
-
-@cache
-def bell() -> Doorbell:
-    """Return this process's doorbell."""
-    url = settings.KHEISH.redis_url
-    if not url:
-        return EmbeddedBell(settings.KHEISH.state_dir)
-    # Loaded only where there is a Redis: celery and redis cost half a second of start-up.
-    from sessions_app.services.doorbell.redis_bell import RedisBell
-
-    return RedisBell(url)

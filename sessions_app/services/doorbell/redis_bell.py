@@ -53,6 +53,15 @@ def _send_task(session_pk: int) -> Any:
     return current_app.send_task(EXECUTE_TASK, args=[session_pk], retry=False, ignore_result=True)
 
 
+def decode_bell(message: bytes) -> tuple[int | None, int]:
+    """Return (session_pk, seq); a message nobody understands means "look at everything"."""
+    try:
+        session_pk, seq = json.loads(message)
+        return int(session_pk), int(seq)
+    except (ValueError, TypeError):
+        return None, 0
+
+
 def bells_channel() -> str:
     """Return the pub/sub channel of ``[session_pk, seq]`` messages."""
     return f"kheish:{_installation()}:bells"

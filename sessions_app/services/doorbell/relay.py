@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 from kheish_site.lib.redaction import redact, secret_begun
-from sessions_app.services import wake
+from sessions_app.services.doorbell import bells
 
 INTERVAL_SECONDS: Final = 0.05
 _LOOKAHEAD: Final = 32
@@ -23,7 +23,7 @@ _PLACE: Final = re.compile(r"(?:(?<=\s)|(?<=[^\x00-\x7f]))(?=\S)")
 
 
 class Send(Protocol):
-    """``wake.delta``, or a test's recorder."""
+    """``bells.delta``, or a test's recorder."""
 
     def __call__(
         self,
@@ -41,10 +41,10 @@ class Send(Protocol):
 
 
 class DeltaRelay:
-    """The live text of one attempt of one step. Not thread safe: it belongs to whoever reads the model.
+    """The live text of one step. Not thread safe: it belongs to whoever reads the model.
 
-    ``push`` what the model says as it comes; ``close`` once it has said everything. An attempt that
-    failed is simply dropped: its successor has another ``attempt`` number.
+    ``add`` what the model says as it comes, ``finish`` once it has said everything, ``restart`` when
+    the call is made again: readers throw away the pieces of an earlier attempt.
     """
 
     def __init__(
@@ -57,10 +57,10 @@ class DeltaRelay:
         step: int,
         attempt: int,
         interval_seconds: float = INTERVAL_SECONDS,
-        send: Send = wake.delta,
+        send: Send = bells.delta,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._send_piece: Callable[[int, str], None] = lambda index, text: send(
+        self._show: Callable[[int, int, str], None] = lambda attempt, index, text: send(
             session_pk=session_pk,
             run_pk=run_pk,
             run_id=run_id,
@@ -70,13 +70,18 @@ class DeltaRelay:
             index=index,
             text=text,
         )
+        self._attempt = attempt
         self._interval = interval_seconds
         self._clock = clock
         self._tail = ""
         self._index = 0
         self._sent_at = clock()
 
-    def push(self, text: str) -> None:
+    def restart(self, attempt: int) -> None:
+        """Begin attempt number ``attempt``; what was not sent of the last one never is."""
+        self._attempt, self._index, self._tail = attempt, 0, ""
+
+    def add(self, text: str) -> None:
         """Add ``text``; at most once every interval what has settled is sent."""
         self._tail += text
         now = self._clock()
@@ -87,15 +92,15 @@ class DeltaRelay:
         self._send(self._tail[:cut])
         self._tail = self._tail[cut:]
 
-    def close(self) -> None:
-        """Send the rest. Nothing may be pushed afterwards."""
+    def finish(self) -> None:
+        """Send the rest: nothing more comes in this attempt."""
         self._send(self._tail)
         self._tail = ""
 
     def _send(self, text: str) -> None:
         clean = redact(text)
         for start in range(0, len(clean), _LONGEST_PIECE):
-            self._send_piece(self._index, clean[start : start + _LONGEST_PIECE])
+            self._show(self._attempt, self._index, clean[start : start + _LONGEST_PIECE])
             self._index += 1
 
 

@@ -1,0 +1,227 @@
+"""One shell command as a process group that never outlives this process.
+
+The command runs as leader of a session of its own, so that everything it starts can be signalled at
+once. Beside it, in the same group, a watcher waits on a pipe whose other end only this process holds: when
+this process dies, SIGKILL included, the pipe ends and the watcher kills the group. The kernel's
+parent-death signal would reach only the leader, and already when the *thread* that started it ends.
+What a command leaves behind in its group dies with it; a service belongs in a background task.
+"""
+
+import codecs
+import logging
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from sessions_app.tools.base import MIB
+
+logger = logging.getLogger(__name__)
+
+TerminalReason = Literal["exited", "signalled", "stopped", "output_limit", "output_capture_failed"]
+DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SHELL: Final = "/bin/bash" if os.access("/bin/bash", os.X_OK) else "/bin/sh"
+FLUSH_BYTES: Final = 32 * 1024
+FLUSH_SECONDS: Final = 0.2
+DRAIN_SECONDS: Final = 1.0
+GRACE_SECONDS: Final = 3.0
+
+# Standard input is the lifeline's read end; $1 is the shell, $2 the command. The watcher gives up the
+# output pipe and outlasts a polite signal to the group, so that the group's number stays taken.
+_LAUNCHER: Final = """
+exec 3<&0 </dev/null
+(trap '' TERM INT HUP; read -r _ <&3; kill -KILL 0) >/dev/null 2>&1 &
+exec 3<&-
+exec "$1" -c "$2"
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExitReport:
+    """How a command ended. ``exit_code`` is 128 + n after signal n, as shells count."""
+
+    exit_code: int
+    terminal_reason: TerminalReason
+    total_bytes: int
+    stop_reason: str = ""
+
+
+class StartFailed(Exception):
+    """The command could not be started; the message says why."""
+
+
+def build_environment(allowlist: Iterable[str], source: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of ``source`` that a command may see.
+
+    ``KHEISH_*`` never passes, whatever the list says: it configures the daemon and holds its keys.
+    """
+    kept = {name: source[name] for name in allowlist if name in source and not name.startswith("KHEISH_")}
+    return {"PATH": DEFAULT_PATH, **kept}
+
+
+class ShellProcess:
+    """A command, started by ``start``; output and end are reported from a thread of its own.
+
+    ``on_output`` gets text (merged standard output and error, broken UTF-8 and NUL replaced) in pieces of
+    about 32 KiB or a fifth of a second; ``on_exit`` gets the report, once, last. Either may wait for a
+    database; the command then waits on its pipe. When ``on_output`` raises, the command is killed and the
+    report says ``output_capture_failed``. More than ``output_limit_bytes`` kills it too.
+    """
+
+    def __init__(
+        self,
+        *,
+        command: str,
+        workdir: Path,
+        env: Mapping[str, str],
+        on_output: Callable[[str], None],
+        on_exit: Callable[[ExitReport], None],
+        output_limit_bytes: int = 64 * MIB,
+    ) -> None:
+        self.command = command
+        self.workdir = workdir
+        self.env = dict(env)
+        self.report: ExitReport | None = None
+        self._on_output = on_output
+        self._on_exit = on_exit
+        self._output_limit_bytes = output_limit_bytes
+        self._total_bytes = 0
+        self._ending: tuple[TerminalReason, str] | None = None
+        self._ended = threading.Event()
+        self._guard = threading.Lock()
+        self._group_gone = False
+
+    @property
+    def pid(self) -> int:
+        """Process id of the command, which is also the id of its group."""
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start the command. Raises StartFailed."""
+        lifeline, self._lifeline = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", _LAUNCHER, "sh", SHELL, self.command],
+                cwd=self.workdir,
+                env=self.env,
+                stdin=lifeline,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            os.close(self._lifeline)
+            raise StartFailed(str(error)) from error
+        finally:
+            os.close(lifeline)
+        assert self._process.stdout is not None
+        self._readable = select.poll()  # not select(): descriptors above 1023 are usual in a busy worker
+        self._readable.register(self._process.stdout, select.POLLIN)
+        threading.Thread(target=self._pump, name=f"shell-{self.pid}", daemon=True).start()
+
+    def wait(self, timeout_seconds: float | None = None) -> ExitReport | None:
+        """Return the report once the command ended and ``on_exit`` returned; None when time is over."""
+        self._ended.wait(timeout_seconds)
+        return self.report if self._ended.is_set() else None
+
+    def stop(self, reason: str = "", *, grace_seconds: float = GRACE_SECONDS) -> ExitReport | None:
+        """Ask the whole group to end, and kill it after ``grace_seconds``. Harmless when it has ended."""
+        self._end("stopped", reason, signal.SIGTERM)
+        report = self.wait(grace_seconds)
+        if report is None:
+            self._signal(signal.SIGKILL)
+            report = self.wait(grace_seconds + DRAIN_SECONDS)
+        return report
+
+    def _end(self, reason: TerminalReason, detail: str, signum: signal.Signals) -> None:
+        with self._guard:
+            if self._group_gone:
+                return
+            self._ending = self._ending or (reason, detail)
+        self._signal(signum)
+
+    def _signal(self, signum: signal.Signals) -> None:
+        """Signal the group unless it is gone: its number may belong to somebody else by then."""
+        with self._guard:
+            if self._group_gone:
+                return
+            try:
+                os.killpg(self.pid, signum)
+            except ProcessLookupError:
+                self._group_gone = True
+
+    def _pump(self) -> None:
+        """Carry output until the command ends, then clear its group and report."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        try:
+            self._carry(decoder)
+            self._deliver(decoder.decode(b"", final=True))
+        except Exception:  # the edge: whatever the receiver raises, the command must not run on unseen
+            logger.exception("shell output could not be stored", extra={"action": "shell.capture_failed"})
+            self._end("output_capture_failed", "", signal.SIGKILL)
+        returncode = self._reap()
+        reason, detail = self._ending or ("exited" if returncode >= 0 else "signalled", "")
+        self.report = ExitReport(
+            exit_code=returncode if returncode >= 0 else 128 - returncode,
+            terminal_reason=reason,
+            total_bytes=self._total_bytes,
+            stop_reason=detail,
+        )
+        try:
+            self._on_exit(self.report)
+        except Exception:  # the edge: recovery settles the task when its end could not be recorded
+            logger.exception("shell exit could not be recorded", extra={"action": "shell.exit_failed"})
+        finally:
+            self._ended.set()
+
+    def _reap(self) -> int:
+        returncode = self._process.wait()
+        # The watcher is still in the group and keeps its number from being given to others.
+        self._signal(signal.SIGKILL)
+        with self._guard:
+            self._group_gone = True
+        os.close(self._lifeline)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        return returncode
+
+    def _carry(self, decoder: codecs.IncrementalDecoder) -> None:
+        """Read until nobody can write any more, or for a moment after the command itself has ended."""
+        waiting, since = bytearray(), time.monotonic()
+        stop_reading_at: float | None = None
+        while stop_reading_at is None or time.monotonic() < stop_reading_at:
+            data = self._read()
+            waiting += data or b""
+            if waiting and (len(waiting) >= FLUSH_BYTES or time.monotonic() - since >= FLUSH_SECONDS):
+                self._deliver(decoder.decode(bytes(waiting)))
+                waiting.clear()
+            if not waiting:
+                since = time.monotonic()
+            if data == b"":
+                break
+            if stop_reading_at is None and self._process.poll() is not None:
+                self._signal(signal.SIGKILL)
+                stop_reading_at = time.monotonic() + DRAIN_SECONDS
+        self._deliver(decoder.decode(bytes(waiting)))
+
+    def _read(self) -> bytes | None:
+        """Return what there is, b"" at the end, None when nothing came for a moment."""
+        assert self._process.stdout is not None
+        fd = self._process.stdout.fileno()
+        if not self._readable.poll(FLUSH_SECONDS * 500):
+            return None
+        data = os.read(fd, FLUSH_BYTES)
+        self._total_bytes += len(data)
+        if self._total_bytes > self._output_limit_bytes:
+            self._end("output_limit", "", signal.SIGKILL)
+        return data
+
+    def _deliver(self, text: str) -> None:
+        if text:
+            self._on_output(text.replace("\x00", "\ufffd"))

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from kheish_site.lib.transactions import release_connection
@@ -10,7 +11,8 @@ from sessions_app.models import Route
 from sessions_app.providers import registry
 from sessions_app.providers.base import Completion, Delta, ProviderError, Request, TextDelta, ToolProtocol, collect
 from sessions_app.providers.retry import call_with_retries
-from sessions_app.services import journal, routes, wake
+from sessions_app.services import journal, routes
+from sessions_app.services.doorbell.relay import DeltaRelay
 
 ATTEMPTS: Final = 4
 _MOVES_ON: Final = frozenset({"overloaded", "transport"})
@@ -56,30 +58,35 @@ def _ask(turn: Turn, request: Request, route: Route, *, first: bool) -> Answer:
     """Call one route. A fallback is asked for its own model; the run's is pinned to the first."""
     model = request.model if first else route.model
     provider = registry.build(routes.endpoint_for(route))
-    relay = wake.DeltaRelay(
+    began = time.monotonic()
+
+    def attempt(number: int) -> Completion:
+        asked = replace(request, model=model, attempt=turn.attempt + number - 1, tool_protocol=protocol)
+        relay = _relay(turn, asked.attempt)
+        completion = collect(provider.stream(asked, cancelled=turn.hold.stop), partial(_show, relay))
+        relay.close()
+        return completion
+
+    release_connection()
+    completion = call_with_retries(attempt, attempts=ATTEMPTS, cancelled=turn.hold.stop)
+    latency_ms = int((time.monotonic() - began) * 1000)
+    return Answer(completion=completion, route_id=route.route_id, model=model, latency_ms=latency_ms)
+
+
+def _relay(turn: Turn, attempt: int) -> DeltaRelay:
+    return DeltaRelay(
         session_pk=turn.run.session_id,
         run_pk=turn.run.pk,
         run_id=turn.run.run_id,
         session_id=turn.session_id,
         step=turn.run.step,
-        attempt=turn.attempt,
+        attempt=attempt,
     )
-    protocol: ToolProtocol = "json" if route.options.get("tool_protocol") == "json" else "native"
-    began = time.monotonic()
 
-    def on_delta(delta: Delta) -> None:
-        if isinstance(delta, TextDelta):
-            relay.add(delta.text)
 
-    def attempt(number: int) -> Completion:
-        asked = replace(request, model=model, attempt=turn.attempt + number - 1, tool_protocol=protocol)
-        return collect(provider.stream(asked, cancelled=turn.hold.stop), on_delta)
-
-    release_connection()
-    completion = call_with_retries(attempt, attempts=ATTEMPTS, cancelled=turn.hold.stop)
-    relay.finish()
-    latency_ms = int((time.monotonic() - began) * 1000)
-    return Answer(completion=completion, route_id=route.route_id, model=model, latency_ms=latency_ms)
+def _show(relay: DeltaRelay, delta: Delta) -> None:
+    if isinstance(delta, TextDelta):
+        relay.push(delta.text)
 
 
 def _journal_switch(turn: Turn, route: Route, error: ProviderError, following: str) -> None:

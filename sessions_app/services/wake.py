@@ -1,14 +1,13 @@
 """The port through which services wake readers and workers. See ``services/doorbell``.
 
 Rings wait for the commit (``after_commit``) and never fail it: losing one costs time, never state.
-Live text goes through a ``DeltaRelay``; ``delta`` is what the relay sends with.
+Live text goes through a ``doorbell.relay.DeltaRelay``; ``delta`` is what the relay sends with.
 """
 
 from kheish_site.lib.transactions import after_commit
 from sessions_app.services.doorbell.bells import bell, delta
-from sessions_app.services.doorbell.relay import DeltaRelay
 
-__all__ = ["DeltaRelay", "delta", "ring_readers", "ring_workers"]
+__all__ = ["delta", "ring_readers", "ring_workers"]
 
 
 def ring_readers(session_pk: int, seq: int) -> None:

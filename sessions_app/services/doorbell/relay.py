@@ -41,10 +41,10 @@ class Send(Protocol):
 
 
 class DeltaRelay:
-    """The live text of one step. Not thread safe: it belongs to whoever reads the model.
+    """The live text of one attempt of one step. Not thread safe: it belongs to whoever reads the model.
 
-    ``add`` what the model says as it comes, ``finish`` once it has said everything, ``restart`` when
-    the call is made again: readers throw away the pieces of an earlier attempt.
+    ``push`` what the model says as it comes, ``close`` once it has said everything. The relay of an
+    attempt that failed is dropped: readers throw its pieces away when they see the next ``attempt``.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class DeltaRelay:
         send: Send = bells.delta,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._show: Callable[[int, int, str], None] = lambda attempt, index, text: send(
+        self._show: Callable[[int, str], None] = lambda index, text: send(
             session_pk=session_pk,
             run_pk=run_pk,
             run_id=run_id,
@@ -70,18 +70,13 @@ class DeltaRelay:
             index=index,
             text=text,
         )
-        self._attempt = attempt
         self._interval = interval_seconds
         self._clock = clock
         self._tail = ""
         self._index = 0
         self._sent_at = clock()
 
-    def restart(self, attempt: int) -> None:
-        """Begin attempt number ``attempt``; what was not sent of the last one never is."""
-        self._attempt, self._index, self._tail = attempt, 0, ""
-
-    def add(self, text: str) -> None:
+    def push(self, text: str) -> None:
         """Add ``text``; at most once every interval what has settled is sent."""
         self._tail += text
         now = self._clock()
@@ -92,7 +87,7 @@ class DeltaRelay:
         self._send(self._tail[:cut])
         self._tail = self._tail[cut:]
 
-    def finish(self) -> None:
+    def close(self) -> None:
         """Send the rest: nothing more comes in this attempt."""
         self._send(self._tail)
         self._tail = ""
@@ -100,7 +95,7 @@ class DeltaRelay:
     def _send(self, text: str) -> None:
         clean = redact(text)
         for start in range(0, len(clean), _LONGEST_PIECE):
-            self._show(self._attempt, self._index, clean[start : start + _LONGEST_PIECE])
+            self._show(self._index, clean[start : start + _LONGEST_PIECE])
             self._index += 1
 
 

@@ -3,9 +3,9 @@
 import secrets
 
 from django.contrib.auth.models import Group, Permission, User
-from django.db import transaction
 from django.db.models import Q
 
+from kheish_site.lib.transactions import write
 from sessions_app.models import Role
 
 DECIDES = ("approval", "userquestion", "operatordecision", "run", "session")
@@ -15,9 +15,13 @@ CONFIGURES = ("persona", "personarevision", "route", "secretslot", "apitoken", "
 """Models an administrator may write; history is written by the services alone."""
 
 
-@transaction.atomic
 def ensure_groups() -> None:
     """Make the groups viewer, operator and admin and give them exactly their permissions."""
+    with write():
+        _ensure_groups()
+
+
+def _ensure_groups() -> None:
     ours = Permission.objects.filter(
         content_type__app_label__in=("sessions_app", "channels_app", "connectors_app")
     )
@@ -33,12 +37,16 @@ def ensure_groups() -> None:
         group.permissions.set(ours.filter(granted))
 
 
-@transaction.atomic
 def ensure_admin_login() -> str:
     """Make the login ``admin`` when nobody can administer yet; returns its password, or "" if it was there.
 
     The password is random, returned this once and stored hashed.
     """
+    with write():
+        return _ensure_admin_login()
+
+
+def _ensure_admin_login() -> str:
     if User.objects.filter(is_superuser=True, is_active=True).exists():
         return ""
     password = secrets.token_urlsafe(15)

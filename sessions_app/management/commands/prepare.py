@@ -3,10 +3,11 @@
 import json
 from typing import Any
 
+from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
-from sessions_app.services import accounts
+from sessions_app.services import accounts, tokens
 
 
 class Command(BaseCommand):
@@ -19,5 +20,6 @@ class Command(BaseCommand):
         call_command("migrate", interactive=False, verbosity=0)
         accounts.ensure_groups()
         password = accounts.ensure_admin_login()
+        tokens.ensure_local_token(settings.KHEISH.state_dir / "operator.token")
         login = {"username": "admin", "password": password} if password else None
         self.stdout.write(json.dumps({"login": login}))

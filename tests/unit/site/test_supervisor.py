@@ -1,0 +1,123 @@
+"""The parts of the supervisor, without Django."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kheish_site.supervisor import children, state
+from kheish_site.supervisor.options import Refused, read_options
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+PARENT = """
+import os, sys, time
+from kheish_site.supervisor.children import Child
+child = Child("x", [sys.executable, "-c", "import time; time.sleep(60)"], environment=dict(os.environ))
+child.start()
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_defaults(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("KHEISH_")]:
+        monkeypatch.delenv(name)
+    read = read_options([])
+    assert (read.host, read.port, read.embedded, read.loopback) == ("127.0.0.1", 4000, True, True)
+    assert read.state_dir == Path.cwd() / ".kheish"
+
+
+@pytest.mark.parametrize(
+    ("written", "host", "loopback"), [("[::1]:80", "::1", True), ("0.0.0.0:80", "0.0.0.0", False)]
+)
+def test_addresses(written, host, loopback):
+    read = read_options(["--bind", written])
+    assert (read.host, read.port, read.loopback) == (host, 80, loopback)
+
+
+@pytest.mark.parametrize(
+    "written", ["", "4000", "host:80", "127.0.0.1:", "127.0.0.1:70000", "127.0.0.1:٣", "a b:1"]
+)
+def test_bad_addresses_are_usage_errors(written):
+    with pytest.raises(SystemExit) as caught:
+        read_options(["--bind", written])
+    assert caught.value.code == 2
+
+
+def test_a_bad_number_names_its_variable(monkeypatch):
+    monkeypatch.setenv("KHEISH_DRAIN_SECONDS", "soon")
+    with pytest.raises(Refused, match="KHEISH_DRAIN_SECONDS"):
+        read_options([])
+
+
+def test_a_state_folder_serves_one(tmp_path):
+    first, second = state.State(tmp_path / "s"), state.State(tmp_path / "s")
+    first.take()
+    first.announce("http://127.0.0.1:4000")
+    with pytest.raises(Refused, match=rf"{os.getpid()} at http://127\.0\.0\.1:4000"):
+        second.take()
+    first.release()
+    second.take()
+    second.release()
+
+
+def test_an_unusable_state_folder_is_explained(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(Refused, match="state folder"):
+        state.State(tmp_path / "file" / "below").take()
+
+
+def test_preparation_is_repeated_when_configuration_changed(tmp_path, monkeypatch):
+    folder = state.State(tmp_path)
+    for name in ("kheish.sqlite3", "operator.token", "secret.key"):
+        (tmp_path / name).touch()
+    assert not folder.prepared()
+    folder.note_prepared()
+    assert folder.prepared()
+    monkeypatch.setenv("KHEISH_ROUTES_FILE", str(tmp_path / "routes.toml"))
+    assert not folder.prepared()
+
+
+def test_a_child_is_restarted_at_once_and_then_with_patience():
+    child = children.Child("x", [sys.executable, "-c", "raise SystemExit(3)"], environment=os.environ)
+    child.start()
+    told = []
+    deadline = time.monotonic() + 5
+    while len(told) < 2 and time.monotonic() < deadline:
+        news = child.watch()
+        if news:
+            told.append(news)
+        time.sleep(0.01)
+    assert "exit code 3" in told[0]
+    assert told[0].endswith("in 0 s.")
+    assert told[1].endswith("in 1 s.")
+
+
+def test_a_stopped_child_leaves_nothing():
+    child = children.Child("x", SLEEP, environment=os.environ)
+    child.start()
+    child.kill_group()
+    assert child.exited() == -signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of other systems has no parent-death signal")
+def test_children_die_with_a_killed_parent():
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.kill()
+    deadline = time.monotonic() + 5
+    stat = Path(f"/proc/{child}/stat")
+    while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_the_parent_stays_small():
+    code = "import sys, kheish_site.supervisor; print(sorted(m for m in sys.modules if m in ('django', 'celery', 'asyncio')))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"

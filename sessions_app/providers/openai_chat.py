@@ -52,6 +52,8 @@ class OpenAIChat:
         headers = {str(name): str(value) for name, value in (endpoint.options.get("headers") or {}).items()}
         self._secrets = tuple(value for value in (endpoint.api_key, *headers.values()) if value)
         self._client = self._make_client(endpoint.api_key, headers)
+        # A local server may want no key, and must not get a made-up one.
+        self._extra_headers = {} if endpoint.api_key else {"Authorization": openai.Omit()}
 
     def stream(self, request: Request, *, cancelled: threading.Event) -> Iterator[Part]:
         """See ``Provider.stream``."""
@@ -67,8 +69,6 @@ class OpenAIChat:
         )
         # The package would take organisation and project from the environment and send them anywhere.
         quiet: dict[str, Any] = {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()}
-        if not api_key:
-            quiet["Authorization"] = openai.Omit()  # a local server may want none
         return openai.OpenAI(
             api_key=api_key or "none",
             base_url=self._base_url,
@@ -116,7 +116,7 @@ class OpenAIChat:
         while True:
             body = openai_request.body(request, origin=origin, options=self._options, refused=tuple(refused))
             try:
-                return self._client.chat.completions.create(**body)
+                return self._client.chat.completions.create(**body, extra_headers=self._extra_headers)
             except openai.APIStatusError as error:
                 left = [name for name in openai_request.OPTIONAL_FIELDS if name in body]
                 field = openai_errors.rejected_field(error, left)
@@ -144,9 +144,9 @@ class OpenAIChat:
                 if watch.reason or not reader.finish_reason:
                     raise
                 return  # cut off after it had said it was done: only the usage is missing
+            watch.check()  # a body without a length just ends when its socket is shut down
             if chunk is None:
                 return
-            watch.check()
             yield chunk
 
     def _plain(self, stream: openai.Stream[ChatCompletionChunk]) -> ChatCompletionChunk:

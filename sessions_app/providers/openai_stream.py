@@ -25,7 +25,7 @@ from sessions_app.providers.base import (
     ToolCallDelta,
     Usage,
 )
-from sessions_app.providers.text import TextJoiner, clean
+from sessions_app.providers.text import TextJoiner, clean, clean_json
 from sessions_app.providers.tokens import estimate_request, estimate_tokens
 
 _REASONING_FIELDS = ("reasoning_content", "reasoning")
@@ -43,6 +43,7 @@ class _Call:
     name: str = ""
     server_id: str = ""
     arguments: list[str] = field(default_factory=list)
+    joiner: TextJoiner = field(default_factory=TextJoiner)
 
     def is_whole(self) -> bool:
         try:
@@ -71,7 +72,7 @@ class ChunkReader:
 
     def parts(self, chunk: ChatCompletionChunk) -> Iterator[Part]:
         """The parts a chunk brings. Raises ProviderError when the chunk is an error in disguise."""
-        self._request_id = self._request_id or str(getattr(chunk, "id", None) or "")
+        self._request_id = self._request_id or clean(_string(getattr(chunk, "id", None)))
         usage = getattr(chunk, "usage", None)
         if usage is not None:
             self._usage = _usage(usage)
@@ -89,16 +90,18 @@ class ChunkReader:
         """The closing parts. Raises ProviderError(transport) when the server never said it was done."""
         if not self.finish_reason:
             raise ProviderError("transport", "the answer ended before it was complete")
-        rest = self._text.rest()
-        if rest:
+        if rest := self._text.rest():
             yield TextDelta(rest)
+        for call in self._calls:
+            if rest := call.joiner.rest():
+                yield ToolCallDelta(call.index, call.id, call.name, rest)
         yield self._usage or Usage(
             estimate_request(self._request), estimate_tokens("".join(self._written)), estimated=True
         )
-        reason = _FINISH_REASONS.get(self.finish_reason, "stop")
+        reason: FinishReason = _FINISH_REASONS.get(self.finish_reason, "stop")
         if self._calls and reason == "stop":
             reason = "tool_calls"  # some servers say "stop" after a call
-        extra = {**self._extra, "origin": self._origin} if self._extra else {}
+        extra = clean_json({**self._extra, "origin": self._origin}) if self._extra else {}
         yield Finished(reason, self._request_id, extra)
 
     def _delta(self, delta: Any) -> Iterator[Part]:
@@ -116,12 +119,9 @@ class ChunkReader:
         for name, value in extras.items():
             if value is None:
                 continue
-            if isinstance(value, str):
-                self._extra[name] = self._extra.get(name, "") + value
-            elif isinstance(value, list) and isinstance(self._extra.get(name, []), list):
-                self._extra[name] = [*self._extra.get(name, []), *value]
-            else:
-                self._extra[name] = value
+            before = self._extra.get(name)
+            grows = isinstance(value, str | list) and type(before) is type(value)
+            self._extra[name] = before + value if grows else value
         thought = next((extras[name] for name in _REASONING_FIELDS if extras.get(name)), None)
         if isinstance(thought, str):
             self._written.append(thought)
@@ -129,11 +129,11 @@ class ChunkReader:
 
     def _tool_delta(self, delta: Any) -> ToolCallDelta:
         function = getattr(delta, "function", None)
-        name = _string(getattr(function, "name", None))
+        name = clean(_string(getattr(function, "name", None)))
         arguments = getattr(function, "arguments", None) or ""
         if not isinstance(arguments, str):
             arguments = json.dumps(arguments)  # an object where the protocol has its text
-        index, server_id = getattr(delta, "index", None), _string(getattr(delta, "id", None))
+        index, server_id = getattr(delta, "index", None), clean(_string(getattr(delta, "id", None)))
         call = self._call_for(index if isinstance(index, int) else None, server_id, name)
         call.name = call.name or name
         call.arguments.append(arguments)
@@ -142,7 +142,7 @@ class ChunkReader:
         extra = {key: value for key, value in extras.items() if value is not None}
         if extra:
             extra["origin"] = self._origin
-        return ToolCallDelta(call.index, call.id, call.name, clean(arguments), extra)
+        return ToolCallDelta(call.index, call.id, call.name, call.joiner.add(arguments), clean_json(extra))
 
     def _call_for(self, index: int | None, server_id: str, name: str) -> _Call:
         if index is None:

@@ -1,5 +1,7 @@
 """Text that every store and every wire accepts."""
 
+from typing import Any
+
 
 class TextJoiner:
     """Joins text whose surrogate pairs may be cut between two chunks."""
@@ -24,3 +26,12 @@ def clean(text: str) -> str:
     if not text.isascii():
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text.replace("\0", "\ufffd")
+
+
+def clean_json(value: Any) -> Any:
+    """A JSON value with every text inside it cleaned."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {clean(key): clean_json(item) for key, item in value.items()}
+    return [clean_json(item) for item in value] if isinstance(value, list) else value

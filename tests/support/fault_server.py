@@ -1,6 +1,7 @@
 """A model server that answers with exactly the bytes a test gives it, whatever HTTP thinks of them."""
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -53,6 +54,7 @@ class FaultServer:
     def __init__(self) -> None:
         self.exchanges: list[Exchange] = []
         self.answer: Answer = stream(text("ok"), finish())
+        self._scheme = "http"
         self._gone = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -71,7 +73,12 @@ class FaultServer:
     @property
     def base_url(self) -> str:
         """What a route of the driver ``openai`` needs."""
-        return f"http://127.0.0.1:{self._server.server_port}/v1"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}/v1"
+
+    def encrypt(self, context: ssl.SSLContext) -> None:
+        """Speak TLS from now on."""
+        self._scheme = "https"
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         owner = self

@@ -1,0 +1,284 @@
+"""What compatible servers really send, one server's habit per test."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from openai.types.chat import ChatCompletionChunk
+
+from sessions_app.providers.base import Message, ProviderError, ReasoningDelta, ToolCallPart, collect
+from sessions_app.providers.openai_stream import ChunkReader
+from tests.support.fault_server import FaultServer, delta, finish, plain, stream, text, tool
+from tests.unit.providers.conftest import Ask, make_request
+
+USAGE = {"choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}}
+
+
+def calls(*deltas: dict[str, Any]) -> dict[str, Any]:
+    return delta(tool_calls=list(deltas))
+
+
+def pairs(done: Any) -> list[tuple[str, Any]]:
+    return [(call.name, json.loads(call.arguments)) for call in done.tool_calls]
+
+
+def test_usage_comes_from_the_server(server: FaultServer, ask: Ask) -> None:
+    server.answer = stream(text("hi"), finish(), USAGE)
+    usage = ask().usage
+    assert (usage.input_tokens, usage.output_tokens, usage.estimated) == (11, 7, False)
+
+
+def test_missing_usage_is_estimated(server: FaultServer, ask: Ask) -> None:
+    server.answer = stream(text("hello there"), finish())
+    usage = ask().usage
+    assert usage.estimated
+    assert usage.input_tokens > 0
+    assert usage.output_tokens > 0
+
+
+def test_no_finish_reason_is_transport(server: FaultServer, ask: Ask) -> None:
+    server.answer = stream(text("half an ans"))
+    with pytest.raises(ProviderError) as caught:
+        ask()
+    assert (caught.value.kind, caught.value.retryable) == ("transport", True)
+
+
+def test_zero_chunks_is_transport(server: FaultServer, ask: Ask) -> None:
+    server.answer = stream(done=False)
+    with pytest.raises(ProviderError, match="before it was complete") as caught:
+        ask()
+    assert caught.value.kind == "transport"
+
+
+def test_not_json_is_transport(server: FaultServer, ask: Ask) -> None:
+    server.answer = stream(text("a"), b'data: {"choices": [\n\n')
+    with pytest.raises(ProviderError, match="not JSON") as caught:
+        ask()
+    assert caught.value.kind == "transport"
+
+
+def test_cut_off_after_the_finish_is_an_answer(server: FaultServer, ask: Ask) -> None:
+    server.answer = stream(text("whole"), finish(), b'data: {"usa', done=False)
+    assert ask().text == "whole"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"error": {"message": "slow down", "code": "rate_limit_exceeded"}}, "rate_limited"),
+        ({"error": {"message": "upstream is gone", "code": 502}}, "overloaded"),
+        ({"error": {"message": "This model's maximum context length is 8192 tokens"}}, "overflow"),
+        ({"error": {"message": "boom"}}, "overloaded"),
+        ({"error": {"message": "no", "type": "authentication_error"}}, "auth"),
+    ],
+)
+def test_error_inside_the_stream(server: FaultServer, ask: Ask, body: dict[str, Any], kind: str) -> None:
+    server.answer = stream(text("a"), body)
+    with pytest.raises(ProviderError) as caught:
+        ask()
+    assert caught.value.kind == kind
+    assert body["error"]["message"] in caught.value.message
+
+
+def test_error_event(server: FaultServer, ask: Ask) -> None:
+    server.answer = stream(
+        text("a"), b'event: error\ndata: {"message": "overheated", "type": "server_error"}\n\n'
+    )
+    with pytest.raises(ProviderError, match="overheated") as caught:
+        ask()
+    assert caught.value.kind == "overloaded"
+
+
+def test_html_with_200_points_at_the_base_url(server: FaultServer, ask: Ask) -> None:
+    server.answer = plain(200, "<html>welcome</html>", "text/html; charset=utf-8")
+    with pytest.raises(ProviderError, match="base_url") as caught:
+        ask()
+    assert caught.value.kind == "invalid"
+
+
+@pytest.mark.parametrize(
+    "body", [{"error": {"message": "no model loaded"}}, {"choices": None}, [], "nonsense"]
+)
+def test_plain_json_that_is_no_answer(server: FaultServer, ask: Ask, body: Any) -> None:
+    server.answer = plain(200, body)
+    with pytest.raises(ProviderError) as caught:
+        ask()
+    assert caught.value.kind in ("overloaded", "transport")
+
+
+def test_server_that_does_not_stream(server: FaultServer, ask: Ask) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "read_file", "arguments": '{"path": "a"}'}}
+    message = {"role": "assistant", "content": "looking", "tool_calls": [call]}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+    server.answer = plain(200, {"id": "x1", "choices": [choice], "usage": USAGE["usage"]})
+    done = ask()
+    assert (done.text, pairs(done), done.usage.input_tokens) == (
+        "looking",
+        [("read_file", {"path": "a"})],
+        11,
+    )
+
+
+def test_calls_without_index_or_id(server: FaultServer, ask: Ask) -> None:
+    server.answer = stream(
+        calls(tool('{"path": "a"}', name="read_file"), tool('{"path": "b"}', name="read_file")),
+        finish("tool_calls"),
+    )
+    done = ask()
+    assert pairs(done) == [("read_file", {"path": "a"}), ("read_file", {"path": "b"})]
+    assert len({call.id for call in done.tool_calls} - {""}) == 2
+
+
+def test_pieces_without_index_continue_the_last_call(server: FaultServer, ask: Ask) -> None:
+    server.answer = stream(
+        calls(tool('{"pa', id="c1", name="read_file")),
+        calls(tool('th": "a"}')),
+        calls(tool('{"path"', id="c2", name="read_file")),
+        calls(tool(': "b"}', id="c2")),
+        finish("tool_calls"),
+    )
+    assert pairs(ask()) == [("read_file", {"path": "a"}), ("read_file", {"path": "b"})]
+
+
+def test_name_repeated_in_every_piece(server: FaultServer, ask: Ask) -> None:
+    server.answer = stream(
+        calls(tool('{"path"', index=0, id="c1", name="read_file")),
+        calls(tool(': "a"}', index=0, id="", name="read_file")),
+        finish("tool_calls"),
+    )
+    assert pairs(ask()) == [("read_file", {"path": "a"})]
+
+
+def test_name_repeated_without_index_or_id(server: FaultServer, ask: Ask) -> None:
+    server.answer = stream(
+        calls(tool('{"path"', name="read_file")),
+        calls(tool(': "a"}', name="read_file")),
+        finish("tool_calls"),
+    )
+    assert pairs(ask()) == [("read_file", {"path": "a"})]
+
+
+def test_one_index_for_all_calls(server: FaultServer, ask: Ask) -> None:
+    server.answer = stream(
+        calls(tool('{"path": "a"}', index=0, id="c1", name="read_file")),
+        calls(tool('{"path": "b"}', index=0, id="c2", name="read_file")),
+        finish("stop"),
+    )
+    assert pairs(ask()) == [("read_file", {"path": "a"}), ("read_file", {"path": "b"})]
+
+
+def test_whole_call_with_finish_reason_stop(server: FaultServer, ask: Ask) -> None:
+    chunk = calls(tool('{"path": "a"}', index=0, id="c1", name="read_file"))
+    chunk["choices"][0]["finish_reason"] = "stop"
+    server.answer = stream(chunk)
+    assert ask().finish_reason == "tool_calls"
+
+
+def test_arguments_as_an_object(server: FaultServer, ask: Ask) -> None:
+    server.answer = stream(calls(tool({"path": "a"}, index=0, id="c1", name="read_file")), finish())
+    assert pairs(ask()) == [("read_file", {"path": "a"})]
+
+
+def test_an_id_used_before_is_replaced(server: FaultServer, ask: Ask) -> None:
+    server.answer = stream(calls(tool("{}", index=0, id="call_0", name="read_file")), finish("tool_calls"))
+    before = Message(
+        role="assistant",
+        content="",
+        tool_calls=(ToolCallPart(id="call_0", name="read_file", arguments="{}"),),
+    )
+    result = Message(role="tool", content="x", tool_call_id="call_0")
+    done = ask(make_request(Message(role="user", content="go"), before, result))
+    assert done.tool_calls[0].id not in ("", "call_0")
+
+
+def test_only_the_first_choice_counts(server: FaultServer, ask: Ask) -> None:
+    other = {"choices": [{"index": 1, "delta": {"content": "no"}, "finish_reason": "length"}]}
+    server.answer = stream(text("yes"), other, finish())
+    done = ask()
+    assert (done.text, done.finish_reason) == ("yes", "stop")
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"), [("length", "length"), ("content_filter", "content_filter"), ("eos", "stop")]
+)
+def test_finish_reasons(server: FaultServer, ask: Ask, sent: str, reason: str) -> None:
+    server.answer = stream(text("a"), finish(sent))
+    assert ask().finish_reason == reason
+
+
+def test_text_in_typed_pieces_and_a_refusal(server: FaultServer, ask: Ask) -> None:
+    server.answer = stream(
+        delta(content=[{"type": "text", "text": "a"}]), delta(refusal="I will not"), finish()
+    )
+    assert ask().text == "aI will not"
+
+
+def test_character_cut_in_half_is_joined(server: FaultServer, ask: Ask) -> None:
+    halves = [
+        b'data: {"choices":[{"index":0,"delta":{"content":"' + half + b'"}}]}\n\n'
+        for half in (rb"\ud83d", rb"\ude00")
+    ]
+    server.answer = stream(*halves, text("a\0b"), finish())
+    assert ask().text == "😀a\ufffdb"
+
+
+def test_reasoning_is_shown_and_sent_back(server: FaultServer, ask: Ask) -> None:
+    signature = {"google": {"thought_signature": "abc"}}
+    call = {**tool("{}", index=0, id="c1", name="read_file"), "extra_content": signature}
+    server.answer = stream(
+        delta(reasoning_content="think "), delta(reasoning_content="hard"), calls(call), finish()
+    )
+    seen: list[Any] = []
+    first = ask(on_delta=seen.append)
+    assert [part.text for part in seen if isinstance(part, ReasoningDelta)] == ["think ", "hard"]
+    result = Message(role="tool", content="x", tool_call_id="c1")
+    ask(make_request(Message(role="user", content="go"), first.message(), result))
+    sent = server.exchanges[-1].body["messages"][2]
+    assert sent["reasoning_content"] == "think hard"
+    assert sent["tool_calls"][0]["extra_content"] == signature
+    assert "origin" not in sent
+
+
+def test_extras_of_another_server_stay_home(server: FaultServer, ask: Ask) -> None:
+    server.answer = stream(delta(reasoning_content="think"), text("a"), finish())
+    first = ask()
+    ask(make_request(Message(role="user", content="go"), first.message(), model="another-model"))
+    assert "reasoning_content" not in server.exchanges[-1].body["messages"][2]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["index", "delta", "content", "tool_calls", "function", "name", "arguments", "id", "usage"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+CHUNK = st.dictionaries(st.sampled_from(["id", "choices", "usage", "error"]), JSON, max_size=3) | st.builds(
+    lambda inner: {"choices": [{"index": 0, "delta": inner, "finish_reason": "stop"}]}, JSON
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(CHUNK, max_size=4))
+def test_no_shape_of_chunk_escapes_the_error_family(chunks: list[dict[str, Any]]) -> None:
+    reader = ChunkReader(make_request(), origin="here", secrets=())
+
+    def parts() -> Any:
+        for chunk in chunks:
+            yield from reader.parts(ChatCompletionChunk.construct(**chunk))
+        yield from reader.finish()
+
+    try:
+        done = collect(parts())
+    except ProviderError:
+        return
+    assert all(isinstance(call.arguments, str) for call in done.tool_calls)

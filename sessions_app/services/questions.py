@@ -13,7 +13,12 @@ from sessions_app.models import QuestionStatus, Run, RunStatus, ToolCall, ToolCa
 from sessions_app.services import effects, journal, run_state, waiting
 from sessions_app.services.access import Principal
 from sessions_app.services.writes import Entry
-from sessions_app.tools.ask_user_question import check_answers, normalise_questions
+from sessions_app.tools.ask_user_question import (
+    QuestionSet,
+    answer_result,
+    check_answers,
+    normalise_questions,
+)
 from sessions_app.tools.base import ToolResult
 
 
@@ -55,14 +60,14 @@ def get(question_id: str) -> UserQuestion:
 
 def ask(run: Run, call: ToolCall) -> tuple[UserQuestion, Entry]:
     """Ask what ``call`` says. Needs the open transaction in which the batch suspends."""
-    now = clock.now()
+    now, asked = clock.now(), normalise_questions(call.arguments)
     question = UserQuestion.objects.create(
         question_id=new_id("qst"),
         session_id=run.session_id,
         run=run,
         tool_call=call,
-        questions=redact(normalise_questions(call.arguments)),
-        expires_at=_expiry(call.arguments, now),
+        questions=redact(asked.questions),
+        expires_at=_expiry(asked, now),
         created_at=now,
     )
     effects.advance(call, ToolCallState.AWAITING_APPROVAL)
@@ -88,9 +93,26 @@ def resolve(question_id: str, resolution: Resolution, *, principal: Principal) -
             return get(question_id)
         if question.expires_at is not None and question.expires_at <= clock.now():
             raise QuestionExpired("the question has expired", question_id=question_id)
-        check_answers(question.questions, resolution.answers, resolution.declined)
         _settle(question, resolution, principal)
         waiting.commit_settled(run, *_entries(question, run, resolution))
+    return get(question_id)
+
+
+def cancel(question_id: str, *, principal: Principal, justification: str = "") -> UserQuestion:
+    """Say that nobody will answer: the run is cancelled (reference, "User question"). A repeat changes nothing.
+
+    Raises: QuestionMissing, QuestionConflict (it was resolved in another way).
+    """
+    question = get(question_id)
+    with write():
+        run = waiting.lock(question)
+        if question.status == QuestionStatus.CANCELLED:
+            return question
+        if question.status != QuestionStatus.PENDING:
+            raise _conflict(question)
+        waiting.cancel_open(run, why=justification or "the question was cancelled")
+        payload = {"principal": principal.name, "reason": justification, "question_id": question_id}
+        run_state.transition(run, RunStatus.CANCELLED, session_id=run.session.session_id, payload=payload)
     return get(question_id)
 
 
@@ -115,30 +137,38 @@ def expire(question: UserQuestion) -> bool:
     return True
 
 
-def _expiry(arguments: dict[str, Any], now: datetime) -> datetime | None:
-    if arguments.get("expires_after_seconds"):
-        return now + timedelta(seconds=arguments["expires_after_seconds"])
-    text = arguments.get("expires_at")
-    return datetime.fromisoformat(text) if text else None
+def _expiry(asked: QuestionSet, now: datetime) -> datetime | None:
+    if asked.expires_after_seconds is not None:
+        return now + timedelta(seconds=asked.expires_after_seconds)
+    return asked.expires_at
 
 
 def _same_or_conflict(question: UserQuestion, resolution: Resolution) -> None:
     wanted = QuestionStatus.DECLINED if resolution.declined else QuestionStatus.ANSWERED
     if question.status == QuestionStatus.EXPIRED:
         raise QuestionExpired("the question has expired", question_id=question.question_id)
-    if question.status != wanted or question.answers != redact(resolution.answers):
-        raise QuestionConflict(
-            f"already {question.status} by {question.resolved_by or 'the daemon'}",
-            question_id=question.question_id,
-            question_status=question.status,
-            answers=question.answers,
-            resolved_by=question.resolved_by,
-        )
+    if question.status != wanted or question.answers != _checked(question, resolution):
+        raise _conflict(question)
+
+
+def _conflict(question: UserQuestion) -> QuestionConflict:
+    return QuestionConflict(
+        f"already {question.status} by {question.resolved_by or 'the daemon'}",
+        question_id=question.question_id,
+        question_status=question.status,
+        answers=question.answers,
+        resolved_by=question.resolved_by,
+    )
+
+
+def _checked(question: UserQuestion, resolution: Resolution) -> list[dict[str, Any]]:
+    answers = check_answers(question.questions, resolution.answers, resolution.declined)
+    return list(redact(answers))
 
 
 def _settle(question: UserQuestion, resolution: Resolution, principal: Principal) -> None:
+    question.answers = _checked(question, resolution)
     question.status = QuestionStatus.DECLINED if resolution.declined else QuestionStatus.ANSWERED
-    question.answers = redact(resolution.answers)
     question.justification = redact(resolution.justification)
     question.resolved_by, question.resolved_at = principal.name, clock.now()
     question.save(update_fields=["status", "answers", "justification", "resolved_by", "resolved_at"])
@@ -159,17 +189,6 @@ def _entries(question: UserQuestion, run: Run, resolution: Resolution) -> tuple[
 
 
 def _result(question: UserQuestion) -> ToolResult:
-    if question.status == QuestionStatus.DECLINED:
-        why = f": {question.justification}" if question.justification else ""
-        return ToolResult(content=f"the user declined to answer{why}", error_code="question_declined")
-    given = {answer["question_id"]: answer for answer in question.answers}
-    lines = [_line(item, given[item["id"]]) for item in question.questions if item["id"] in given]
-    return ToolResult(content="\n".join(lines), data={"answers": question.answers})
-
-
-def _line(question: dict[str, Any], answer: dict[str, Any]) -> str:
-    labels = {option["id"]: option["label"] for option in question["options"]}
-    chosen = [labels[option] for option in answer.get("selected_option_ids", [])]
-    if answer.get("freeform_answer"):
-        chosen.append(answer["freeform_answer"])
-    return f"{question['question']} {'; '.join(chosen)}"
+    declined = question.status == QuestionStatus.DECLINED
+    why = question.justification
+    return answer_result(question.questions, question.answers, declined=declined, justification=why)

@@ -26,14 +26,15 @@ def paginate(
     order: Order = "desc",
     total: int | None = None,
 ) -> dict[str, Any]:
-    """Return one page of ``rows`` ordered by the unique column ``key``.
+    """Return one page of ``rows`` ordered by ``key``: a unique column, or an annotated unique number.
 
     ``query`` holds ``limit`` (1 to 100, larger is clamped) and ``cursor``; ``total`` spares the count
     where the caller knows it. ``render`` turns the rows of the page into JSON.
     Raises: BadRequest(invalid_limit), BadRequest(invalid_cursor).
     """
     limit = read_limit(query.get("limit"))
-    after = read_cursor(query.get("cursor"), rows.model._meta.get_field(key))
+    computed = key in rows.query.annotations
+    after = read_cursor(query.get("cursor"), IntegerField() if computed else rows.model._meta.get_field(key))
     counted = rows.order_by().count() if total is None else total
     if after is not None:
         rows = rows.filter(**{f"{key}__{'gt' if order == 'asc' else 'lt'}": after})

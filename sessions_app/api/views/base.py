@@ -57,11 +57,14 @@ class KheishView(APIView):
     def query(self) -> dict[str, Any]:
         """The validated query parameters. Raises: InvalidRequest."""
         given = self.request.query_params
-        errors = [
-            {"parameter": name, "detail": "given twice"} for name in given if len(given.getlist(name)) > 1
-        ]
         kind = self.query_serializer if self.request.method in ("GET", "HEAD") else Query
-        serializer = kind(data=given.dict())
+        lists = {name for name, field in kind().fields.items() if isinstance(field, serializers.ListField)}
+        errors = [
+            {"parameter": name, "detail": "given twice"}
+            for name in given
+            if len(given.getlist(name)) > 1 and name not in lists
+        ]
+        serializer = kind(data={name: given.getlist(name) if name in lists else given[name] for name in given})
         if not errors and serializer.is_valid():
             return dict(serializer.validated_data)
         found = [] if errors else problems.field_errors(serializer.errors)

@@ -10,7 +10,7 @@ of different sessions commit in any order on PostgreSQL: there the feed of every
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
@@ -121,14 +121,25 @@ def as_event(entry: JournalEntry, session_id: str, run_id: str | None) -> dict[s
     }
 
 
-def session_page(session_pk: int, *, after: int = 0, limit: int = 100) -> Page[int]:
-    """Return entries of one session with ``seq`` greater than ``after``."""
-    return _page(_rows().filter(session_id=session_pk, seq__gt=after).order_by("seq"), limit)
+def session_page(
+    session_pk: int, *, after: int = 0, limit: int = 100, kinds: Collection[str] = ()
+) -> Page[int]:
+    """Return entries of one session with ``seq`` greater than ``after``, of all ``kinds`` or some."""
+    rows = _of_kinds(_rows().filter(session_id=session_pk, seq__gt=after), kinds)
+    return _page(rows.order_by("seq"), limit)
 
 
-def run_page(run_pk: int, *, after: int = 0, limit: int = 100) -> Page[int]:
-    """Return entries of one run with ``seq`` (its session's) greater than ``after``."""
-    return _page(_rows().filter(run_id=run_pk, seq__gt=after).order_by("seq"), limit)
+def run_page(run_pk: int, *, after: int = 0, limit: int = 100, kinds: Collection[str] = ()) -> Page[int]:
+    """Return entries of one run after ``after``, a ``seq`` of its session; of all ``kinds`` or some."""
+    rows = _of_kinds(_rows().filter(run_id=run_pk, seq__gt=after), kinds)
+    return _page(rows.order_by("seq"), limit)
+
+
+def count(*, session_pk: int | None = None, run_pk: int | None = None, kinds: Collection[str] = ()) -> int:
+    """Return how many entries a session or a run has, of all ``kinds`` or some."""
+    owner = {"run_id": run_pk} if run_pk is not None else {"session_id": session_pk}
+    rows = JournalEntry.objects.filter(**owner)
+    return _of_kinds(rows, kinds).count()
 
 
 def sessions_page(after: Mapping[int, int], *, limit: int = 500) -> Page[int]:
@@ -189,6 +200,10 @@ def parse_place(text: str) -> Place:
     if not found:
         raise InvalidCursor("not a cursor of this feed; begin with 0, or leave it out")
     return Place(int(found[1], 16), int(found[2], 16))
+
+
+def _of_kinds(rows: QuerySet[JournalEntry], kinds: Collection[str]) -> QuerySet[JournalEntry]:
+    return rows.filter(kind__in=sorted(kinds)) if kinds else rows
 
 
 def _rows() -> QuerySet[JournalEntry]:

@@ -142,6 +142,12 @@ def given(args: argparse.Namespace, *names: str, **renamed: str) -> dict[str, An
     return {field_name: value for field_name, value in found.items() if value is not None}
 
 
+def listed(args: argparse.Namespace) -> dict[str, Any]:
+    """Filters of the waiting lists; `--status all` is none."""
+    wanted = given(args, "session_id", "run_id", "status")
+    return {name: value for name, value in wanted.items() if (name, value) != ("status", "all")}
+
+
 def duration(text: str) -> float:
     """Seconds for --timeout: `90`, `90s`, `5m`, `2h`."""
     units = {"s": 1, "m": 60, "h": 3600}

@@ -39,7 +39,7 @@ def explain_problem(context: Context, problem: Problem) -> CliError:
     code = STATUS_EXITS.get(problem.status, Exit.FAILED)
     message = one_line(problem.detail)
     for name, value in _field_errors(problem.document):
-        message += f"\n  {one_line(name)}: {one_line(value)}"
+        message += f"\n  {one_line(name)}{': ' if name else ''}{one_line(value)}"
     return CliError(message, cure=_cure(context, problem), code=code)
 
 
@@ -75,7 +75,7 @@ def _where_to_look(context: Context, problem: Problem) -> str:
     if resource is None:
         return f"See what this service can do: {context.command('capabilities')}"
     within = " SESSION" if resource.name == "task" else ""
-    everything = " --status ''" if resource.name in ("approval", "question", "decision") else ""
+    everything = " --status all" if resource.name in ("approval", "question", "decision") else ""
     cure = f"See which there are: {context.command(f'{resource.plural} list{within}{everything}')}"
     if resource.name == "session" and getattr(context.args, "session_id", None):
         cure += f"\n  Or make it: {context.command(f'sessions create {context.args.session_id}')}"
@@ -84,7 +84,7 @@ def _where_to_look(context: Context, problem: Problem) -> str:
 
 def _who_won(problem: Problem) -> str:
     """Who decided first and when, wherever the problem carries it."""
-    for value in problem.document.values():
+    for value in (problem.document, *problem.document.values()):
         if not isinstance(value, Mapping):
             continue
         inner = value.get("decision")
@@ -98,21 +98,16 @@ def _who_won(problem: Problem) -> str:
 
 
 def _field_errors(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Field errors of a validation problem, as a list of objects or as an object of lists."""
-    errors = document.get("errors") or []
-    if isinstance(errors, Mapping):
-        return [
-            (str(name), " ".join(map(str, v)) if isinstance(v, list) else str(v))
-            for name, v in errors.items()
-        ]
-    return [
-        (
-            str(e.get("field") or e.get("attr") or e.get("pointer") or ""),
-            str(e.get("detail") or e.get("message") or ""),
-        )
-        for e in errors
-        if isinstance(e, Mapping)
-    ]
+    """Pairs (where, what) of a validation problem, whose `errors` are objects or sentences."""
+    errors = document.get("errors")
+    found = []
+    for error in errors if isinstance(errors, list) else []:
+        if isinstance(error, Mapping):
+            where = error.get("pointer") or error.get("parameter") or ""
+            found.append((str(where).lstrip("/"), str(error.get("detail") or "")))
+        else:
+            found.append(("", str(error)))
+    return found
 
 
 def _starter() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from kheish_site.cli.client import path
-from kheish_site.cli.command import PAGING, REASON, YES, Command, Context, arg, declined, given
+from kheish_site.cli.command import PAGING, REASON, YES, Command, Context, arg, declined, given, listed
 from kheish_site.cli.edit import edited_input, show_diff
 from kheish_site.cli.exits import Exit, UsageError
 from kheish_site.cli.resources import APPROVAL, show_list, show_one, status_style
@@ -16,7 +16,7 @@ Behavior = Literal["allow", "deny"]
 
 
 def list_approvals(context: Context) -> None:
-    show_list(context, APPROVAL, path("approvals"), given(context.args, "session_id", "run_id", "status"))
+    show_list(context, APPROVAL, path("approvals"), listed(context.args))
 
 
 def get(context: Context) -> None:
@@ -139,7 +139,7 @@ COMMANDS = (
                 "--status",
                 default="pending",
                 metavar="STATUS",
-                help="pending (default), allowed, denied, expired, cancelled",
+                help="pending (default), allowed, denied, expired, cancelled, all",
             ),
             *PAGING,
         ),

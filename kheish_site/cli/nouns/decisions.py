@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from kheish_site.cli.client import path
-from kheish_site.cli.command import PAGING, Command, Context, arg, given, read_file
+from kheish_site.cli.command import PAGING, Command, Context, arg, given, listed, read_file
 from kheish_site.cli.resources import DECISION, show_list, show_one
 
 OUTCOMES = ("happened", "not_happened", "tell_agent", "give_up")
 
 
 def list_decisions(context: Context) -> None:
-    show_list(context, DECISION, path("decisions"), given(context.args, "session_id", "run_id", "status"))
+    show_list(context, DECISION, path("decisions"), listed(context.args))
 
 
 def get(context: Context) -> None:
@@ -45,7 +45,10 @@ COMMANDS = (
             arg("--session-id", metavar="SESSION", help="of this session"),
             arg("--run-id", metavar="RUN", help="of this run"),
             arg(
-                "--status", default="pending", metavar="STATUS", help="pending (default), resolved, cancelled"
+                "--status",
+                default="pending",
+                metavar="STATUS",
+                help="pending (default), resolved or all",
             ),
             *PAGING,
         ),

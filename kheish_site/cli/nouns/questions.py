@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kheish_site.cli.client import path
-from kheish_site.cli.command import PAGING, Command, Context, arg, given
+from kheish_site.cli.command import PAGING, Command, Context, arg, given, listed
 from kheish_site.cli.exits import UsageError
 from kheish_site.cli.resources import QUESTION, show_list, show_one
 from kheish_site.cli.text import clean
@@ -17,7 +17,7 @@ Answer = dict[str, Any]
 
 
 def list_questions(context: Context) -> None:
-    show_list(context, QUESTION, path("questions"), given(context.args, "session_id", "run_id", "status"))
+    show_list(context, QUESTION, path("questions"), listed(context.args))
 
 
 def get(context: Context) -> None:
@@ -148,7 +148,7 @@ COMMANDS = (
                 "--status",
                 default="pending",
                 metavar="STATUS",
-                help="pending (default), answered, declined, expired, cancelled",
+                help="pending (default), answered, declined, expired, cancelled, all",
             ),
             *PAGING,
         ),

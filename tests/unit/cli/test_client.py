@@ -133,9 +133,9 @@ def test_an_unknown_session_may_be_made(service, kheish) -> None:
 
 
 def test_field_errors_are_listed(service, kheish) -> None:
-    errors = [{"field": "model", "detail": "unknown\x1b[2J"}]
+    errors = [{"pointer": "/model", "detail": "unknown\x1b[2J"}, "and this"]
     service.on("GET", "/v1/runs", problem(400, "bad_request", "invalid", errors=errors))
-    assert "  model: unknown\n" in kheish("runs", "list").err
+    assert "  model: unknown\n  and this\n" in kheish("runs", "list").err
 
 
 def test_an_html_error_page_is_no_traceback(service, client) -> None:

@@ -87,12 +87,6 @@ def test_interrupt_and_end(service, kheish) -> None:
     assert kheish("sessions", "end", "demo", stdin="n\n", tty=True).code == 1
 
 
-@pytest.mark.parametrize(("valid", "code"), [(True, 0), (False, 1)])
-def test_verify(service, kheish, valid, code) -> None:
-    service.on("GET", "/v1/sessions/demo/verify", {"valid": valid, "entries": 9})
-    assert kheish("sessions", "verify", "demo").code == code
-
-
 def test_cancel(service, kheish) -> None:
     service.on("POST", "/v1/runs/run_1/cancel", RUNS[0] | {"status": "cancelled"})
     assert kheish("runs", "cancel", "run_1", "-q").out == "run_1\n"

@@ -69,6 +69,8 @@ def _sign_in(context: Context) -> str:
 
 def _where_to_look(context: Context, problem: Problem) -> str:
     """The command that lists what exists, chosen by the problem's code, else by the noun typed."""
+    if problem.code.startswith("api/"):
+        return f"This service does not know that address. Compare versions: {context.command('status')}"
     named = next((r for r in RESOURCES if problem.code.startswith(f"{r.name}_not")), None)
     asked = context.args.command.noun if context.args.command else ""
     resource = named or next((r for r in RESOURCES if r.plural == asked), None)

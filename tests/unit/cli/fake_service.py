@@ -128,7 +128,7 @@ class FakeService:
         if callable(found):
             found = found(seen)
         if found is None:
-            return problem(404, "route_not_found", f"nothing at {seen.path}")
+            return problem(404, "api/route_not_found", f"nothing at {seen.path}")
         return found
 
 

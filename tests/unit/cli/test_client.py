@@ -127,6 +127,12 @@ def test_unknown_ids_say_what_to_try(service, kheish) -> None:
     assert "kheish runs list" in result.err
 
 
+def test_an_unknown_address_is_a_matter_of_versions(kheish) -> None:
+    result = kheish("runs", "get", "run_x")
+    assert result.code == 1
+    assert "kheish status" in result.err
+
+
 def test_an_unknown_session_may_be_made(service, kheish) -> None:
     service.on("POST", "/v1/sessions/demo/runs", problem(404, "session_not_found", "no session demo"))
     assert "kheish sessions create demo" in kheish("sessions", "input", "demo", "hi").err

@@ -1,6 +1,7 @@
 """read_file: the content of one file, by lines."""
 
 import base64
+import io
 
 from kheish_site.lib.canonical import sha256_hex
 from sessions_app.tools.base import (
@@ -60,12 +61,11 @@ class ReadFile:
     ) -> ToolResult:
         if b"\x00" in content:
             raise ToolFailure("binary_file", f"{about['path']}: a binary file; ask with include_base64")
-        lines = content.decode("utf-8", "replace").splitlines(keepends=True)
+        lines = list(io.StringIO(content.decode("utf-8", "replace"), newline="\n"))
         wanted = lines[start - 1 : None if count is None else start - 1 + count]
         text, clipped = clip("".join(wanted), self.spec.output_limit_bytes)
-        shown = len(text.splitlines())
+        shown = text.count("\n") + (text[-1:] not in ("", "\n"))
         about |= {"start_line": start, "lines_shown": shown, "total_lines": len(lines), "truncated": clipped}
-        header = (
-            f"[{about['path']}, lines {start}-{start + shown - 1} of {len(lines)}, sha256 {about['sha256']}]"
-        )
+        numbers = f"lines {start}-{start + shown - 1}" if shown else "no lines"
+        header = f"[{about['path']}, {numbers} of {len(lines)}, sha256 {about['sha256']}]"
         return ToolResult(content=f"{header}\n{text}", data=about)

@@ -4,7 +4,8 @@ The command runs as leader of a session of its own, so that everything it starts
 once. Beside it, in the same group, a watcher waits on a pipe whose other end only this process holds: when
 this process dies, SIGKILL included, the pipe ends and the watcher kills the group. The kernel's
 parent-death signal would reach only the leader, and already when the *thread* that started it ends.
-What a command leaves behind in its group dies with it; a service belongs in a background task.
+What a command leaves behind in its group dies with it; a service belongs in a background task. A process
+that makes itself a session of its own (setsid) is out of reach.
 """
 
 import codecs
@@ -123,7 +124,12 @@ class ShellProcess:
         assert self._process.stdout is not None
         self._readable = select.poll()  # not select(): descriptors above 1023 are usual in a busy worker
         self._readable.register(self._process.stdout, select.POLLIN)
-        threading.Thread(target=self._pump, name=f"shell-{self.pid}", daemon=True).start()
+        try:
+            threading.Thread(target=self._pump, name=f"shell-{self.pid}", daemon=True).start()
+        except RuntimeError as error:
+            self._signal(signal.SIGKILL)
+            self._reap()
+            raise StartFailed(str(error)) from error
 
     def wait(self, timeout_seconds: float | None = None) -> ExitReport | None:
         """Return the report once the command ended and ``on_exit`` returned; None when time is over."""

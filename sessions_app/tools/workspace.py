@@ -127,7 +127,8 @@ class Workspace:
         # An open of its own: flock belongs to the open file, and threads must exclude each other.
         fd = os.open(".", DIRECTORY_FLAGS, dir_fd=self._fd)
         try:
-            _lock(fd)
+            with _explained("the lock of the workspace"):
+                _lock(fd)
             yield
         finally:
             os.close(fd)

@@ -1,16 +1,23 @@
 """A workspace, a context, and ports that keep their rows in memory; commands are real processes."""
 
+import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from kheish_site.lib.errors import NotFound
 from sessions_app.tools import registry
 from sessions_app.tools.base import OutputView, TaskView, ToolContext, ToolFailure, ToolResult
 from sessions_app.tools.shell_process import ExitReport, ShellProcess, StartFailed
+
+# A busy machine is slow, not wrong.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 class MemoryTasks:
@@ -108,6 +115,17 @@ class MemoryTodos:
     def write(self, todos: list[dict[str, Any]]) -> list[dict[str, Any]]:
         self.todos = todos
         return todos
+
+
+@pytest.fixture
+def closes_descriptors() -> Iterator[None]:
+    """Fail when the test leaves descriptors open; other tests' threads may still be closing theirs."""
+    before = len(os.listdir("/proc/self/fd"))
+    yield
+    deadline = time.monotonic() + 3
+    while len(os.listdir("/proc/self/fd")) > before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.fixture

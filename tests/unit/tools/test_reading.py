@@ -36,6 +36,14 @@ def test_read_file_shows_binary_files_as_base64_only(workspace, call):
     assert base64.b64decode(result.content.splitlines()[1]) == b"\x89PNG\x00\x01"
 
 
+def test_read_file_counts_lines_as_editors_do(workspace, call):
+    (workspace / "odd").write_bytes("a\u2028b\fc\r\nlast".encode())
+    result = call("read_file", path="odd", start_line=2)
+    assert result.content.endswith("\nlast")
+    assert (result.data["total_lines"], result.data["lines_shown"]) == (2, 1)
+    assert call("read_file", path="odd", start_line=9).data["lines_shown"] == 0
+
+
 def test_read_file_of_an_empty_file(workspace, call):
     (workspace / "empty").touch()
     assert not call("read_file", path="empty").is_error

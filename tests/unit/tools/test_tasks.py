@@ -2,10 +2,12 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from sessions_app.tools import registry
+from sessions_app.tools.bash import Bash
 
 
 def test_bash_returns_output_and_exit_code(call):
@@ -58,10 +60,6 @@ def test_cancelling_the_run_stops_the_command(call, context):
 
 
 def test_a_command_that_takes_too_long_is_stopped(context, monkeypatch):
-    from dataclasses import replace
-
-    from sessions_app.tools.bash import Bash
-
     tool = Bash()
     monkeypatch.setattr(tool, "spec", replace(Bash.spec, timeout_seconds=0.3))
     result = tool.run({"command": "echo before; sleep 300"}, context)
@@ -72,8 +70,10 @@ def test_a_command_that_takes_too_long_is_stopped(context, monkeypatch):
 def test_a_background_task_is_read_and_stopped(call):
     started = call("bash", command="echo ready; sleep 300", run_in_background=True)
     task_id = started.data["task_id"]
-    time.sleep(0.5)
+    deadline = time.monotonic() + 5
     running = call("task_output", task_id=task_id, wait=False)
+    while "ready" not in running.content and time.monotonic() < deadline:
+        running = call("task_output", task_id=task_id, wait=False)
     assert (running.data["retrieval_status"], running.data["status"]) == ("not_ready", "in_progress")
     assert "ready" in running.content
     assert call("task_output", task_id=task_id, timeout_ms=100).data["retrieval_status"] == "timeout"

@@ -107,8 +107,10 @@ def from_options(options: Mapping[str, Any]) -> Script:
         raw = _parse(_read(Path(str(path))))
     elif given is None or (isinstance(given, str) and _NAME.fullmatch(given)):
         raw = bundled(given or DEFAULT_SCRIPT)
+    elif isinstance(given, str):
+        raw = _parse(given)
     else:
-        raw = _parse(given if isinstance(given, str) else "")
+        raise _invalid("it must be a bundled name, YAML text or an object")
     pace = {name: options[name] for name in ("delay_ms", "chunk_delay_ms") if options.get(name) is not None}
     return parse({**raw, **pace} if isinstance(raw, dict) else raw)
 

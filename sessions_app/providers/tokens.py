@@ -1,8 +1,8 @@
 """Token counts without a tokenizer and without the network.
 
 The exact count depends on the model and comes back in its usage. What is needed before the call is only
-good enough to compact in time, so these estimates lean high: one token per 3.5 bytes of UTF-8 (English
-prose is near 4.5, source code and JSON near 3.5, most other scripts between 2.5 and 4).
+good enough to compact in time, so these estimates lean high: one token per 3.5 bytes of UTF-8. The usual
+rule of thumb for English prose is 4; source code, JSON and other scripts take more tokens for their bytes.
 """
 
 import json

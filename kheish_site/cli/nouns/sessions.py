@@ -90,11 +90,18 @@ def show_events(context: Context, events_path: str) -> None:
 
 
 def interrupt(context: Context) -> None:
+    """Stop the active run, if there is one; queued runs stay."""
     session_id = context.args.session_id
-    body = given(context.args, "reason")
-    show_one(
-        context, SESSION, context.client.request("POST", path("sessions", session_id, "interrupt"), body)
+    answer = context.client.request(
+        "POST", path("sessions", session_id, "interrupt"), given(context.args, "reason")
     )
+    if context.out.mode == "json":
+        context.out.document(answer)
+    elif answer.get("interrupted"):
+        context.out.line(str(answer.get("run_id") or session_id))
+        context.out.word("Interrupted.", "dim")
+    elif context.out.mode == "human":
+        context.out.word("Nothing was running.", "dim")
 
 
 def end(context: Context) -> int:
@@ -143,7 +150,7 @@ def verify(context: Context) -> int:
     verdict = chain.verify(context.client.sessions(session_id).events(), at_least=written)
     whole = verdict.broken_at is None
     if context.out.mode == "json":
-        context.out.document({"session_id": session_id, "whole": whole, **asdict(verdict)})
+        context.out.document({"session_id": session_id, "valid": whole, **asdict(verdict)})
     elif whole:
         context.out.line(f"{verdict.entries} entries, whole; head {verdict.head}", "green")
     else:

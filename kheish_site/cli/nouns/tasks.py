@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 from kheish_site.cli.client import path
 from kheish_site.cli.command import PAGING, REASON, TIMEOUT, Command, Context, arg, count, given
-from kheish_site.cli.exits import Exit, TimedOut
+from kheish_site.cli.exits import TimedOut
 from kheish_site.cli.nouns.sessions import SESSION_ID
 from kheish_site.cli.resources import TASK, show_list, show_one
 from kheish_site.cli.text import clean
+
+WAIT_SLICE_SECONDS = 20.0
 
 
 def list_tasks(context: Context) -> None:
@@ -20,24 +25,38 @@ def get(context: Context) -> None:
     show_one(context, TASK, context.client.get(_path(context)))
 
 
-def output(context: Context) -> int:
+def output(context: Context) -> None:
     """Print what the command wrote; without --json nothing but that goes to standard output."""
-    args = context.args
-    query = given(args, "tail_bytes") | {name: True for name in ("wait", "full") if getattr(args, name)}
-    if args.timeout is not None:
-        query["timeout_ms"] = int(args.timeout * 1000)
-    view = context.client.get(_path(context, "output"), query=query)
-    if view.get("retrieval_status") == "timeout":
-        raise TimedOut(f"{args.task_id} is still at work", cure="Ask again with a longer --timeout.")
+    view = _read_output(context)
     if context.out.mode == "json":
         context.out.document(view)
-        return Exit.OK
-    text = clean(view.get("output_text") or view.get("text") or view.get("output_excerpt") or "")
+        return
+    text = clean(view.get("output_text") or "")
     if text:
         context.out.line(text.rstrip("\n"))
-    if view.get("output_truncated") or view.get("truncated"):
+    if view.get("retrieval_status") == "not_ready":
+        context.out.word("It is still at work; --wait waits for its end.", "dim")
+    if view.get("output_truncated"):
         context.out.word("This is the end of it; --full shows all that is kept.", "dim")
-    return Exit.OK
+
+
+def _read_output(context: Context) -> Any:
+    """The output view, waited for in slices that the service allows. Raises TimedOut."""
+    args = context.args
+    query = given(args, "tail_bytes") | ({"full": True} if args.full else {})
+    if not args.wait:
+        return context.client.get(_path(context, "output"), query=query)
+    deadline = context.deadline()
+    while True:
+        left = WAIT_SLICE_SECONDS if deadline is None else deadline - time.monotonic()
+        slice_ms = int(max(0.0, min(WAIT_SLICE_SECONDS, left)) * 1000)
+        view = context.client.get(
+            _path(context, "output"), query=query | {"wait": True, "timeout_ms": slice_ms}
+        )
+        if view.get("retrieval_status") != "timeout":
+            return view
+        if deadline is not None and time.monotonic() >= deadline:
+            raise TimedOut(f"{args.task_id} is still at work", cure="Ask again with a longer --timeout.")
 
 
 def stop(context: Context) -> None:

@@ -79,9 +79,13 @@ def test_settings_without_a_value_are_refused(kheish, argv) -> None:
 
 
 def test_interrupt_and_end(service, kheish) -> None:
-    service.on("POST", "/v1/sessions/demo/interrupt", SESSION)
+    interrupted = {"interrupted": True, "run_id": "run_1", "session": SESSION}
+    service.on(
+        "POST", "/v1/sessions/demo/interrupt", [interrupted, {"interrupted": False, "session": SESSION}]
+    )
     service.on("POST", "/v1/sessions/demo/end", SESSION | {"status": "ended"})
-    assert kheish("sessions", "interrupt", "demo").code == 0
+    assert kheish("sessions", "interrupt", "demo").out == "run_1\n"
+    assert "Nothing was running" in kheish("sessions", "interrupt", "demo").err
     assert kheish("sessions", "end", "demo", "--reason", "done").code == 0
     assert sent(service)[1] == {"reason": "done"}
     assert kheish("sessions", "end", "demo", stdin="n\n", tty=True).code == 1
@@ -95,14 +99,21 @@ def test_cancel(service, kheish) -> None:
 def test_task_output_is_just_the_text(service, kheish) -> None:
     view = {"retrieval_status": "success", "output_text": "line\x1b[2J\n", "output_truncated": True}
     service.on("GET", "/v1/sessions/demo/tasks/t1/output", view)
-    result = kheish("tasks", "output", "demo", "t1", "--wait", "--timeout", "2", "--tail-bytes", "9")
+    result = kheish("tasks", "output", "demo", "t1", "--tail-bytes", "9", "--full")
     assert (result.code, result.out) == (0, "line\n")
-    assert service.last("GET").query == {"wait": "true", "timeout_ms": "2000", "tail_bytes": "9"}
+    assert service.last("GET").query == {"full": "true", "tail_bytes": "9"}
+
+
+def test_waiting_for_a_task_goes_on_until_it_ends(service, kheish) -> None:
+    done = {"retrieval_status": "success", "output_text": "done"}
+    service.on("GET", "/v1/sessions/demo/tasks/t1/output", [{"retrieval_status": "timeout"}, done])
+    assert kheish("tasks", "output", "demo", "t1", "--wait").out == "done\n"
+    assert service.last("GET").query == {"wait": "true", "timeout_ms": "20000"}
 
 
 def test_a_task_that_goes_on_times_out(service, kheish) -> None:
     service.on("GET", "/v1/sessions/demo/tasks/t1/output", {"retrieval_status": "timeout"})
-    assert kheish("tasks", "output", "demo", "t1", "--wait").code == 3
+    assert kheish("tasks", "output", "demo", "t1", "--wait", "--timeout", "0.1").code == 3
 
 
 def test_tasks_list_get_stop(service, kheish) -> None:

@@ -65,4 +65,4 @@ def test_the_verdict_as_json(service, kheish) -> None:
     service.on("GET", "/v1/sessions/demo", {"session_id": "demo", "next_seq": 3})
     service.on("GET", "/v1/sessions/demo/events", page(*chain(2)))
     document = json.loads(kheish("sessions", "verify", "demo", "--json").out)
-    assert (document["whole"], document["entries"], document["broken_at"]) == (True, 2, None)
+    assert (document["valid"], document["entries"], document["broken_at"]) == (True, 2, None)

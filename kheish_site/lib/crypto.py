@@ -1,8 +1,12 @@
 """Encryption at rest: MultiFernet under the master key.
 
-``settings.KHEISH.master_keys`` lists Fernet keys, newest first: the first encrypts, all decrypt, so
-a rotation can run while old rows still exist.
+Keys are Fernet keys, newest first: the first encrypts, all decrypt, so a rotation can run while old
+rows still exist. They come from ``settings.KHEISH.master_keys``; when those were read from the key
+file, the file is read again whenever it changes, so that a rotation needs no restart.
 """
+
+from functools import lru_cache
+from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
@@ -17,8 +21,25 @@ class Unreadable(KheishError):
     domain = "runtime"
 
 
+def master_keys() -> tuple[str, ...]:
+    """Return the keys in force now, newest first."""
+    kheish = settings.KHEISH
+    if kheish.master_keys_in_environment:
+        return tuple(kheish.master_keys)
+    try:
+        changed_at = kheish.master_key_file.stat().st_mtime_ns
+        return _keys_in(kheish.master_key_file, changed_at) or tuple(kheish.master_keys)
+    except OSError:
+        return tuple(kheish.master_keys)  # the file is gone: what was read at the start still opens the rows
+
+
+@lru_cache(maxsize=4)
+def _keys_in(file: Path, changed_at: int) -> tuple[str, ...]:
+    return tuple(file.read_text().replace(",", " ").split())
+
+
 def _box() -> MultiFernet:
-    return MultiFernet([Fernet(key) for key in settings.KHEISH.master_keys])
+    return MultiFernet([Fernet(key) for key in master_keys()])
 
 
 def seal(value: bytes) -> str:

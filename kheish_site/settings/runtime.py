@@ -22,6 +22,8 @@ class Kheish:
     """Fernet keys that seal secrets at rest, newest first."""
     master_key_file: Path
     """Where ``master_keys`` were read from, unless the environment held them."""
+    master_keys_in_environment: bool
+    """True when ``KHEISH_MASTER_KEY`` holds the keys themselves."""
     workspace_root: Path
     """One folder per session is made below it."""
     routes_file: Path | None
@@ -38,6 +40,10 @@ class Kheish:
     """Runs one worker process drives at once; they mostly wait for the network."""
     worker_processes: int
     """Worker processes ``serve`` starts; more than one needs Redis."""
+    stream_max_seconds: float
+    """Age at which a stream is closed; its client resumes where it was."""
+    stream_max_bytes: int
+    """What a stream may send before it is closed; the server buffers it for a client that does not read."""
     max_body_bytes: int
     """Largest request body that is read."""
     web_fetch_allow_private: bool
@@ -65,6 +71,7 @@ def load() -> Kheish:
         redis_url=env.url("KHEISH_REDIS_URL", schemes=("redis", "rediss", "unix")),
         master_keys=keys.master_keys(state_dir),
         master_key_file=keys.master_key_file(state_dir),
+        master_keys_in_environment=bool(env.text("KHEISH_MASTER_KEY")),
         workspace_root=env.path("KHEISH_WORKSPACE_ROOT") or state_dir / "workspaces",
         routes_file=env.path("KHEISH_ROUTES_FILE"),
         lease_seconds=env.number("KHEISH_LEASE_SECONDS", 15, low=0.5, high=600),
@@ -73,6 +80,8 @@ def load() -> Kheish:
         max_turns=env.integer("KHEISH_MAX_TURNS", 500, low=1, high=100_000),
         worker_threads=env.integer("KHEISH_WORKER_THREADS", 32, low=1, high=1000),
         worker_processes=env.integer("KHEISH_WORKER_PROCESSES", 1, low=1, high=64),
+        stream_max_seconds=env.number("KHEISH_STREAM_MAX_SECONDS", 600, low=1, high=86_400),
+        stream_max_bytes=env.integer("KHEISH_STREAM_MAX_BYTES", 8_388_608, low=65_536, high=1_073_741_824),
         max_body_bytes=env.integer("KHEISH_MAX_BODY_BYTES", 4_194_304, low=65_536, high=1_073_741_824),
         web_fetch_allow_private=env.flag("KHEISH_WEB_FETCH_ALLOW_PRIVATE", False),
         bash_env_allowlist=env.names("KHEISH_BASH_ENV_ALLOWLIST", BASH_ENVIRONMENT),

@@ -1,7 +1,6 @@
 """API tokens: ``kh_`` and 32 random bytes, shown once, kept as their SHA-256."""
 
 import logging
-import os
 import secrets
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ from kheish_site.lib import clock
 from kheish_site.lib.canonical import sha256_hex
 from kheish_site.lib.errors import BadRequest, Conflict, NotFound, Unauthorized
 from kheish_site.lib.ids import new_id
+from kheish_site.lib.private_files import write_private
 from kheish_site.lib.transactions import exclusive, locked, write
 from sessions_app.models import ApiToken, Role
 
@@ -108,7 +108,7 @@ def ensure_local_token(path: Path) -> None:
             return
         everything(include_revoked=False).filter(name=LOCAL_NAME).update(revoked_at=clock.now())
         _, secret = _issue(LOCAL_NAME, role=Role.ADMIN, created_by="serve", expires_at=None)
-        _write_private(path, secret)
+        write_private(path, secret + "\n")
     logger.info("local operator token written", extra={"action": "tokens.local", "file": str(path)})
 
 
@@ -151,13 +151,6 @@ def _holds_local_token(path: Path) -> bool:
     except (FileNotFoundError, UnicodeDecodeError):
         return False
     return _live().filter(secret_hash=_hashed(secret), name=LOCAL_NAME).exists()
-
-
-def _write_private(path: Path, secret: str) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-        stream.write(secret + "\n")
-    draft.replace(path)
 
 
 def _hashed(secret: str) -> str:

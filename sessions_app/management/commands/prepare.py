@@ -5,9 +5,10 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
-from sessions_app.services import accounts, tokens
+from kheish_site.lib.errors import KheishError
+from sessions_app.services import accounts, routes, routes_file, tokens
 
 
 class Command(BaseCommand):
@@ -21,5 +22,15 @@ class Command(BaseCommand):
         accounts.ensure_groups()
         password = accounts.ensure_admin_login()
         tokens.ensure_local_token(settings.KHEISH.state_dir / "operator.token")
+        self._configure()
         login = {"username": "admin", "password": password} if password else None
         self.stdout.write(json.dumps({"login": login}))
+
+    def _configure(self) -> None:
+        """Apply the routes file first: an installation that names its own routes gets no built-in one."""
+        try:
+            if settings.KHEISH.routes_file is not None:
+                routes_file.load(settings.KHEISH.routes_file)
+            routes.ensure_builtin()
+        except KheishError as error:
+            raise CommandError(f"The routes cannot be set up: {error.detail}") from error

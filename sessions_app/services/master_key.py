@@ -1,0 +1,69 @@
+"""Rotating the master key that seals secrets at rest.
+
+Three steps, each safe to crash after: the new key is written in front of the old ones (all rows stay
+readable), the rows are sealed again in one transaction, and only then, when asked for, the old keys
+are dropped. Running processes follow the key file by themselves (``lib/crypto.py``).
+"""
+
+import logging
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from kheish_site.lib import crypto
+from kheish_site.lib.crashpoints import crashpoint
+from kheish_site.lib.errors import Conflict
+from kheish_site.lib.private_files import write_private
+from kheish_site.lib.transactions import exclusive, locked, write
+from kheish_site.settings.keys import new_master_key
+from sessions_app.models import IdempotencyRecord, SecretSlot
+
+logger = logging.getLogger(__name__)
+
+
+class KeysInEnvironment(Conflict):
+    """``KHEISH_MASTER_KEY`` holds the keys, so nothing here can add one."""
+
+    code, domain = "master_key_in_environment", "runtime"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rotation:
+    """What a rotation did."""
+
+    resealed: int
+    keys_kept: int
+
+
+def rotate(*, drop_old: bool = False) -> Rotation:
+    """Put a new master key in force. Raises: KeysInEnvironment, Unreadable (nothing is dropped then)."""
+    if settings.KHEISH.master_keys_in_environment:
+        raise KeysInEnvironment("KHEISH_MASTER_KEY holds the keys: put a new one before the old one there")
+    file = settings.KHEISH.master_key_file
+    keys = [new_master_key(), *crypto.master_keys()]
+    write_private(file, "\n".join(keys) + "\n")
+    crashpoint("master_key.written")
+    resealed = reseal_all()
+    crashpoint("master_key.resealed")
+    if drop_old:
+        keys = keys[:1]
+        write_private(file, keys[0] + "\n")
+    logger.info("master key rotated", extra={"action": "master_key.rotate", "resealed": resealed})
+    return Rotation(resealed=resealed, keys_kept=len(keys))
+
+
+def reseal_all() -> int:
+    """Seal every stored secret again under the newest key, all or none; return how many.
+
+    Raises: Unreadable.
+    """
+    with write():
+        exclusive("configuration")
+        slots = list(locked(SecretSlot.objects.all()))
+        for slot in slots:
+            SecretSlot.objects.filter(pk=slot.pk).update(sealed=crypto.reseal(slot.sealed))
+        answers = list(locked(IdempotencyRecord.objects.filter(headers__has_key="sealed")))
+        for answer in answers:
+            body = {"sealed": crypto.reseal(answer.body["sealed"])}
+            IdempotencyRecord.objects.filter(pk=answer.pk).update(body=body)
+    return len(slots) + len(answers)

@@ -28,6 +28,8 @@ def logging_config() -> dict[str, Any]:
             "httpx": {"level": "WARNING"},
             "celery": {"level": "WARNING" if level == "INFO" else level},
             "django": {"handlers": [], "level": level, "propagate": True},
+            # A refused request is the caller's business; it is told in the answer.
+            "django.request": {"handlers": [], "level": "ERROR", "propagate": True},
             "django.server": {"handlers": [], "level": level, "propagate": True},
         },
     }

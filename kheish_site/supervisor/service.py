@@ -91,7 +91,8 @@ class Service:
             return {}
         words.say("Preparing the database")
         command = [sys.executable, str(CODE / "manage.py"), "prepare"]
-        done = subprocess.run(command, env=self._environment(), stdout=subprocess.PIPE, text=True)
+        quiet = {"KHEISH_LOG_LEVEL": "WARNING", **self._environment()}
+        done = subprocess.run(command, env=quiet, stdout=subprocess.PIPE, text=True)
         if self._asked_to_stop:
             raise Refused("Stopped before the service was up.")
         if done.returncode:

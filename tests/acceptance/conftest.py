@@ -7,7 +7,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from support.service import Service
+
+from tests.support.service import Service
 
 SERVICES = os.environ.get("KHEISH_TEST_PROFILE") == "services"
 

@@ -8,7 +8,8 @@ import sys
 import time
 
 import pytest
-from support.service import ROOT, Service
+
+from tests.support.service import ROOT, Service
 
 pytestmark = pytest.mark.slow
 

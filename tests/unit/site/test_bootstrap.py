@@ -11,7 +11,11 @@ from kheish_site import bootstrap
 
 ROOT = Path(bootstrap.__file__).resolve().parent.parent
 MANAGE = "import sys; print(sys.prefix, sys.argv[1:])"
-ENTER = "from pathlib import Path; from kheish_site import bootstrap; bootstrap.enter({}, lock=bootstrap.RUNTIME_LOCK, arguments=['a', 'b'])"
+ENTER = """
+from pathlib import Path
+from kheish_site import bootstrap
+bootstrap.enter({}, lock=bootstrap.RUNTIME_LOCK, arguments=["a", "b"])
+"""
 
 
 @pytest.fixture

@@ -58,7 +58,8 @@ def test_a_named_file_must_exist(monkeypatch, tmp_path):
 
 
 def test_processes_that_start_together_agree(tmp_path):
-    code = f"from pathlib import Path; from kheish_site.settings import keys; print(keys.secret_key(Path({str(tmp_path)!r})))"
+    call = f"keys.secret_key(Path({str(tmp_path)!r}))"
+    code = f"from pathlib import Path; from kheish_site.settings import keys; print({call})"
     root = Path(keys.__file__).resolve().parent.parent.parent
     started = [
         subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, text=True)

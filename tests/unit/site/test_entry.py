@@ -1,0 +1,34 @@
+"""Which part of the project answers a first word."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kheish_site import entry
+from kheish_site.cli import parser
+
+ROOT = Path(entry.__file__).resolve().parent.parent
+
+
+def test_every_noun_of_the_client_is_sent_to_it():
+    assert {command.noun for command in parser.COMMANDS} == entry.NOUNS
+
+
+@pytest.mark.parametrize("word", sorted(entry.NOUNS))
+def test_the_client_needs_nothing_installed(word):
+    python = Path(sys.base_prefix) / "bin" / "python3"
+    command = [python, "-S", "-W", "error", "manage.py", word, "--help"]
+    told = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=10, env={"PATH": "/usr/bin"}
+    )
+    assert told.returncode == 0, told.stderr
+
+
+def test_anything_else_is_djangos():
+    told = subprocess.run(
+        [sys.executable, "manage.py", "no-such-command"], cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
+    assert told.returncode == 1
+    assert "no-such-command" in told.stderr

@@ -30,3 +30,11 @@ def closed_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(autouse=True)
+def forgotten_revisions() -> None:
+    """Revisions never change in service, so a process remembers them; every test has its own."""
+    from sessions_app.services import runtime_settings
+
+    runtime_settings.at.cache_clear()

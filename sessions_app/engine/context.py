@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sessions_app.models import Checkpoint, JournalEntry, Run
 from sessions_app.providers.base import Message, Request, ToolCallPart, ToolDefinition
+from sessions_app.services import runtime_settings
 from sessions_app.tools import registry
 
 SETTLING: Final = ("tool.returned", "tool.denied", "tool.reconciled")
@@ -82,14 +83,12 @@ def system_prompt(run: Run) -> str:
 
     An override replaces all of it (reference, "Persona").
     """
-    if run.system_prompt.startswith(OVERRIDE):
-        return run.system_prompt.removeprefix(OVERRIDE)
+    pinned = runtime_settings.at(run.runtime_revision)
+    if pinned.system_prompt.override_prompt:
+        return pinned.system_prompt.override_prompt
     soul = run.persona.soul if run.persona else ""
-    parts = [BASE_PROMPT, run.system_prompt, f"# Persona\n{soul}" if soul else ""]
+    parts = [BASE_PROMPT, runtime_settings.system_prompt(pinned), f"# Persona\n{soul}" if soul else ""]
     return "\n\n".join(part for part in parts if part)
-
-
-OVERRIDE: Final = "\x02"
 
 
 def _definitions() -> tuple[ToolDefinition, ...]:

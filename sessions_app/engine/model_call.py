@@ -58,6 +58,7 @@ def _ask(turn: Turn, request: Request, route: Route, *, first: bool) -> Answer:
     """Call one route. A fallback is asked for its own model; the run's is pinned to the first."""
     model = request.model if first else route.model
     provider = registry.build(routes.endpoint_for(route))
+    protocol: ToolProtocol = "json" if route.options.get("tool_protocol") == "json" else "native"
     began = time.monotonic()
 
     def attempt(number: int) -> Completion:

@@ -34,7 +34,7 @@ class Run(models.Model):
 
     ``position`` orders the runs of a session for good: a run that waited and was resumed keeps its
     place, which is the head. What a run may not see change later is pinned here when it is created:
-    route, model, generation, fallbacks, persona revision, permission mode, reply targets.
+    route, model, generation, fallbacks, persona revision, permission mode, runtime settings, reply targets.
     ``input_message`` is the redacted message the model will see; its digest is pinned with it.
     """
 
@@ -50,7 +50,7 @@ class Run(models.Model):
     generation = JSONObject()
     persona = models.ForeignKey(PersonaRevision, null=True, blank=True, on_delete=models.PROTECT)
     permission_mode = name_field(length=30)
-    system_prompt = models.TextField(blank=True, default="")
+    runtime_revision = models.PositiveIntegerField(default=0)
     reply_targets = JSONObject(default=list)
 
     source_plugin = name_field(default="daemon", length=60)

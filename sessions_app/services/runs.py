@@ -73,7 +73,7 @@ def submit(session_id: str, new: NewRun, *, principal: str) -> Run:
         generation=pinned.generation,
         persona=session.persona,
         permission_mode=session.permission_mode or live.permission_mode,
-        system_prompt=runtime_settings.system_prompt(live),
+        runtime_revision=live.revision,
         reply_targets=session.reply_targets,
         source_plugin=new.source_plugin,
         source_kind=new.source_kind,

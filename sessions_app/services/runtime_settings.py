@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from django.db.models import QuerySet
@@ -72,6 +73,12 @@ def current() -> RuntimeSettings:
     """Return the settings in force; one query."""
     row = RuntimeRevision.objects.first()
     return _decoded(row) if row is not None else RuntimeSettings()
+
+
+@lru_cache(maxsize=64)
+def at(revision: int) -> RuntimeSettings:
+    """Return the settings of one revision, which never change. Raises: RevisionMissing."""
+    return _at(revision)
 
 
 def system_prompt(live: RuntimeSettings) -> str:

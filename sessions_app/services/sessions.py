@@ -14,7 +14,7 @@ from kheish_site.lib.errors import BadRequest, Conflict, NotFound, PreconditionF
 from kheish_site.lib.ids import new_id
 from kheish_site.lib.transactions import locked, write
 from sessions_app.models import LIVE, Persona, PersonaRevision, Session, UnknownEffects
-from sessions_app.services import journal
+from sessions_app.services import journal, runtime_settings
 
 MODES: Final = ("default", "acceptEdits", "bypassPermissions", "plan", "dontAsk")
 
@@ -47,7 +47,7 @@ class NewSession:
     permission_mode: str = ""
     permission_rules: list[dict[str, Any]] = field(default_factory=list)
     route_policy: dict[str, Any] = field(default_factory=dict)
-    unknown_effects: str = UnknownEffects.ASK
+    unknown_effects: str = ""
     capability_scope: dict[str, Any] = field(default_factory=dict)
     credential_scope: dict[str, Any] = field(default_factory=dict)
     reply_targets: list[Any] = field(default_factory=list)
@@ -103,7 +103,7 @@ def _insert(session_id: str, new: NewSession, persona: PersonaRevision | None, p
         route_policy=new.route_policy,
         permission_mode=new.permission_mode,
         permission_rules=new.permission_rules,
-        unknown_effects=new.unknown_effects,
+        unknown_effects=new.unknown_effects or runtime_settings.current().unknown_effects,
         capability_scope=new.capability_scope,
         credential_scope=new.credential_scope,
         reply_targets=new.reply_targets,

@@ -1,6 +1,6 @@
 """The OpenAPI document: what ``describe`` says of a verb, and what all verbs share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -37,9 +37,12 @@ def describe(
     body_example: Any = None,
     if_match: bool = False,
     description: str = "",
+    answers: Mapping[int, Any] | None = None,
+    parameters: Sequence[OpenApiParameter] = (),
 ) -> Callable[[Handler], Handler]:
     """Document a view method: its operation id, summary, body, answer, and an example of each.
 
+    ``answers`` are those of other statuses, ``parameters`` its own headers.
     Put it outermost, above ``@idempotent``. Query parameters come from the view's
     ``query_serializer``, the Idempotency-Key header from ``@idempotent``.
     """
@@ -57,9 +60,12 @@ def describe(
         summary=summary,
         description=description or summary + ".",
         request=body,
-        responses={status: OpenApiResponse(answer, description=summary)},
+        responses={
+            code: OpenApiResponse(shape, description=summary)
+            for code, shape in {status: answer, **(answers or {})}.items()
+        },
         examples=examples,
-        parameters=[_IF_MATCH] if if_match else [],
+        parameters=[*([_IF_MATCH] if if_match else []), *parameters],
     )
 
 
@@ -70,7 +76,8 @@ class KheishSchema(AutoSchema):
         """Return the query parameters and the shared headers."""
         parameters: list[Any] = list(super().get_override_parameters())
         handler = getattr(self.view, self.method.lower(), None)
-        if self.method == "GET" and (query := getattr(self.view, "query_serializer", None)):
+        query = getattr(self.view, "query_serializer", None)
+        if self.method == "GET" and query is not None and query().fields:
             parameters.append(query)
         if getattr(handler, "idempotent", False):
             parameters.append(_IDEMPOTENCY_KEY)

@@ -2,6 +2,7 @@
 
 from django.urls import path, re_path
 
+from sessions_app.api import urls_runtime
 from sessions_app.api.views import documents
 from sessions_app.api.views.fallback import UnknownPath
 
@@ -13,4 +14,4 @@ beside = [
 ]
 unknown = [re_path(r"^v1(?:/.*)?$", UnknownPath.as_view())]
 
-urlpatterns = [*beside, *configuration, *unknown]
+urlpatterns = [*beside, *configuration, *urls_runtime.urlpatterns, *unknown]

@@ -153,6 +153,7 @@ class Pagination(serializers.Serializer):
     order = serializers.ChoiceField(choices=["asc", "desc"])
 
 
+@cache
 def page_of(item: type[serializers.Serializer]) -> type[serializers.Serializer]:
     """Return the serializer of one page of ``item``."""
     name = item.__name__.removesuffix("View") + "Page"

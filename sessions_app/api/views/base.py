@@ -64,7 +64,8 @@ class KheishView(APIView):
             for name in given
             if len(given.getlist(name)) > 1 and name not in lists
         ]
-        serializer = kind(data={name: given.getlist(name) if name in lists else given[name] for name in given})
+        data = {name: given.getlist(name) if name in lists else given[name] for name in given}
+        serializer = kind(data=data)
         if not errors and serializer.is_valid():
             return dict(serializer.validated_data)
         found = [] if errors else problems.field_errors(serializer.errors)

@@ -1,0 +1,146 @@
+"""Examples of answers and bodies, shown in the documentation and held to their schemas by a test."""
+
+from typing import Any, Final
+
+_AT: Final = "2026-11-21T10:07:26.123Z"
+_RUN_ID: Final = "run_01JD7ZK4T9V2M8Q6W3X5Y7Z9AB"
+_CALL_ID: Final = "call_01JD7ZK5D0C4R8T1N6B2H3J4K5"
+_DIGEST: Final = "5f2b0c9c1c8f0b7d3c1a6f5e4d3c2b1a09f8e7d6c5b4a39281706f5e4d3c2b1a"
+_ZEROS: Final = "0" * 64
+_SESSION_ID: Final = "incident-4821"
+_CALL: Final[dict[str, Any]] = {"session_id": _SESSION_ID, "run_id": _RUN_ID, "call_id": _CALL_ID}
+
+SESSION: Final[dict[str, Any]] = {
+    "session_id": _SESSION_ID,
+    "status": "waiting_for_approval",
+    "active_run_id": _RUN_ID,
+    "route_policy": {},
+    "permission_mode": None,
+    "permission_rules": [],
+    "unknown_effects": "ask",
+    "capability_scope": {},
+    "credential_scope": {},
+    "reply_targets": [],
+    "queued_runs": 0,
+    "pending_approvals": 1,
+    "pending_questions": 0,
+    "pending_decisions": 0,
+    "next_seq": 12,
+    "todos": [{"id": "1", "content": "Find the failing pod", "completed": True}],
+    "workspace": "/var/lib/kheish/workspaces/incident-4821-0b1c2d3e4f5a",
+    "revision": 1,
+    "created_at": _AT,
+    "updated_at": _AT,
+}
+RUN: Final[dict[str, Any]] = {
+    "run_id": _RUN_ID,
+    "session_id": _SESSION_ID,
+    "kind": "input",
+    "status": "queued",
+    "queued_position": 1,
+    "step": 0,
+    "max_steps": 500,
+    "route_id": "main",
+    "model": "small-1",
+    "permission_mode": "default",
+    "request": {
+        "source_plugin": "daemon",
+        "source_kind": "api",
+        "actor_id": "api-user",
+        "requested_by": "local",
+        "text_preview": "Check why the deploy is stuck",
+    },
+    "input_items": [{"type": "text", "text": "Check why the deploy is stuck"}],
+    "metadata": {"ticket": "4821"},
+    "pending_approval_ids": [],
+    "pending_question_ids": [],
+    "pending_decision_ids": [],
+    "outputs": [],
+    "usage": {"input_tokens": 0, "output_tokens": 0},
+    "recovered_count": 0,
+    "submitted_at": _AT,
+    "updated_at": _AT,
+}
+EVENT: Final[dict[str, Any]] = {
+    "seq": 3,
+    "kind": "run.started",
+    "version": 1,
+    "session_id": _SESSION_ID,
+    "run_id": _RUN_ID,
+    "at": _AT,
+    "payload": {"from": "queued", "to": "running", "step": 0},
+    "hash": _DIGEST,
+    "prev_hash": _ZEROS,
+}
+APPROVAL: Final[dict[str, Any]] = {
+    "approval_id": "apr_01JD7ZK6A1B2C3D4E5F6G7H8J9",
+    **_CALL,
+    "tool_name": "bash",
+    "input": {"command": "kubectl rollout undo deploy/api"},
+    "digest": _DIGEST,
+    "reason": "runs a shell command",
+    "status": "pending",
+    "required_votes": 1,
+    "roles": ["operator", "admin"],
+    "requester_may_vote": True,
+    "votes": [],
+    "created_at": _AT,
+}
+RESOLUTIONS: Final[dict[str, Any]] = {
+    "resolutions": [
+        {"approval_id": "apr_01JD7ZK6A1B2C3D4E5F6G7H8J9", "behavior": "allow"},
+        {"approval_id": "apr_01JD7ZK6B2C3D4E5F6G7H8J9K0", "behavior": "deny", "reason": "not in production"},
+    ]
+}
+QUESTION: Final[dict[str, Any]] = {
+    "question_id": "qst_01JD7ZK7A1B2C3D4E5F6G7H8J9",
+    **_CALL,
+    "status": "pending",
+    "questions": [
+        {
+            "id": "question-1",
+            "header": "Target",
+            "question": "Which cluster?",
+            "options": [
+                {"id": "option-1", "label": "staging", "description": ""},
+                {"id": "option-2", "label": "production", "description": "needs a second approval"},
+            ],
+            "multi_select": False,
+        }
+    ],
+    "answers": [],
+    "justification": "",
+    "created_at": _AT,
+}
+DECISION: Final[dict[str, Any]] = {
+    "decision_id": "dec_01JD7ZK8A1B2C3D4E5F6G7H8J9",
+    **_CALL,
+    "tool_name": "bash",
+    "input": {"command": "make deploy"},
+    "partial_output": "uploading…\n",
+    "status": "pending",
+    "note": "",
+    "result": "",
+    "created_at": _AT,
+}
+TASK: Final[dict[str, Any]] = {
+    "task_id": "task_01JD7ZK9A1B2C3D4E5F6G7H8J9",
+    **_CALL,
+    "command": "make test",
+    "description": "run the tests",
+    "background": True,
+    "status": "completed",
+    "exit_code": 0,
+    "metadata": {"terminal_reason": "exited", "recovered_on_boot": False, "stop_requested": False},
+    "output_size_bytes": 120,
+    "output_total_bytes": 120,
+    "output_rotated": False,
+    "started_at": _AT,
+    "finished_at": _AT,
+}
+
+
+def page(item: dict[str, Any], *, order: str = "desc") -> dict[str, Any]:
+    """Return a page that holds ``item``."""
+    pagination = {"limit": 50, "total_count": 1, "has_more": False, "next_cursor": None, "order": order}
+    return {"items": [item], "pagination": pagination}

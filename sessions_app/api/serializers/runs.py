@@ -1,0 +1,169 @@
+"""Runs: bodies, queries, answers."""
+
+from typing import Any, Final
+
+from rest_framework import serializers
+
+from sessions_app.api import limits
+from sessions_app.api.serializers.base import Choice, JsonObject, PageQuery, StrictSerializer, Text
+from sessions_app.api.serializers.fields import Generation, one_route
+from sessions_app.models import RunStatus
+
+_MOST_ITEMS: Final = 50
+
+
+class InputItem(StrictSerializer):
+    """A piece of input."""
+
+    type = Text(max_length=40)
+    text = Text(allow_blank=True, required=False)
+
+
+class NewRunBody(StrictSerializer):
+    """Either ``content`` or ``input_items``. The rest overrides the session's and the daemon's defaults."""
+
+    content = Text(required=False, allow_blank=True)
+    input_items = InputItem(many=True, required=False, max_length=_MOST_ITEMS)  # type: ignore[call-arg]  # of the list
+    route_id = Text(max_length=200, required=False, allow_null=True)
+    provider = Text(max_length=200, required=False, allow_null=True, help_text="Older name of route_id.")
+    model = Text(max_length=300, required=False, allow_null=True)
+    generation = Generation(required=False, allow_null=True)
+    metadata = JsonObject(required=False, allow_null=True)
+    source_plugin = Text(max_length=60, required=False)
+    source_kind = Text(max_length=60, required=False)
+    actor_id = Text(max_length=200, required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Return what was said; null says nothing. Raises: PayloadTooLarge, BadRequest."""
+        items = [dict(item) for item in attrs.get("input_items", ())]
+        limits.check_text([attrs.get("content", ""), *(item.get("text", "") for item in items)])
+        limits.check_metadata(attrs.get("metadata") or {})
+        route_id = one_route(attrs)
+        said = {name: value for name, value in attrs.items() if value is not None}
+        said |= {"route_id": route_id, "input_items": items}
+        if "generation" in said:
+            said["generation"] = dict(said["generation"])
+        return said
+
+
+class RunQuery(PageQuery):
+    """Filters of the run list."""
+
+    session_id = Text(required=False, max_length=200)
+    status = serializers.ListField(
+        child=Choice(choices=RunStatus.values), required=False, help_text="May be given more than once."
+    )
+    kind = Text(required=False, max_length=40)
+    route_id = Text(required=False, max_length=200)
+    persona_id = Text(required=False, max_length=200)
+    priority_active = serializers.BooleanField(
+        required=False, help_text="Show active runs before queued ones, and those before finished ones."
+    )
+
+
+class BoundPersonaRevision(serializers.Serializer):
+    """The persona revision a run is pinned to."""
+
+    persona_id = serializers.CharField()
+    revision = serializers.IntegerField()
+    display_name = serializers.CharField()
+
+
+class RunRequest(serializers.Serializer):
+    """Where a run came from."""
+
+    source_plugin = serializers.CharField()
+    source_kind = serializers.CharField()
+    actor_id = serializers.CharField()
+    requested_by = serializers.CharField(required=False)
+    text_preview = serializers.CharField()
+
+
+class WaitingFor(serializers.Serializer):
+    """What a run waits for."""
+
+    kind = serializers.ChoiceField(choices=["approval", "question", "operator", "budget"])
+    ids = serializers.ListField(child=serializers.CharField())
+    summary = serializers.CharField()
+
+
+class RunOutput(serializers.Serializer):
+    """Something a run said to the outside."""
+
+    source_kind = serializers.CharField(required=False)
+    content = serializers.CharField(required=False, allow_blank=True)
+    parts = serializers.ListField(child=serializers.DictField(), required=False)
+
+
+class Usage(serializers.Serializer):
+    """Tokens of all steps."""
+
+    input_tokens = serializers.IntegerField()
+    output_tokens = serializers.IntegerField()
+
+
+class RunError(serializers.Serializer):
+    """Why a run ended badly."""
+
+    code = serializers.CharField(required=False)
+    message = serializers.CharField(required=False)
+
+
+class RunView(serializers.Serializer):
+    """A run."""
+
+    run_id = serializers.CharField()
+    session_id = serializers.CharField()
+    kind = serializers.CharField()
+    status = serializers.ChoiceField(choices=RunStatus.values)
+    queued_position = serializers.IntegerField(required=False, help_text="From 1; only while queued.")
+    step = serializers.IntegerField()
+    max_steps = serializers.IntegerField()
+    route_id = serializers.CharField()
+    model = serializers.CharField()
+    permission_mode = serializers.CharField()
+    persona = BoundPersonaRevision(required=False)
+    request = RunRequest()
+    input_items = serializers.ListField(child=serializers.DictField())
+    metadata = serializers.DictField()
+    pending_approval_ids = serializers.ListField(child=serializers.CharField())
+    pending_question_ids = serializers.ListField(child=serializers.CharField())
+    pending_decision_ids = serializers.ListField(child=serializers.CharField())
+    waiting_for = WaitingFor(required=False)
+    outputs = RunOutput(many=True)
+    usage = Usage()
+    error = RunError(required=False)
+    stop_requested = serializers.ChoiceField(
+        choices=["cancelled", "interrupted"],
+        required=False,
+        help_text="Asked for; honoured at the next boundary.",
+    )
+    recovered_count = serializers.IntegerField(help_text="Times another worker took the run over.")
+    submitted_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(required=False)
+    finished_at = serializers.DateTimeField(required=False)
+    updated_at = serializers.DateTimeField()
+
+
+class Resolution(StrictSerializer):
+    """One decision of a batch; ``request_id`` is the older name of ``approval_id``."""
+
+    approval_id = Text(max_length=60, required=False)
+    request_id = Text(max_length=60, required=False)
+    behavior = Choice(choices=("allow", "deny"))
+    updated_input = JsonObject(required=False, allow_null=True)
+    justification = Text(max_length=4000, required=False, allow_blank=True, default="")
+    reason = Text(max_length=4000, required=False, allow_blank=True, default="")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Return the decision with one ``approval_id``. Raises: ValidationError."""
+        ids = {attrs.pop(name) for name in ("approval_id", "request_id") if name in attrs}
+        if len(ids) != 1:
+            raise serializers.ValidationError({"approval_id": ["say which approval, once"]})
+        return {**attrs, "approval_id": ids.pop()}
+
+
+class ResolutionsBody(StrictSerializer):
+    """Decisions that are made together or not at all."""
+
+    resolutions = Resolution(many=True, max_length=256)  # type: ignore[call-arg]  # of the list

@@ -1,0 +1,212 @@
+"""Runs: submitted, listed, read back, cancelled."""
+
+from functools import partial
+
+from django.db.models import BigIntegerField, Case, F, QuerySet, Value, When
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from sessions_app.api import examples, filters
+from sessions_app.api.idempotency import idempotent, once
+from sessions_app.api.prefer import PREFER, wait_seconds
+from sessions_app.api.schema import describe
+from sessions_app.api.serializers import runs as shapes
+from sessions_app.api.serializers.base import page_of
+from sessions_app.api.serializers.events import EventQuery, EventView
+from sessions_app.api.serializers.sessions import ReasonBody
+from sessions_app.api.views.base import KheishView
+from sessions_app.api.views.journals import journal_page
+from sessions_app.models import ACTIVE, LIVE, TERMINAL, Run, RunStatus
+from sessions_app.services import approval_batches, events, patience, projections, runs
+from sessions_app.services.approval_batches import Named
+from sessions_app.services.approvals import Vote
+from sessions_app.services.runs import NewRun
+
+_RANK = 2**60
+"""Far above any row id, so that rank and id fit in one number that orders a list and marks a place in it."""
+_SUBMIT = {"content": "Check why the deploy is stuck", "metadata": {"ticket": "4821"}}
+
+
+def accepted(run: Run) -> Response:
+    """Answer 202 with the run and where it can be watched."""
+    headers = {"Location": f"/v1/runs/{run.run_id}"}
+    return Response(projections.run_view(run), status=202, headers=headers)
+
+
+class Submission(KheishView):
+    """What both ways of submitting share."""
+
+    def submit(self, session_id: str) -> Response:
+        """Accept the body as one input."""
+        body = self.body(shapes.NewRunBody)
+        return accepted(runs.submit(session_id, NewRun(**body), principal=self.principal.name))
+
+
+class SessionRuns(Submission):
+    """``/v1/sessions/{session_id}/runs``."""
+
+    @describe(
+        "sessions_runs_create",
+        "Submit work",
+        status=202,
+        body=shapes.NewRunBody,
+        answer=shapes.RunView,
+        body_example=_SUBMIT,
+        example=examples.RUN,
+        description="Answers at once, before any model is called; queues when the session is busy.",
+    )
+    @idempotent
+    def post(self, request: Request, session_id: str) -> Response:
+        """Accept a run."""
+        return self.submit(session_id)
+
+
+class SessionInput(Submission):
+    """``/v1/sessions/{session_id}/input``."""
+
+    @describe(
+        "sessions_input",
+        "Submit work and wait for it if asked to",
+        status=202,
+        body=shapes.NewRunBody,
+        answer=shapes.RunView,
+        body_example=_SUBMIT,
+        example=examples.RUN,
+        parameters=[PREFER],
+        answers={200: shapes.RunView},
+        description="With `Prefer: wait=N`: 200 when the run has ended, else 202 with the run as it is then.",
+    )
+    def post(self, request: Request, session_id: str) -> Response:
+        """Accept a run; the wait is outside the transaction of the acceptance."""
+        response = once(request, lambda: self.submit(session_id))
+        seconds = wait_seconds(request)
+        return self._settled(response, seconds) if seconds and response.status_code == 202 else response
+
+    def _settled(self, response: Response, seconds: int) -> Response:
+        row = projections.run_rows().filter(run_id=response.data["run_id"])
+        busy = row.filter(status__in=[RunStatus.QUEUED, RunStatus.RUNNING])
+        if not patience.until(lambda: not busy.exists(), seconds):
+            return response
+        run = row.get()
+        response.data = projections.run_view(run)
+        response.status_code = 200 if run.status in TERMINAL else 202
+        response["Preference-Applied"] = f"wait={seconds}"
+        return response
+
+
+class Runs(KheishView):
+    """``/v1/runs``."""
+
+    query_serializer = shapes.RunQuery
+
+    @describe(
+        "runs_list",
+        "List runs, newest first",
+        answer=page_of(shapes.RunView),
+        example=examples.page(examples.RUN),
+    )
+    def get(self, request: Request) -> Response:
+        """One page of runs."""
+        rows = filters.narrow(filters.RunFilter, self.query, projections.run_rows())
+        if self.query.get("priority_active"):
+            return self.page(_live_first(rows), projections.run_views, key="place")
+        return self.page(rows, projections.run_views)
+
+
+def _live_first(rows: QuerySet[Run]) -> QuerySet[Run]:
+    rank = Case(
+        When(status__in=sorted(ACTIVE), then=Value(2 * _RANK)),
+        When(status__in=sorted(LIVE), then=Value(_RANK)),
+        default=Value(0),
+        output_field=BigIntegerField(),
+    )
+    return rows.annotate(place=rank + F("id"))
+
+
+class OneRun(KheishView):
+    """``/v1/runs/{run_id}``."""
+
+    @describe("runs_get", "Get a run", answer=shapes.RunView, example=examples.RUN)
+    def get(self, request: Request, run_id: str) -> Response:
+        """The run."""
+        return Response(projections.run_view(runs.get(run_id)))
+
+
+class RunEvents(KheishView):
+    """``/v1/runs/{run_id}/events``."""
+
+    query_serializer = EventQuery
+
+    @describe(
+        "runs_events",
+        "Page through a run's journal entries",
+        answer=page_of(EventView),
+        example=examples.page(examples.EVENT, order="asc"),
+    )
+    def get(self, request: Request, run_id: str) -> Response:
+        """One page, oldest first; ``seq`` is the session's and has gaps here."""
+        run = runs.get(run_id)
+        total = events.count(run_pk=run.pk, kinds=self.query["kinds"])
+        return journal_page(self.query, partial(events.run_page, run.pk), total=total)
+
+
+class RunCancel(KheishView):
+    """``/v1/runs/{run_id}/cancel``."""
+
+    @describe(
+        "runs_cancel",
+        "Cancel a run",
+        body=ReasonBody,
+        answer=shapes.RunView,
+        body_example={"reason": "not needed"},
+        example=examples.RUN,
+        description="A running run stops at its next boundary. A repeat is 200; 409 when it ended otherwise.",
+    )
+    @idempotent
+    def post(self, request: Request, run_id: str) -> Response:
+        """Cancel it now or soon."""
+        reason = self.body(ReasonBody)["reason"]
+        run = runs.cancel(run_id, principal=self.principal.name, reason=reason)
+        return Response(projections.run_view(run))
+
+
+class RunApprovals(KheishView):
+    """``/v1/runs/{run_id}/approvals``."""
+
+    @describe(
+        "runs_approvals_resolve",
+        "Decide several approvals of a run together",
+        status=202,
+        body=shapes.ResolutionsBody,
+        answer=shapes.RunView,
+        body_example=examples.RESOLUTIONS,
+        example=examples.RUN,
+    )
+    @idempotent
+    def post(self, request: Request, run_id: str) -> Response:
+        """All or none."""
+        votes = _votes(self.body(shapes.ResolutionsBody))
+        return accepted(approval_batches.resolve_for_run(run_id, votes, principal=self.principal))
+
+
+class SessionApprovals(KheishView):
+    """``/v1/sessions/{session_id}/approvals``."""
+
+    @describe(
+        "sessions_approvals_resolve",
+        "Decide several approvals of the waiting run together",
+        status=202,
+        body=shapes.ResolutionsBody,
+        answer=shapes.RunView,
+        body_example=examples.RESOLUTIONS,
+        example=examples.RUN,
+    )
+    @idempotent
+    def post(self, request: Request, session_id: str) -> Response:
+        """All or none."""
+        votes = _votes(self.body(shapes.ResolutionsBody))
+        return accepted(approval_batches.resolve_for_session(session_id, votes, principal=self.principal))
+
+
+def _votes(body: dict) -> list[Named]:
+    return [(str(item.pop("approval_id")), Vote(**item)) for item in map(dict, body["resolutions"])]

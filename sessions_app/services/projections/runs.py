@@ -1,0 +1,151 @@
+"""Runs as clients see them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+
+from kheish_site.lib.redaction import redact
+from sessions_app.models import (
+    WAITING,
+    Approval,
+    ApprovalStatus,
+    DecisionStatus,
+    OperatorDecision,
+    QuestionStatus,
+    Run,
+    RunStatus,
+    UserQuestion,
+)
+from sessions_app.services.projections.shape import View, call_summary, known, one_line, time
+from sessions_app.services.runs import text_preview
+
+_KINDS: Final[Mapping[str, str]] = {
+    RunStatus.WAITING_FOR_APPROVAL: "approval",
+    RunStatus.WAITING_FOR_USER_QUESTION: "question",
+    RunStatus.WAITING_FOR_OPERATOR: "operator",
+    RunStatus.WAITING_FOR_BUDGET: "budget",
+}
+_NAMED: Final = 3  # calls that a summary names before it only counts
+
+
+@dataclass
+class _Open:
+    """What one run waits for: ids with a line each, by kind, oldest first."""
+
+    items: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
+
+    def ids(self, kind: str) -> list[str]:
+        return [item_id for item_id, _ in self.items.get(kind, [])]
+
+
+def run_rows() -> QuerySet[Run]:
+    """Return all runs with what their views need."""
+    return Run.objects.select_related("session", "persona__persona")
+
+
+def run_view(row: Run) -> View:
+    """Return one run."""
+    return run_views([row])[0]
+
+
+def run_views(rows: Iterable[Run]) -> list[View]:
+    """Return the runs in the order given.
+
+    One query more when some of them are queued, three more when some wait for a person.
+    """
+    runs = list(rows)
+    places = _places([run.pk for run in runs if run.status == RunStatus.QUEUED])
+    waits = _open([run.pk for run in runs if run.status in WAITING])
+    return [_view(run, places.get(run.pk), waits.get(run.pk, _Open())) for run in runs]
+
+
+def _places(pks: Sequence[int]) -> dict[int, int]:
+    """Return the place of each queued run in its session, from 1."""
+    if not pks:
+        return {}
+    ahead = Run.objects.filter(
+        session=OuterRef("session"), status=RunStatus.QUEUED, position__lte=OuterRef("position")
+    ).order_by()
+    counted = ahead.values("session").annotate(number=Count("pk")).values("number")
+    place = Coalesce(Subquery(counted, output_field=IntegerField()), 1)
+    return dict(Run.objects.filter(pk__in=pks).annotate(place=place).values_list("pk", "place"))
+
+
+def _open(pks: Sequence[int]) -> dict[int, _Open]:
+    found: dict[int, _Open] = defaultdict(_Open)
+    if not pks:
+        return found
+    approvals = Approval.objects.filter(run_id__in=pks, status=ApprovalStatus.PENDING).order_by("pk")
+    for pk, item, tool, arguments in approvals.values_list("run_id", "approval_id", "tool_name", "arguments"):
+        found[pk].items["approval"].append((item, call_summary(tool, arguments)))
+    questions = UserQuestion.objects.filter(run_id__in=pks, status=QuestionStatus.PENDING).order_by("pk")
+    for pk, item, asked in questions.values_list("run_id", "question_id", "questions"):
+        texts = " / ".join(str(question.get("question", "")) for question in asked)
+        found[pk].items["question"].append((item, one_line(redact(texts))))
+    decisions = OperatorDecision.objects.filter(run_id__in=pks, status=DecisionStatus.PENDING).order_by("pk")
+    called = decisions.values_list("run_id", "decision_id", "tool_call__tool_name", "tool_call__arguments")
+    for pk, item, tool, arguments in called:
+        found[pk].items["operator"].append((item, f"did it happen? {call_summary(tool, arguments)}"))
+    return found
+
+
+def _waiting_for(run: Run, waits: _Open) -> View | None:
+    kind = _KINDS.get(run.status)
+    if kind is None:
+        return None
+    items = waits.items.get(kind, [])
+    named = "; ".join(line for _, line in items[:_NAMED])
+    more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
+    return {"kind": kind, "ids": waits.ids(kind), "summary": f"{named}{more}" or kind}
+
+
+def _view(run: Run, place: int | None, waits: _Open) -> View:
+    view: dict[str, Any] = {
+        "run_id": run.run_id,
+        "session_id": run.session.session_id,
+        "kind": run.kind,
+        "status": run.status,
+        **known(queued_position=place),
+        "step": run.step,
+        "max_steps": run.max_steps,
+        "route_id": run.route_id,
+        "model": run.model,
+        "permission_mode": run.permission_mode,
+        **known(persona=_persona(run)),
+        "request": {
+            "source_plugin": run.source_plugin,
+            "source_kind": run.source_kind,
+            "actor_id": run.actor_id,
+            **known(requested_by=run.requested_by or None),
+            "text_preview": redact(text_preview(run)),
+        },
+        "input_items": redact(run.input_items),
+        "metadata": redact(run.metadata),
+        "pending_approval_ids": waits.ids("approval"),
+        "pending_question_ids": waits.ids("question"),
+        "pending_decision_ids": waits.ids("operator"),
+        **known(waiting_for=_waiting_for(run, waits)),
+        "outputs": redact(run.outputs),
+        "usage": {"input_tokens": run.input_tokens, "output_tokens": run.output_tokens},
+        **known(error=redact(run.error) or None, stop_requested=run.stop_requested or None),
+        "recovered_count": run.recovered_count,
+        "submitted_at": time(run.submitted_at),
+        **known(started_at=time(run.started_at), finished_at=time(run.finished_at)),
+        "updated_at": time(run.updated_at),
+    }
+    return view
+
+
+def _persona(run: Run) -> View | None:
+    bound = run.persona
+    if bound is None:
+        return None
+    return {
+        "persona_id": bound.persona.persona_id,
+        "revision": bound.revision,
+        "display_name": bound.display_name,
+    }

@@ -1,0 +1,36 @@
+"""Helpers of the projections."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from kheish_site.lib import clock
+from kheish_site.lib.canonical import canonical_json
+from kheish_site.lib.redaction import redact
+
+View = dict[str, Any]
+_SUMMARY: Final = 160  # characters of one call in the sentence that says what a run waits for
+_TELLING: Final = ("command", "path", "url", "pattern")  # the argument that names a call best, in this order
+
+
+def known(**members: Any) -> View:
+    """Return the members that have a value; None means not known and is left out."""
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def time(moment: datetime | None) -> str | None:
+    """Return the time as JSON shows it."""
+    return clock.rfc3339(moment)
+
+
+def call_summary(tool_name: str, arguments: Mapping[str, Any]) -> str:
+    """Return a call in one redacted line, for instance ``bash: make deploy``."""
+    telling = next((arguments[name] for name in _TELLING if isinstance(arguments.get(name), str)), None)
+    shown = telling if telling is not None else canonical_json(dict(arguments)) if arguments else ""
+    return one_line(f"{tool_name}: {redact(shown)}" if shown else tool_name)
+
+
+def one_line(text: str) -> str:
+    """Return the beginning of ``text`` without line breaks."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= _SUMMARY else flat[: _SUMMARY - 1] + "…"

@@ -2,21 +2,29 @@
 
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 PROFILE = os.environ.get("KHEISH_TEST_PROFILE", "embedded")
 OTHER = {"embedded": "services_only", "services": "embedded_only"}[PROFILE]
+NO_DATABASE = [Path(__file__).parent / name for name in ("unit", "conformance")]
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what belongs to the other profile; deselected, so that nothing counts as skipped."""
-    gone = [item for item in items if item.get_closest_marker(OTHER)]
+    gone = [item for item in items if item.get_closest_marker(OTHER) or _ran_already(item)]
     if gone:
         config.hook.pytest_deselected(items=gone)
-        items[:] = [item for item in items if not item.get_closest_marker(OTHER)]
+        left_out = set(gone)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _ran_already(item: pytest.Item) -> bool:
+    """Tests without a database are the same in both profiles: the embedded run has them."""
+    return PROFILE == "services" and any(folder in item.path.parents for folder in NO_DATABASE)
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """``manage.py test [--fast] [--browser] [--profile P] [pytest arguments]``.
 
 The suite runs twice: on SQLite with the in-process broker, and on a real PostgreSQL and a real
-Redis-compatible server. ``tests/unit`` needs no database and runs once.
+Redis-compatible server. Tests that need no database run in the first run only (see tests/conftest.py).
 """
 
 import argparse
@@ -58,7 +58,7 @@ def _run(profile: str, selection: Sequence[str]) -> dict[str, int]:
     if profile == "embedded":
         return _pytest({"KHEISH_TEST_PROFILE": profile}, selection)
     with servers() as named:
-        return _pytest({"KHEISH_TEST_PROFILE": profile, **named}, [*selection, "--ignore=tests/unit"])
+        return _pytest({"KHEISH_TEST_PROFILE": profile, **named}, selection)
 
 
 def _pytest(environment: Mapping[str, str], selection: Sequence[str]) -> dict[str, int]:

@@ -6,5 +6,8 @@ from channels.routing import ProtocolTypeRouter
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kheish_site.settings")
+http = get_asgi_application()  # loads the apps, which the streams need
 
-application = ProtocolTypeRouter({"http": get_asgi_application()})
+from sessions_app.streams.routing import application as websocket  # noqa: E402
+
+application = ProtocolTypeRouter({"http": http, "websocket": websocket})

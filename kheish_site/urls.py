@@ -9,6 +9,7 @@ urlpatterns = [
     path("healthz", healthz),
     path("readyz", readyz),
     path("admin/", admin.site.urls),
+    path("", include("sessions_app.streams.urls")),
     path("", include("sessions_app.api.urls")),  # the last: it answers every unknown path under /v1/
 ]
 handler400 = "sessions_app.api.problems.bad_request"

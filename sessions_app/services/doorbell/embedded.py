@@ -9,6 +9,7 @@ import os
 import socket
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -23,8 +24,6 @@ class EmbeddedBell:
 
     def __init__(self, state_dir: Path) -> None:
         self._path = socket_path(state_dir)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
 
     def ring_readers(self, session_pk: int, seq: int) -> None:
         """Readers watch the database file."""
@@ -34,10 +33,9 @@ class EmbeddedBell:
 
     def delta(self, delta: Delta) -> None:
         """Send ``delta``, or drop it: nobody listens, or the listener is behind."""
-        try:
-            self._socket.sendto(delta.encode(), str(self._path))
-        except OSError:
-            return
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
+            sender.sendto(delta.encode(), str(self._path))
 
 
 def socket_path(state_dir: Path) -> Path:

@@ -52,7 +52,7 @@ class RedisListener:
                 self._down = True
             await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _hear(self, redis: "Redis[Any]", ears: Ears) -> None:
+    async def _hear(self, redis: Redis, ears: Ears) -> None:
         async with redis.pubsub(ignore_subscribe_messages=True) as pubsub:
             await pubsub.subscribe(bells_channel(), deltas_channel())
             self._down = False

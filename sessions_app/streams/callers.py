@@ -1,0 +1,65 @@
+"""Who opens a WebSocket: a bearer token, or the login session of a browser on our own pages.
+
+Browsers let any page open a socket with the visitor's cookies, so a login counts only together with an
+``Origin`` that is this service's own (or one the operator trusts), under a host name it answers to.
+"""
+
+from http.cookies import CookieError
+from importlib import import_module
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.contrib import auth
+from django.http import HttpRequest, parse_cookie
+from django.http.request import split_domain_port, validate_host
+
+from kheish_site.lib.errors import Forbidden
+from sessions_app.models import Role
+from sessions_app.services import access
+from sessions_app.services.access import Principal
+
+_PORTS: Final = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
+
+
+def socket_caller(scope: dict[str, Any]) -> Principal:
+    """Return the caller of an ASGI websocket ``scope``; reads rows, so it runs in a reader thread.
+
+    Raises: Unauthorized, Forbidden.
+    """
+    headers = {name.decode("latin1").lower(): value.decode("latin1") for name, value in scope["headers"]}
+    peer = str((scope.get("client") or [""])[0])[:64]
+    authorization = headers.get("authorization", "")
+    user = None if authorization else _login(headers.get("cookie", ""))
+    caller = access.authenticate(authorization, user, remote_addr=peer)
+    if caller.auth_method == "session" and not _from_our_pages(headers, str(scope.get("scheme") or "ws")):
+        raise Forbidden("a login counts only on this service's own pages", code="origin_refused")
+    access.require(caller, Role.VIEWER)
+    return caller
+
+
+def _login(cookie_header: str) -> Any:
+    try:
+        key = parse_cookie(cookie_header).get(settings.SESSION_COOKIE_NAME)
+    except CookieError:
+        return None
+    if not key:
+        return None
+    request = HttpRequest()
+    request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
+    return auth.get_user(request)
+
+
+def _from_our_pages(headers: dict[str, str], scheme: str) -> bool:
+    origin, host = headers.get("origin", ""), headers.get("host", "")
+    if origin in settings.CSRF_TRUSTED_ORIGINS:
+        return True
+    domain, port = split_domain_port(host)
+    if not domain or not validate_host(domain, settings.ALLOWED_HOSTS):
+        return False
+    theirs = urlsplit(origin)
+    ours = (domain, port or _PORTS[scheme])
+    try:
+        return (theirs.hostname or "", str(theirs.port or _PORTS.get(theirs.scheme, ""))) == ours
+    except ValueError:  # a port that is no number
+        return False

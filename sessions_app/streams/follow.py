@@ -1,0 +1,73 @@
+"""The loop of one client: catch up from rows, then live, and back to rows whenever something is missing."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from functools import partial
+
+from sessions_app.services.doorbell.live import Delta
+from sessions_app.services.events import Event, P
+from sessions_app.streams.limits import Limits
+from sessions_app.streams.reading import in_reader
+from sessions_app.streams.subscription import Subscription
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The run is over and everything of it was sent; the last item of its stream."""
+
+    status: str
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """Nothing happened for a while."""
+
+
+Item = Event | Delta | Ended | Heartbeat
+
+
+async def follow(
+    subscription: Subscription[P], limits: Limits, *, status: str = ""
+) -> AsyncGenerator[Item, None]:
+    """Yield every event after the subscription's position once and in order, with live text between.
+
+    ``status`` is that of a run known to be over. Ends with the run, at the age limit, or when the hub
+    closes. Raises: DatabaseError when the rows cannot be read; the client resumes.
+    """
+    deadline = asyncio.get_running_loop().time() + limits.max_seconds
+    while not subscription.closing and (left := deadline - asyncio.get_running_loop().time()) > 0:
+        if subscription.lags:
+            found, end = await _read(subscription, limits)
+        elif status:
+            yield Ended(status)
+            return
+        else:
+            item = subscription.take()
+            if item is None:
+                if not await subscription.wait(min(limits.heartbeat_seconds, left)):
+                    yield Heartbeat()
+                continue
+            if isinstance(item, Delta):
+                yield item
+                continue
+            found, end = item.events, item.end
+        for event in subscription.advance(found, end):
+            yield event
+            status = status or subscription.source.ended_by(event)
+
+
+async def _read(subscription: Subscription[P], limits: Limits) -> tuple[tuple[Event, ...], P]:
+    """Return a page of rows and the place it reaches.
+
+    The hub's place is noted first: a page that is not full was read later, so it holds all up to there.
+    """
+    source, position, known = subscription.source, subscription.position, subscription.topic_position
+    events, full = await in_reader(partial(_page, subscription, limits.page_rows))
+    last = source.at(events[-1]) if events else position
+    return events, last if full else max(last, known)
+
+
+def _page(subscription: Subscription[P], limit: int) -> tuple[tuple[Event, ...], bool]:
+    page = subscription.source.page(subscription.position, limit)
+    return page.events(), page.has_more

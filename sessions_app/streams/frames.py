@@ -1,0 +1,43 @@
+"""Server-sent events on the wire (WHATWG HTML, "Server-sent events")."""
+
+import json
+from typing import Any, Final
+
+from sessions_app.services.doorbell.live import Delta
+from sessions_app.services.events import Event
+from sessions_app.streams.sources import DELTA_KIND, ENDED_KIND
+
+RETRY: Final = b"retry: 1000\n\n"
+HEARTBEAT: Final = b": still here\n\n"
+
+
+def event_frame(cursor: object, event: Event) -> bytes:
+    """Return the frame of a journal entry; ``cursor`` is what ``Last-Event-ID`` will say."""
+    return b"id: %s\nevent: %s\ndata: %s\n\n" % (str(cursor).encode(), event.kind.encode(), event.data)
+
+
+def delta_frame(delta: Delta) -> bytes:
+    """Return the frame of live text. It has no id: resuming goes by journal entries alone."""
+    return _frame(DELTA_KIND, delta_data(delta))
+
+
+def ended_frame(run_id: str, status: str) -> bytes:
+    """Return the last frame of a run's stream."""
+    return _frame(ENDED_KIND, {"run_id": run_id, "status": status})
+
+
+def delta_data(delta: Delta) -> dict[str, Any]:
+    """Return what clients see of live text."""
+    return {
+        "run_id": delta.run_id,
+        "session_id": delta.session_id,
+        "step": delta.step,
+        "attempt": delta.attempt,
+        "index": delta.index,
+        "text": delta.text,
+    }
+
+
+def _frame(name: str, data: dict[str, Any]) -> bytes:
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return f"event: {name}\ndata: {text}\n\n".encode("utf-8", "replace")

@@ -1,0 +1,92 @@
+"""Who may follow what, and from where. Synchronous: it reads rows, so it runs in a reader thread."""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from sessions_app.models import TERMINAL, JournalEntry, Role, Session
+from sessions_app.services import access, events, runs, sessions
+from sessions_app.services.access import Principal
+from sessions_app.services.events import Filters, InvalidCursor, P, Place
+from sessions_app.streams.sources import AnyOpened, EverySource, Opened, RunSource, SessionSource
+
+_C = TypeVar("_C", int, Place)
+
+
+def open_session(principal: Principal, session_id: str, cursors: Iterable[str]) -> Opened[int]:
+    """Open a session's stream; without a cursor it shows what happens from now on.
+
+    Raises: Forbidden, SessionMissing, InvalidCursor.
+    """
+    access.require(principal, Role.VIEWER)
+    after = _latest(cursors, events.parse_seq)
+    session = sessions.get(session_id)
+    source, head = SessionSource(session_pk=session.pk), _head(session)
+    return Opened(source=source, position=_within(after, head, default=head), head=head)
+
+
+def open_run(principal: Principal, run_id: str, cursors: Iterable[str]) -> Opened[int]:
+    """Open a run's stream, from its beginning unless a cursor says otherwise.
+
+    Raises: Forbidden, RunMissing, InvalidCursor.
+    """
+    access.require(principal, Role.VIEWER)
+    after = _latest(cursors, events.parse_seq)
+    run = runs.get(run_id)  # one statement: the session's head is as old as the status
+    head = _head(run.session)
+    position = _within(after, head, default=0)
+    source = RunSource(session_pk=run.session_id, run_pk=run.pk, run_id=run.run_id)
+    if run.status not in TERMINAL:
+        return Opened(source=source, position=position, head=head)
+    seen = not JournalEntry.objects.filter(run_id=run.pk, seq__gt=position).exists()
+    return Opened(source=source, position=position, head=head, status=run.status, seen=seen)
+
+
+def open_everything(
+    principal: Principal,
+    cursors: Iterable[str],
+    *,
+    session_id: str = "",
+    run_id: str = "",
+    kinds: Iterable[str] = (),
+) -> Opened[Place]:
+    """Open the stream of all sessions, narrowed by what is given; without a cursor from now on.
+
+    Raises: Forbidden, SessionMissing, RunMissing, InvalidCursor.
+    """
+    access.require(principal, Role.VIEWER)
+    after = _latest(cursors, events.parse_place)
+    filters = Filters(
+        session_pk=sessions.get(session_id).pk if session_id else None,
+        run_pk=runs.get(run_id).pk if run_id else None,
+        kinds=frozenset(filter(None, kinds)),
+    )
+    head = events.global_head()
+    return Opened(source=EverySource(filters=filters), position=_within(after, head, default=head), head=head)
+
+
+def open_topic(principal: Principal, topic: str, cursor: str) -> AnyOpened:
+    """Open what a WebSocket topic names: ``session:ID``, ``run:ID`` or ``all``. Raises as the others do."""
+    kind, _, public_id = topic.partition(":")
+    if kind == "session":
+        return open_session(principal, public_id, [cursor])
+    if kind == "run":
+        return open_run(principal, public_id, [cursor])
+    return open_everything(principal, [cursor])
+
+
+def _head(session: Session) -> int:
+    return session.next_seq - 1
+
+
+def _latest(cursors: Iterable[str], parse: Callable[[str], _C]) -> _C | None:
+    """Return the furthest of the cursors that were given: a browser repeats its first address for ever."""
+    return max((parse(text) for text in cursors if text), default=None)
+
+
+def _within(after: P | None, head: P, *, default: P) -> P:
+    """A place ahead of the journal belongs to another database, or to a backup that was restored."""
+    if after is None:
+        return default
+    if after > head:
+        raise InvalidCursor("the cursor lies ahead of the journal; begin with 0")
+    return after

@@ -5,7 +5,9 @@ interrupted by whoever knows its socket (see ``watch``).
 """
 
 import contextlib
+import itertools
 import os
+import ssl
 import threading
 import urllib.request
 from collections.abc import Iterable, Iterator
@@ -16,9 +18,10 @@ import httpx
 
 from sessions_app.providers import watch
 
-# The httpx default of 100 would queue the 101st waiting model call behind the others.
-MAX_CONNECTIONS = 2000
-MAX_IDLE_CONNECTIONS = 200
+SHARDS = 16
+# For each shard. The httpx default of 100 would make one model call queue behind others that only wait.
+MAX_CONNECTIONS = 1000
+MAX_IDLE_CONNECTIONS = 20
 IDLE_SECONDS = 30.0
 # After "[DONE]" only the end of the body is missing, and it is mostly here already. Waiting a moment for
 # it lets the connection be used again, which saves the next call a TCP and TLS handshake.
@@ -109,9 +112,9 @@ class _Body(httpx.SyncByteStream):
 class _Transport(httpx.BaseTransport):
     """httpx on httpcore, with the watched backend. Proxies come from the environment, as in httpx."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: ssl.SSLContext) -> None:
         self._settings: dict[str, Any] = {
-            "ssl_context": httpx.create_ssl_context(),
+            "ssl_context": context,
             "max_connections": MAX_CONNECTIONS,
             "max_keepalive_connections": MAX_IDLE_CONNECTIONS,
             "keepalive_expiry": IDLE_SECONDS,
@@ -151,6 +154,35 @@ class _Transport(httpx.BaseTransport):
         return self._direct if direct else self._proxies.get(url.scheme, self._direct)
 
 
+class _Turn(threading.local):
+    """A number for each thread, given in turn."""
+
+    _numbers = itertools.count()
+
+    def __init__(self) -> None:
+        self.number = next(self._numbers)
+
+
+class _ShardedTransport(httpx.BaseTransport):
+    """Threads take turns among several transports.
+
+    A pool walks over all its connections for every call that begins or ends, under one lock: with 400 calls
+    at once that doubled the processor time of a call.
+    """
+
+    def __init__(self) -> None:
+        context = httpx.create_ssl_context()
+        self._shards = tuple(_Transport(context) for _ in range(SHARDS))
+        self._turn = _Turn()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return self._shards[self._turn.number % SHARDS].handle_request(request)
+
+    def close(self) -> None:
+        for shard in self._shards:
+            shard.close()
+
+
 def _core_url(url: httpx.URL) -> httpcore.URL:
     return httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
 
@@ -174,7 +206,7 @@ def shared() -> httpx.Client:
     global _client
     with _lock:
         if _client is None:
-            _client = httpx.Client(transport=_Transport(), follow_redirects=False, trust_env=False)
+            _client = httpx.Client(transport=_ShardedTransport(), follow_redirects=False, trust_env=False)
         return _client
 
 

@@ -23,7 +23,7 @@ OPTIONAL_FIELDS: dict[str, str | None] = {
 def body(
     request: Request, *, origin: str, options: Mapping[str, Any], refused: Collection[str]
 ) -> dict[str, Any]:
-    """Arguments for ``chat.completions.create``.
+    """The JSON body; the route's ``extra_body`` has the last word.
 
     ``origin`` names server and model: extras that came from elsewhere stay home, since another vendor's
     signature fields are a 400. ``refused`` are the optional fields this server rejected before.
@@ -41,8 +41,7 @@ def body(
         instead = OPTIONAL_FIELDS[name]
         if instead is not None and value is not None:
             fields[instead] = value
-    extra = options.get("extra_body")
-    return fields | {"extra_body": dict(extra)} if extra else fields
+    return fields | dict(options.get("extra_body") or {})
 
 
 def _tool_fields(request: Request) -> dict[str, Any]:

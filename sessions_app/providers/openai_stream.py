@@ -6,12 +6,11 @@ for a server that does it.
 """
 
 import json
+import re
 import uuid
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-from openai.types.chat import ChatCompletionChunk
 
 from sessions_app.providers import openai_errors
 from sessions_app.providers.base import (
@@ -28,7 +27,11 @@ from sessions_app.providers.base import (
 from sessions_app.providers.text import TextJoiner, clean, clean_json
 from sessions_app.providers.tokens import estimate_request, estimate_tokens
 
+# Fields outside the protocol that a server wants back with the message; others (token ids, annotations)
+# are for the reader only, and strict servers refuse them.
+_WANTED_BACK = re.compile(r"reasoning|thinking|thought|extra_content|signature|encrypted")
 _REASONING_FIELDS = ("reasoning_content", "reasoning")
+_NO_CHOICES = "the server sent a chunk without choices"
 _FINISH_REASONS: dict[str, FinishReason] = {
     "length": "length",
     "max_tokens": "length",
@@ -70,21 +73,21 @@ class ChunkReader:
         self._by_index: dict[int, _Call] = {}
         self._taken_ids = {call.id for message in request.messages for call in message.tool_calls}
 
-    def parts(self, chunk: ChatCompletionChunk) -> Iterator[Part]:
-        """The parts a chunk brings. Raises ProviderError when the chunk is an error in disguise."""
-        self._request_id = self._request_id or clean(_string(getattr(chunk, "id", None)))
-        usage = getattr(chunk, "usage", None)
+    def parts(self, chunk: object) -> Iterator[Part]:
+        """The parts of a decoded chunk. Raises ProviderError when the chunk is an error in disguise."""
+        fields = _mapping(chunk)
+        self._request_id = self._request_id or clean(_string(fields.get("id")))
+        usage, choices = fields.get("usage"), fields.get("choices")
         if usage is not None:
-            self._usage = _usage(usage)
-        choices = getattr(chunk, "choices", None)
+            self._usage = _usage(_mapping(usage))
         if not isinstance(choices, list):
             if usage is None:
-                raise openai_errors.from_stream_body(_as_error(chunk), secrets=self._secrets)
+                raise openai_errors.from_stream_body(fields or _NO_CHOICES, secrets=self._secrets)
             return
-        for choice in choices:
-            if not getattr(choice, "index", 0):  # answers beside the first were not asked for
-                yield from self._delta(getattr(choice, "delta", None))
-                self.finish_reason = _string(getattr(choice, "finish_reason", None)) or self.finish_reason
+        for choice in map(_mapping, choices):
+            if not choice.get("index"):  # answers beside the first were not asked for
+                yield from self._delta(_mapping(choice.get("delta")))
+                self.finish_reason = _string(choice.get("finish_reason")) or self.finish_reason
 
     def finish(self) -> Iterator[Part]:
         """The closing parts. Raises ProviderError(transport) when the server never said it was done."""
@@ -104,42 +107,37 @@ class ChunkReader:
         extra = clean_json({**self._extra, "origin": self._origin}) if self._extra else {}
         yield Finished(reason, self._request_id, extra)
 
-    def _delta(self, delta: Any) -> Iterator[Part]:
-        for text in (_text_of(getattr(delta, "content", None)), _string(getattr(delta, "refusal", None))):
+    def _delta(self, delta: Mapping[str, Any]) -> Iterator[Part]:
+        for text in (_text_of(delta.get("content")), _string(delta.get("refusal"))):
             joined = self._text.add(text)
             if joined:
                 self._written.append(joined)
                 yield TextDelta(joined)
-        yield from self._extras(getattr(delta, "model_extra", None) or {})
-        tool_calls = getattr(delta, "tool_calls", None)
-        for tool_call in tool_calls if isinstance(tool_calls, list) else ():
-            yield self._tool_delta(tool_call)
-
-    def _extras(self, extras: Mapping[str, Any]) -> Iterator[Part]:
-        for name, value in extras.items():
-            if value is None:
-                continue
+        for name, value in _extras(delta):
             before = self._extra.get(name)
             grows = isinstance(value, str | list) and type(before) is type(value)
             self._extra[name] = before + value if grows else value
-        thought = next((extras[name] for name in _REASONING_FIELDS if extras.get(name)), None)
+        thought = next((delta[name] for name in _REASONING_FIELDS if delta.get(name)), None)
         if isinstance(thought, str):
             self._written.append(thought)
             yield ReasoningDelta(clean(thought))
+        tool_calls = delta.get("tool_calls")
+        for tool_call in tool_calls if isinstance(tool_calls, list) else ():
+            yield self._tool_delta(_mapping(tool_call))
 
-    def _tool_delta(self, delta: Any) -> ToolCallDelta:
-        function = getattr(delta, "function", None)
-        name = clean(_string(getattr(function, "name", None)))
-        arguments = getattr(function, "arguments", None) or ""
+    def _tool_delta(self, delta: Mapping[str, Any]) -> ToolCallDelta:
+        function = _mapping(delta.get("function"))
+        name, arguments = clean(_string(function.get("name"))), function.get("arguments") or ""
         if not isinstance(arguments, str):
             arguments = json.dumps(arguments)  # an object where the protocol has its text
-        index, server_id = getattr(delta, "index", None), clean(_string(getattr(delta, "id", None)))
-        call = self._call_for(index if isinstance(index, int) else None, server_id, name)
+        index = delta.get("index")
+        call = self._call_for(
+            index if isinstance(index, int) else None, clean(_string(delta.get("id"))), name
+        )
         call.name = call.name or name
         call.arguments.append(arguments)
         self._written.append(name + arguments)
-        extras = getattr(delta, "model_extra", None) or {}
-        extra = {key: value for key, value in extras.items() if value is not None}
+        extra = dict(_extras(delta))
         if extra:
             extra["origin"] = self._origin
         return ToolCallDelta(call.index, call.id, call.name, call.joiner.add(arguments), clean_json(extra))
@@ -186,13 +184,16 @@ def _text_of(content: object) -> str:
     return _string(content)
 
 
-def _usage(usage: Any) -> Usage | None:
-    counts = (getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None))
-    if all(isinstance(count, int) for count in counts):
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _extras(delta: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    return ((name, value) for name, value in delta.items() if value is not None and _WANTED_BACK.match(name))
+
+
+def _usage(usage: Mapping[str, Any]) -> Usage | None:
+    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
+    if all(isinstance(count, int) and count >= 0 for count in counts):
         return Usage(int(counts[0] or 0), int(counts[1] or 0), estimated=False)
     return None
-
-
-def _as_error(chunk: ChatCompletionChunk) -> object:
-    extra = chunk.model_extra or {}
-    return extra if extra else "the server sent a chunk without choices"

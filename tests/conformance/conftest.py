@@ -12,6 +12,7 @@ from tests.support.llmock_server import LLMockProcess
 
 API_KEY = "sk-canary-5f1d2c3b4a"
 LIMITS = Timeouts(connect_seconds=2, read_seconds=0.4, total_seconds=10)
+PATIENT = Timeouts(connect_seconds=2, read_seconds=5, total_seconds=10)
 TOOLS = tuple(
     ToolDefinition(
         name=name,
@@ -66,12 +67,12 @@ class ScriptedBench:
     def malformed_arguments(self) -> None:
         self._fault = {"kind": "malformed_arguments"}
 
-    def provider(self) -> Provider:
+    def provider(self, limits: Timeouts = LIMITS) -> Provider:
         turns = self._turns or [{"text": "Nothing in particular was asked for."}]
         if self._fault is not None:
             turns = [{**turns[0], "fault": self._fault}, *turns[1:]]
         endpoint = Endpoint(
-            driver="scripted", api_key=API_KEY, options={"script": {"turns": turns}}, timeouts=LIMITS
+            driver="scripted", api_key=API_KEY, options={"script": {"turns": turns}}, timeouts=limits
         )
         return registry.build(endpoint)
 
@@ -104,14 +105,14 @@ class OpenAIBench:
 
     def break_off(self, kind: str, after_chunks: int) -> None:
         self._server.script(
-            {"type": "stream_fault", "kind": kind, "after_chunks": after_chunks, "stall_seconds": 3}
+            {"type": "stream_fault", "kind": kind, "after_chunks": after_chunks, "stall_seconds": 5}
         )
 
     def malformed_arguments(self) -> None:
         self._server.script({"type": "tool_fault", "kind": "malformed_arguments"})
 
-    def provider(self) -> Provider:
-        endpoint = Endpoint(driver="openai", base_url=self._server.base_url, api_key=API_KEY, timeouts=LIMITS)
+    def provider(self, limits: Timeouts = LIMITS) -> Provider:
+        endpoint = Endpoint(driver="openai", base_url=self._server.base_url, api_key=API_KEY, timeouts=limits)
         return registry.build(endpoint)
 
     def verify(self) -> None:

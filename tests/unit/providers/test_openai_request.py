@@ -99,4 +99,4 @@ def test_refused_fields_and_extra_body() -> None:
     )
     assert "stream_options" not in fields
     assert "max_tokens" not in fields
-    assert (fields["max_completion_tokens"], fields["extra_body"]) == (9, {"seed": 7})
+    assert (fields["max_completion_tokens"], fields["seed"]) == (9, 7)

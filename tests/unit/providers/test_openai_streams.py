@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from openai.types.chat import ChatCompletionChunk
 
 from sessions_app.providers.base import Message, ProviderError, ReasoningDelta, ToolCallPart, collect
 from sessions_app.providers.openai_stream import ChunkReader
@@ -238,7 +237,7 @@ def test_reasoning_is_shown_and_sent_back(server: FaultServer, ask: Ask) -> None
     sent = server.exchanges[-1].body["messages"][2]
     assert sent["reasoning_content"] == "think hard"
     assert sent["tool_calls"][0]["extra_content"] == signature
-    assert "origin" not in sent
+    assert not {"origin", "token_ids"} & set(sent)
 
 
 def test_extras_of_another_server_stay_home(server: FaultServer, ask: Ask) -> None:
@@ -268,13 +267,13 @@ CHUNK = st.dictionaries(st.sampled_from(["id", "choices", "usage", "error"]), JS
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(CHUNK, max_size=4))
-def test_no_shape_of_chunk_escapes_the_error_family(chunks: list[dict[str, Any]]) -> None:
+@given(st.lists(CHUNK | JSON, max_size=4))
+def test_no_shape_of_chunk_escapes_the_error_family(chunks: list[Any]) -> None:
     reader = ChunkReader(make_request(), origin="here", secrets=())
 
     def parts() -> Any:
         for chunk in chunks:
-            yield from reader.parts(ChatCompletionChunk.construct(**chunk))
+            yield from reader.parts(chunk)
         yield from reader.finish()
 
     try:

@@ -79,7 +79,7 @@ def create(new: NewSession, *, principal: str) -> tuple[Session, bool]:
             return _reuse(get(session_id), new), False
         payload = {"principal": principal, "persona": persona_view(session), "thread_id": new.thread_id}
         journal.append(session.pk, journal.entry(session_id, "session.created", payload))
-    return session, True
+    return get(session_id), True
 
 
 def check_id(session_id: str) -> None:
@@ -117,7 +117,7 @@ def _reuse(session: Session, new: NewSession) -> Session:
     differs = bool(new.persona_id) and new.persona_id != bound
     for scope in ("capability_scope", "credential_scope"):
         wanted = getattr(new, scope)
-        differs = differs or bool(wanted) and wanted != getattr(session, scope)
+        differs = differs or (bool(wanted) and wanted != getattr(session, scope))
     if differs:
         raise Conflict(
             f"session {session.session_id} exists with another persona or scope",
@@ -243,7 +243,7 @@ def set_unknown_effects(
 def bind_persona(
     session_id: str, persona_id: str | None, *, principal: str, expected_revision: int | None = None
 ) -> Session:
-    """Bind the persona's current revision as a snapshot, or clear the binding with None. Needs an idle session."""
+    """Bind the persona's current revision as a snapshot, or clear it with None. Needs an idle session."""
     persona = _persona(persona_id) if persona_id else None
 
     def apply(row: Session) -> dict[str, Any]:
@@ -251,7 +251,12 @@ def bind_persona(
         return {"_fields": ["persona", "persona_bound_at"], "persona": persona_view(row)}
 
     return _change(
-        session_id, apply, principal=principal, kind="persona.bound", idle=True, expected_revision=expected_revision
+        session_id,
+        apply,
+        principal=principal,
+        kind="persona.bound",
+        idle=True,
+        expected_revision=expected_revision,
     )
 
 

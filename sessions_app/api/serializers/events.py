@@ -40,9 +40,11 @@ class Kinds(serializers.ListField):
 class EventQuery(Query):
     """A page of a journal. ``after`` and ``cursor`` are two names for one place."""
 
-    limit = _Limit(required=False, help_text="Items a page, 1 to 100; a larger number counts as 100.")
-    cursor = Seq(required=False, help_text="`next_cursor` of the page before.")
-    after = Seq(required=False, help_text="Show entries with a larger `seq`.")
+    limit = _Limit(
+        required=False, allow_blank=True, help_text="Items a page, 1 to 100; a larger number counts as 100."
+    )
+    cursor = Seq(required=False, allow_blank=True, help_text="`next_cursor` of the page before.")
+    after = Seq(required=False, allow_blank=True, help_text="Show entries with a larger `seq`.")
     kind = Kinds(required=False)
     kinds = Kinds(required=False)
 

@@ -33,7 +33,6 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/v1/",
     "POSTPROCESSING_HOOKS": [
-        "drf_spectacular.hooks.postprocess_schema_enums",
         "sessions_app.api.schema.add_problems",
     ],
     # Served from the box: no page of the service loads anything from elsewhere.

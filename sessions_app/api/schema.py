@@ -42,9 +42,9 @@ def describe(
 ) -> Callable[[Handler], Handler]:
     """Document a view method: its operation id, summary, body, answer, and an example of each.
 
-    ``answers`` are those of other statuses, ``parameters`` its own headers.
-    Put it outermost, above ``@idempotent``. Query parameters come from the view's
-    ``query_serializer``, the Idempotency-Key header from ``@idempotent``.
+    ``answers`` are those of other statuses, ``parameters`` its own headers. Put it outermost, above
+    ``@idempotent``. Query parameters come from the view's ``query_serializer``, the Idempotency-Key
+    header from ``@idempotent``.
     """
     examples = []
     if body_example is not None:

@@ -2,16 +2,13 @@
 
 from django.urls import path, re_path
 
-from sessions_app.api import urls_runtime
+from sessions_app.api import urls_configuration, urls_runtime
 from sessions_app.api.views import documents
 from sessions_app.api.views.fallback import UnknownPath
 
-configuration = [
-    path("v1/openapi.json", documents.OpenApiDocument.as_view(), name="openapi"),
-]
 beside = [
     path("docs/", documents.Documentation.as_view(), name="docs"),
 ]
 unknown = [re_path(r"^v1(?:/.*)?$", UnknownPath.as_view())]
 
-urlpatterns = [*beside, *configuration, *urls_runtime.urlpatterns, *unknown]
+urlpatterns = [*beside, *urls_configuration.urlpatterns, *urls_runtime.urlpatterns, *unknown]

@@ -19,7 +19,9 @@ class RouteChanges(StrictSerializer):
     driver = Text(max_length=40, required=False)
     model = Text(max_length=200, required=False, allow_blank=True)
     base_url = Text(max_length=500, required=False, allow_blank=True)
-    auth_ref = Text(max_length=200, required=False, allow_blank=True, help_text="The slot with its credential.")
+    auth_ref = Text(
+        max_length=200, required=False, allow_blank=True, help_text="The slot with its credential."
+    )
     fallbacks = serializers.ListField(child=Text(max_length=200), max_length=20, required=False)
     options = JsonObject(required=False)
     default = Flag(required=False)

@@ -71,7 +71,7 @@ class SystemPromptBody(Revisioned):
     settings = SystemPromptSettings()
 
 
-class UnknownEffectsBody(Revisioned):
+class RuntimeUnknownEffectsBody(Revisioned):
     """What an effect of unknown outcome does in new sessions."""
 
     mode = Choice(choices=UnknownEffects.values)
@@ -152,15 +152,15 @@ class DecisionExplained(serializers.Serializer):
     decision = Choice(choices=("allow", "deny", "ask"))
     base_decision = Choice(choices=("allow", "deny", "ask"))
     effective_mode = ModeChoice()
-    mode_effect = serializers.CharField(required=False)
-    matched_rule_pattern = serializers.CharField(required=False)
-    matched_rule_origin = serializers.CharField(required=False)
-    matched_rule_scope = serializers.CharField(required=False)
-    reason = serializers.CharField(required=False)
+    mode_effect = serializers.CharField()
+    matched_rule_pattern = serializers.CharField()
+    matched_rule_origin = serializers.CharField()
+    matched_rule_scope = serializers.CharField()
+    reason = serializers.CharField()
     required_votes = serializers.IntegerField()
     roles = serializers.ListField(child=serializers.CharField())
     requester_may_vote = serializers.BooleanField()
-    expires_after_seconds = serializers.IntegerField(required=False, allow_null=True)
+    expires_after_seconds = serializers.IntegerField(allow_null=True)
 
 
 class CheckView(DecisionExplained):
@@ -183,3 +183,74 @@ class MatrixView(serializers.Serializer):
     tools = serializers.DictField(child=serializers.DictField(child=DecisionExplained()))
     hooks_evaluated = serializers.BooleanField()
     hook_policy = serializers.CharField()
+
+
+class WarningView(serializers.Serializer):
+    """Something to look at."""
+
+    severity = Choice(choices=("warning", "error"))
+    code = serializers.CharField()
+    message = serializers.CharField()
+    action = serializers.CharField()
+
+
+class HealthView(serializers.Serializer):
+    """Whether anything needs a look."""
+
+    ok = serializers.BooleanField()
+    warnings = WarningView(many=True)
+
+
+class WorkerView(serializers.Serializer):
+    """One worker process."""
+
+    name = serializers.CharField()
+    host = serializers.CharField()
+    pid = serializers.IntegerField()
+    slots = serializers.IntegerField()
+    draining = serializers.BooleanField()
+    alive = serializers.BooleanField()
+    started_at = Moment()
+    heartbeat_at = Moment()
+
+
+class StatusRuntime(serializers.Serializer):
+    """The live settings in short."""
+
+    default_route = serializers.CharField(allow_null=True)
+    model = serializers.CharField(allow_null=True)
+    permission_mode = ModeChoice()
+    revision = serializers.IntegerField()
+
+
+class ReadinessView(serializers.Serializer):
+    """Whether the default route can be called."""
+
+    status = Choice(choices=("ok", "error"))
+    problems = serializers.ListField(child=serializers.CharField())
+
+
+class StatusView(serializers.Serializer):
+    """The state of the installation."""
+
+    status = Choice(choices=("ready", "draining"))
+    ready = serializers.BooleanField()
+    version = serializers.CharField()
+    profile = Choice(choices=("embedded", "services"))
+    state_dir = serializers.CharField()
+    uptime_seconds = serializers.IntegerField()
+    runs = serializers.DictField(child=serializers.IntegerField())
+    waiting = serializers.DictField(child=serializers.IntegerField())
+    workers = WorkerView(many=True)
+    runtime = StatusRuntime()
+    provider_readiness = ReadinessView()
+    health = HealthView()
+    time = Moment()
+
+
+class CapabilitiesView(serializers.Serializer):
+    """What this version can do; members beside these are features, true or false."""
+
+    control_plane_version = serializers.CharField()
+    api_revision = serializers.IntegerField()
+    route_capability_matrix_version = serializers.IntegerField()

@@ -27,14 +27,15 @@ logger = logging.getLogger(__name__)
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 LONGEST_PLAIN_ANSWER_BYTES = 8 * 1024 * 1024
 
-# What may come out of the package: its own errors, httpx's where it forgets to wrap them, and ValueError
-# for answers that are not JSON.
+# What may come out of the package: its own errors, httpx's where it forgets to wrap them, and what the
+# JSON decoder says to answers that are not JSON or nest without end.
 _FAILURES = (
     openai.OpenAIError,
     httpx.HTTPError,
     httpx.StreamError,
     httpx.InvalidURL,
     ValueError,
+    RecursionError,
     CallStopped,
 )
 

@@ -67,7 +67,7 @@ def from_exception(error: Exception, *, secrets: Iterable[str]) -> ProviderError
         return _error("transport", f"connection failed ({_cause(error)})", secrets)
     if isinstance(error, openai.APIError):
         return from_stream_body(error.body or error.message, secrets=secrets)
-    if isinstance(error, ValueError):
+    if isinstance(error, ValueError | RecursionError):
         return _error("transport", "the answer holds something that is not JSON", secrets)
     return _error("unknown", f"{type(error).__name__}: {error}", secrets)
 

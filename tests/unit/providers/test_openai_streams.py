@@ -51,8 +51,9 @@ def test_zero_chunks_is_transport(server: FaultServer, ask: Ask) -> None:
     assert caught.value.kind == "transport"
 
 
-def test_not_json_is_transport(server: FaultServer, ask: Ask) -> None:
-    server.answer = stream(text("a"), b'data: {"choices": [\n\n')
+@pytest.mark.parametrize("line", [b'{"choices": [', b"[" * 100_000, b'{"choices": "\xff"}'])
+def test_not_json_is_transport(server: FaultServer, ask: Ask, line: bytes) -> None:
+    server.answer = stream(text("a"), b"data: " + line + b"\n\n")
     with pytest.raises(ProviderError, match="not JSON") as caught:
         ask()
     assert caught.value.kind == "transport"

@@ -30,24 +30,20 @@ _ASK: Final = (
 )
 
 
-def fitted(turn: Turn) -> Context:
+def fitted(turn: Turn, route: Route) -> Context:
     """Return the folded conversation, compacted first if the next call would fill the window."""
     folded = context.fold(turn.run.session_id)
-    if len(folded.placed) < 3:
-        return folded
-    route = Route.objects.filter(route_id=turn.run.route_id).first()
-    window = context_window(turn.run.model, route.options if route else {})
+    window = context_window(turn.run.model, route.options)
     size = estimate_request(context.build_request(turn.run, folded, attempt=turn.attempt))
-    return compact(turn, folded, trigger="auto") if size > FULL * window else folded
+    return compact(turn, folded, route, trigger="auto") if size > FULL * window else folded
 
 
-def compact(turn: Turn, folded: Context, *, trigger: str) -> Context:
+def compact(turn: Turn, folded: Context, route: Route, *, trigger: str) -> Context:
     """Write a checkpoint that swallows the older messages, and fold again.
 
     Returns ``folded`` unchanged when nothing can be left out. Raises: LeaseLost.
     """
-    route = Route.objects.filter(route_id=turn.run.route_id).first()
-    window = context_window(turn.run.model, route.options if route else {})
+    window = context_window(turn.run.model, route.options)
     cut = _cut(folded.placed, int(window * KEPT))
     if cut == 0:
         return folded
@@ -57,7 +53,7 @@ def compact(turn: Turn, folded: Context, *, trigger: str) -> Context:
         session_id=turn.run.session_id,
         through_seq=kept[0].seq - 1,
         summary=summary,
-        restoration={"compacted": _swallowed(folded, old)},
+        restoration=_swallowed(folded, old),
         tokens_before=sum(estimate_message(item.message) for item in folded.placed),
         tokens_after=sum(estimate_message(item.message) for item in kept) + SUMMARY_TOKENS,
         trigger=trigger,
@@ -74,6 +70,7 @@ def _commit(turn: Turn, checkpoint: Checkpoint) -> None:
         "tokens_before": checkpoint.tokens_before,
         "tokens_after": checkpoint.tokens_after,
         "trigger": checkpoint.trigger,
+        "compacted": checkpoint.restoration,
     }
     entry = journal.entry(turn.session_id, "checkpoint.created", payload, run=turn.run)
     with write():
@@ -83,7 +80,7 @@ def _commit(turn: Turn, checkpoint: Checkpoint) -> None:
 
 
 def _cut(placed: tuple[Placed, ...], budget_tokens: int) -> int:
-    """Return how many of the oldest messages may go: the rest fits the budget and begins where a turn begins.
+    """Return how many of the oldest messages may go: the rest fits the budget and begins a turn.
 
     A tool result stays with its call, so a cut is never in front of a result.
     """
@@ -97,10 +94,8 @@ def _cut(placed: tuple[Placed, ...], budget_tokens: int) -> int:
     return cut
 
 
-def _summarise(turn: Turn, folded: Context, old: tuple[Placed, ...], route: Route | None) -> str:
+def _summarise(turn: Turn, folded: Context, old: tuple[Placed, ...], route: Route) -> str:
     messages = Context(summary=folded.summary, placed=old, compacted=folded.compacted).messages()
-    if route is None:
-        return _extract(folded.summary, old)
     request = Request(
         model=turn.run.model,
         system="You keep the notes of a long conversation.",

@@ -1,12 +1,15 @@
 """Folding: from the newest checkpoint and the entries after it to the messages a model reads.
 
-Only ``message.created`` and the entries that settle a tool call carry conversation; everything else in
-the journal is about it. The result is a function of the journal alone.
+Only ``message.created``, the entries that settle a tool call and ``checkpoint.created`` carry
+conversation; everything else in the journal is about it. The result is a function of the journal alone.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
+
+from django.db.models import Subquery, Value
+from django.db.models.functions import Coalesce
 
 from sessions_app.models import Checkpoint, JournalEntry, Run
 from sessions_app.providers.base import Message, Request, ToolCallPart, ToolDefinition
@@ -14,7 +17,7 @@ from sessions_app.services import runtime_settings
 from sessions_app.tools import registry
 
 SETTLING: Final = ("tool.returned", "tool.denied", "tool.reconciled")
-KINDS: Final = ("message.created", *SETTLING)
+KINDS: Final = ("message.created", "checkpoint.created", *SETTLING)
 LOST_RESULT: Final = "no result: the run ended before this call was settled"
 BASE_PROMPT: Final = (
     "You are an agent of a durable runtime. Work in small steps with the tools you are given. "
@@ -52,15 +55,19 @@ class Context:
 
 
 def fold(session_pk: int) -> Context:
-    """Read and fold one session. Two queries, whatever the length of the journal before the checkpoint."""
-    checkpoint = Checkpoint.objects.filter(session_id=session_pk).order_by("-through_seq").first()
-    after = checkpoint.through_seq if checkpoint else 0
-    rows = JournalEntry.objects.filter(session_id=session_pk, seq__gt=after, kind__in=KINDS)
-    placed = tuple(_answered(_messages(rows.order_by("seq").values_list("seq", "kind", "payload"))))
+    """Read and fold one session: one query, whatever the length of the journal before the checkpoint.
+
+    A checkpoint's own entry comes after the entries it swallowed, so it is among the rows read.
+    """
+    newest = Checkpoint.objects.filter(session_id=session_pk).order_by("-through_seq")
+    after = Coalesce(Subquery(newest.values("through_seq")[:1]), Value(0))
+    found = JournalEntry.objects.filter(session_id=session_pk, kind__in=KINDS, seq__gt=after)
+    rows = list(found.order_by("seq").values_list("seq", "kind", "payload"))
+    checkpoint = next((row[2] for row in reversed(rows) if row[1] == "checkpoint.created"), {})
     return Context(
-        summary=checkpoint.summary if checkpoint else "",
-        placed=placed,
-        compacted=checkpoint.restoration.get("compacted", {}) if checkpoint else {},
+        summary=checkpoint.get("summary", ""),
+        placed=tuple(_answered(_messages(row for row in rows if row[1] != "checkpoint.created"))),
+        compacted=checkpoint.get("compacted", {}),
     )
 
 

@@ -49,7 +49,9 @@ def group(turn: Turn, calls: list[ToolCall], opening: StepStart | None) -> None:
     release_connection()
     results = _run_all([_job(turn, call, refusal) for call, _, refusal in prepared])
     crashpoint("tool.returned")
-    _commit_results(turn, [(call, *result) for (call, _, _), result in zip(prepared, results, strict=True)], opening)
+    _commit_results(
+        turn, [(call, *result) for (call, _, _), result in zip(prepared, results, strict=True)], opening
+    )
     crashpoint("tool.settled")
 
 

@@ -55,7 +55,7 @@ def _drive_runs(run: Run, opening: StepStart | None, lease: Lease, hold: Hold, h
 
 
 def _drive_run(turn: Turn, heartbeat: Heartbeat) -> None:
-    """Advance until the run leaves this worker. The outer edge: an unforeseen failure ends the run, said so."""
+    """Advance until the run leaves this worker. The outer edge: an unforeseen failure ends the run."""
     try:
         while True:
             if settle.stop_if_asked(turn):
@@ -114,5 +114,3 @@ def _turn(run: Run, opening: StepStart | None, lease: Lease, hold: Hold) -> Turn
         phase=Phase.MODEL if opening is not None else Phase.TOOLS,
         attempt=opening.attempt if opening is not None else 1,
     )
-
-

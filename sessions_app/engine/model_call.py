@@ -9,7 +9,15 @@ from kheish_site.lib.transactions import release_connection
 from sessions_app.engine.turn import Turn
 from sessions_app.models import Route
 from sessions_app.providers import registry
-from sessions_app.providers.base import Completion, Delta, ProviderError, Request, TextDelta, ToolProtocol, collect
+from sessions_app.providers.base import (
+    Completion,
+    Delta,
+    ProviderError,
+    Request,
+    TextDelta,
+    ToolProtocol,
+    collect,
+)
 from sessions_app.providers.retry import call_with_retries
 from sessions_app.services import journal, routes
 from sessions_app.services.doorbell.relay import DeltaRelay
@@ -32,26 +40,38 @@ class Answer:
     latency_ms: int
 
 
-def call(turn: Turn, request: Request) -> Answer:
+def pinned_route(turn: Turn) -> Route:
+    """Return the route the run was pinned to. Raises: RouteGone."""
+    route = Route.objects.filter(route_id=turn.run.route_id).first()
+    if route is None:
+        raise RouteGone(turn.run.route_id)
+    return route
+
+
+def call(turn: Turn, request: Request, route: Route) -> Answer:
     """Ask the run's route, then its fallbacks. No transaction and no connection is held meanwhile.
 
-    Raises: ProviderError (of the last route), RouteGone, Cancelled.
+    Raises: ProviderError (of the last route asked), Cancelled.
     """
-    names = [turn.run.route_id, *turn.run.fallbacks]
-    for position, name in enumerate(names):
-        route = Route.objects.filter(route_id=name).first()
-        if route is None:
-            if position == 0:
-                raise RouteGone(name)
-            continue
+    fallbacks = [name for name in turn.run.fallbacks if name != route.route_id]
+    while True:
         try:
-            return _ask(turn, request, route, first=position == 0)
+            return _ask(turn, request, route, first=route.route_id == turn.run.route_id)
         except ProviderError as error:
-            following = names[position + 1 :]
-            if error.kind not in _MOVES_ON or not following:
+            following = _next_route(fallbacks) if error.kind in _MOVES_ON else None
+            if following is None:
                 raise
-            _journal_switch(turn, route, error, following[0])
-    raise RouteGone(names[-1])
+            _journal_switch(turn, route, error, following.route_id)
+            route = following
+
+
+def _next_route(fallbacks: list[str]) -> Route | None:
+    """Take the next fallback that still exists off the list."""
+    while fallbacks:
+        route = Route.objects.filter(route_id=fallbacks.pop(0)).first()
+        if route is not None:
+            return route
+    return None
 
 
 def _ask(turn: Turn, request: Request, route: Route, *, first: bool) -> Answer:

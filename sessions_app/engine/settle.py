@@ -21,7 +21,9 @@ def step_start(run: Run, *, number: int, attempt: int = 1) -> StepStart:
 def start(run: Run, lease: Lease, entries: tuple[Entry, ...], opening: StepStart | None) -> None:
     """Start a queued run of a session whose lease is held. Raises: LeaseLost, StaleRun."""
     session_id = run.session.session_id
-    head = run_state.moved_entry(run, session_id, RunStatus.RUNNING, {"worker": lease.owner, "step": run.step})
+    head = run_state.moved_entry(
+        run, session_id, RunStatus.RUNNING, {"worker": lease.owner, "step": run.step}
+    )
     leases.start_held(run, lease, entries=(head, *entries), step_start=opening)
 
 

@@ -40,19 +40,21 @@ def advance(turn: Turn) -> Outcome:
 
 def _ask(turn: Turn) -> Answer:
     """Call the model; a window that is too small, before or by its own word, is compacted and asked again."""
-    folded = compaction.fitted(turn)
-    for trigger in ("first", "again"):
-        try:
-            return model_call.call(turn, context.build_request(turn.run, folded, attempt=turn.attempt))
-        except ProviderError as error:
-            if error.kind != "overflow" or trigger == "again":
-                raise
-            folded = compaction.compact(turn, folded, trigger="overflow")
-    raise AssertionError("the second try returns or raises")
+    route = model_call.pinned_route(turn)
+    folded = compaction.fitted(turn, route)
+    try:
+        return model_call.call(turn, context.build_request(turn.run, folded, attempt=turn.attempt), route)
+    except ProviderError as error:
+        if error.kind != "overflow":
+            raise
+    smaller = compaction.compact(turn, folded, route, trigger="overflow")
+    return model_call.call(turn, context.build_request(turn.run, smaller, attempt=turn.attempt), route)
 
 
 def _failed(turn: Turn, code: str, message: str) -> Outcome:
-    settle.fail(turn, code, message, step_end=_step_end(turn, StepStatus.FAILED, {"code": code, "message": message}))
+    settle.fail(
+        turn, code, message, step_end=_step_end(turn, StepStatus.FAILED, {"code": code, "message": message})
+    )
     return Outcome.LEFT
 
 
@@ -64,7 +66,9 @@ def _commit_answer(turn: Turn, answer: Answer) -> None:
         "input_tokens": run.input_tokens + completion.usage.input_tokens,
         "output_tokens": run.output_tokens + completion.usage.output_tokens,
     }
-    settle.complete(turn, entries=(_spoken(turn, answer, []),), step_end=_answered(turn, answer), fields=fields)
+    settle.complete(
+        turn, entries=(_spoken(turn, answer, []),), step_end=_answered(turn, answer), fields=fields
+    )
 
 
 def _commit_plan(turn: Turn, answer: Answer) -> None:

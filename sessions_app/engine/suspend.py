@@ -4,7 +4,16 @@ from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.transactions import write
 from sessions_app.engine.turn import Turn
 from sessions_app.models import RunStatus, ToolCall, ToolCallState, UnknownEffects
-from sessions_app.services import approvals, decisions, journal, leases, questions, run_state, shell_tasks, waiting
+from sessions_app.services import (
+    approvals,
+    decisions,
+    journal,
+    leases,
+    questions,
+    run_state,
+    shell_tasks,
+    waiting,
+)
 from sessions_app.services.writes import Entry
 from sessions_app.tools import registry
 

@@ -56,7 +56,9 @@ def _may_go_on(turn: Turn) -> bool:
 
 
 def _too_many_turns(turn: Turn) -> Outcome:
-    settle.fail(turn, "turn_limit", f"the run made {turn.run.max_steps} model calls, its limit, without an answer")
+    settle.fail(
+        turn, "turn_limit", f"the run made {turn.run.max_steps} model calls, its limit, without an answer"
+    )
     return Outcome.LEFT
 
 

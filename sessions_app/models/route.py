@@ -49,7 +49,9 @@ class Route(models.Model):
     class Meta:
         ordering = ["route_id"]
         constraints = [
-            models.UniqueConstraint(fields=["is_default"], condition=Q(is_default=True), name="route_one_default"),
+            models.UniqueConstraint(
+                fields=["is_default"], condition=Q(is_default=True), name="route_one_default"
+            ),
         ]
 
     def __str__(self) -> str:

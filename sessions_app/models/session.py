@@ -67,9 +67,7 @@ class Session(models.Model):
                 name="session_ready",
             ),
             # leases.renew and recovery.due_sessions: WHERE lease_owner <> '' [AND expired]
-            models.Index(
-                fields=["lease_expires_at"], condition=~Q(lease_owner=""), name="session_leased"
-            ),
+            models.Index(fields=["lease_expires_at"], condition=~Q(lease_owner=""), name="session_leased"),
         ]
         constraints = [
             models.CheckConstraint(

@@ -169,7 +169,11 @@ def _edit(approval: Approval, run: Run, updated: dict[str, Any], principal: Prin
     tool = registry.get(approval.tool_name)
     problems = registry.validate(tool, arguments) if tool else ["the tool no longer exists"]
     if problems:
-        raise BadRequest("the edited input does not fit the tool", code="approval_input_invalid", errors=problems)
+        raise BadRequest(
+            "the edited input does not fit the tool",
+            code="approval_input_invalid",
+            errors=[{"detail": problem} for problem in problems],
+        )
     voided = approval.votes.filter(voided_at=None).update(voided_at=clock.now())
     before, approval.arguments, approval.digest = approval.arguments, arguments, changed
     approval.save(update_fields=["arguments", "digest"])
@@ -198,7 +202,9 @@ def _unmasked(updated: Any, original: Any) -> Any:
             return original
         if updated == MASK and isinstance(original, str):
             return original
-        raise BadRequest("a masked value may be kept or replaced whole, not edited", code="approval_input_masked")
+        raise BadRequest(
+            "a masked value may be kept or replaced whole, not edited", code="approval_input_masked"
+        )
     return updated
 
 
@@ -251,7 +257,12 @@ def _settle_if_decided(approval: Approval, run: Run, vote: Vote, principal: Prin
     }
     _close(approval, _SETTLED_AS[vote.behavior], decision)
     kind = "approval.allowed" if vote.behavior == "allow" else "approval.denied"
-    payload = {"approval_id": approval.approval_id, "call_id": call.call_id, "digest": approval.digest, **decision}
+    payload = {
+        "approval_id": approval.approval_id,
+        "call_id": call.call_id,
+        "digest": approval.digest,
+        **decision,
+    }
     entries = [journal.entry(run.session.session_id, kind, payload, run=run)]
     if vote.behavior == "allow":
         _approve_call(approval)
@@ -276,7 +287,8 @@ def _approve_call(approval: Approval) -> None:
         idempotency_key=effects.idempotency_key(
             approval.run.run_id, call.step.number, call.call_id, approval.arguments
         ),
-        permission=call.permission | {"approval_id": approval.approval_id, "approved_digest": approval.digest},
+        permission=call.permission
+        | {"approval_id": approval.approval_id, "approved_digest": approval.digest},
     )
 
 

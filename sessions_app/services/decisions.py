@@ -86,7 +86,9 @@ def resolve(decision_id: str, judgement: Judgement, *, principal: Principal) -> 
     Raises: DecisionMissing, DecisionConflict, BadRequest (unknown outcome).
     """
     if judgement.outcome not in DecisionOutcome.values:
-        raise BadRequest(f"outcome is one of {', '.join(DecisionOutcome.values)}", code="decision_outcome_unknown")
+        raise BadRequest(
+            f"outcome is one of {', '.join(DecisionOutcome.values)}", code="decision_outcome_unknown"
+        )
     decision = get(decision_id)
     with write():
         run = waiting.lock(decision)
@@ -147,7 +149,9 @@ def _apply(decision: OperatorDecision, run: Run) -> list[Entry]:
         return []
     if decision.outcome == DecisionOutcome.HAPPENED:
         content = decision.result or decision.partial_output or "an operator confirmed that this happened"
-        effects.settle(call, ToolCallState.RECONCILED, ToolResult(content=content, data={"note": decision.note}))
+        effects.settle(
+            call, ToolCallState.RECONCILED, ToolResult(content=content, data={"note": decision.note})
+        )
         return [effects.settled_entry(run.session.session_id, run, call)]
     note = f"{UNKNOWN_NOTE} Operator: {decision.note}" if decision.note else ""
     return [tell_agent(run, call, partial_output=decision.partial_output, note=note)]

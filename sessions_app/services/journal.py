@@ -43,7 +43,9 @@ def entry(
     )
 
 
-def append(session_pk: int, *entries: Entry, lease: Lease | None = None, lease_seconds: float = 0) -> Committed:
+def append(
+    session_pk: int, *entries: Entry, lease: Lease | None = None, lease_seconds: float = 0
+) -> Committed:
     """Append ``entries`` to one session; needs nothing but joins an open transaction.
 
     Raises: LeaseLost when ``lease`` no longer holds the session.

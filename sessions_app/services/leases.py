@@ -28,7 +28,9 @@ def lease_seconds() -> float:
     return float(settings.KHEISH.lease_seconds)
 
 
-def claim(run: Run, owner: str, *, entries: tuple[Entry, ...] = (), step_start: StepStart | None = None) -> Lease:
+def claim(
+    run: Run, owner: str, *, entries: tuple[Entry, ...] = (), step_start: StepStart | None = None
+) -> Lease:
     """Take the lease of the session whose head is ``run``, and start or take over that run, in one commit.
 
     A queued run becomes running (``run.started``, or ``run.recovered`` for one that was running when
@@ -64,7 +66,7 @@ def claim(run: Run, owner: str, *, entries: tuple[Entry, ...] = (), step_start: 
 def start_held(
     run: Run, lease: Lease, *, entries: tuple[Entry, ...], step_start: StepStart | None = None
 ) -> None:
-    """Start a queued run under a lease that is already held; ``entries`` report it. Raises: LeaseLost, StaleRun."""
+    """Start a queued run under a lease already held; ``entries`` report it. Raises: LeaseLost, StaleRun."""
     writes.commit(
         Change(
             session_pk=run.session_id,

@@ -99,9 +99,9 @@ def resolve(question_id: str, resolution: Resolution, *, principal: Principal) -
 
 
 def cancel(question_id: str, *, principal: Principal, justification: str = "") -> UserQuestion:
-    """Say that nobody will answer: the run is cancelled (reference, "User question"). A repeat changes nothing.
+    """Say that nobody will answer: the run is cancelled (reference, "User question").
 
-    Raises: QuestionMissing, QuestionConflict (it was resolved in another way).
+    Repeating it changes nothing. Raises: QuestionMissing, QuestionConflict (it was resolved in another way).
     """
     question = get(question_id)
     with write():

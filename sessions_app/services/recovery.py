@@ -82,5 +82,3 @@ def take_tick(owner: str) -> bool:
         TickLease.objects.get_or_create(name="sweep")
         mine = Q(owner=owner) | Q(expires_at=None) | Q(expires_at__lte=now)
         return TickLease.objects.filter(mine, name="sweep").update(owner=owner, expires_at=until) == 1
-
-

@@ -36,7 +36,11 @@ class Pinned:
 
 
 def pin(
-    *, policy: Mapping[str, Any], route_id: str = "", model: str = "", generation: Mapping[str, Any] | None = None
+    *,
+    policy: Mapping[str, Any],
+    route_id: str = "",
+    model: str = "",
+    generation: Mapping[str, Any] | None = None,
 ) -> Pinned:
     """Resolve the precedence once, for a run being created.
 
@@ -46,7 +50,9 @@ def pin(
     settings = dict(policy.get("generation") or {}) | own
     selected, model = _split(model or str(own.get("model") or ""))
     if selected and route_id and selected != route_id:
-        raise BadRequest("the model selector names another route than route_id", code="route_selector_conflict")
+        raise BadRequest(
+            "the model selector names another route than route_id", code="route_selector_conflict"
+        )
     named = route_id or selected or ("" if model else str(policy.get("route_id") or ""))
     route = _find(named)
     policy_model = str(settings.get("model") or "") if named in ("", policy.get("route_id")) else ""

@@ -1,8 +1,8 @@
 """The run's state machine: every edge, and the one function that moves a run along one.
 
-    submit ─▶ queued ─▶ running ─▶ completed | failed | cancelled | interrupted
-                 ▲         │
-                 └─ waiting_for_approval | _user_question | _operator | _budget
+submit ─▶ queued ─▶ running ─▶ completed | failed | cancelled | interrupted
+             ▲         │
+             └─ waiting_for_approval | _user_question | _operator | _budget
 """
 
 from collections.abc import Mapping

@@ -54,7 +54,7 @@ def get(session_id: str, task_id: str) -> ShellTask:
 
 
 def output(task: ShellTask, *, tail_bytes: int = 8192, full: bool = False) -> OutputView:
-    """Return the newest ``tail_bytes`` of the kept output, or all of it. Reading is not success of the command."""
+    """Return the newest ``tail_bytes`` of the kept output, or all of it; reading says nothing of success."""
     task.refresh_from_db(fields=["output_size_bytes", "output_total_bytes", "output_rotated", "status"])
     text = "".join(_tail(task, task.output_size_bytes if full else tail_bytes))
     encoded = text.encode()
@@ -207,7 +207,7 @@ class SessionTasks:
             process.wait(timeout_seconds)
             return self.get(task_id)
         until = time.monotonic() + timeout_seconds
-        while (view := self.get(task_id)).status == TaskStatus.IN_PROGRESS and time.monotonic() < until:
+        while (view := self.get(task_id)).status == "in_progress" and time.monotonic() < until:
             release_connection()
             time.sleep(_POLL_SECONDS)
         return view

@@ -73,7 +73,9 @@ def cancel_open(run: Run, *, why: str) -> None:
         UserQuestion.objects.filter(pk=question.pk).update(status=QuestionStatus.CANCELLED, resolved_at=now)
         entries.append(_cancelled(session_id, run, "question", question.question_id, why))
     for decision in OperatorDecision.objects.filter(run=run, status=DecisionStatus.PENDING):
-        OperatorDecision.objects.filter(pk=decision.pk).update(status=DecisionStatus.CANCELLED, resolved_at=now)
+        OperatorDecision.objects.filter(pk=decision.pk).update(
+            status=DecisionStatus.CANCELLED, resolved_at=now
+        )
         entries.append(_cancelled(session_id, run, "decision", decision.decision_id, why))
     for call in run.tool_calls.filter(state__in=[ToolCallState.PLANNED, ToolCallState.AWAITING_APPROVAL]):
         effects.settle(

@@ -125,9 +125,7 @@ def _statement(change: Change) -> tuple[str, dict[str, Any]]:
         parts.append(_step_started(change.step_start, values))
     if change.step_end is not None:
         parts.append(_step_ended(change.step_end, values))
-    answer = _ANSWER.format(
-        run="(SELECT id FROM accepted)" if change.accept is not None else "NULL::bigint"
-    )
+    answer = _ANSWER.format(run="(SELECT id FROM accepted)" if change.accept is not None else "NULL::bigint")
     return "WITH" + ",".join(parts) + answer, values
 
 
@@ -185,11 +183,12 @@ moved AS (
 
 
 def _accepted(run: Run, values: dict[str, Any]) -> str:
-    columns, marks = [], []
+    columns: list[str] = []
+    marks: list[str] = []
     for column in Run._meta.concrete_fields:
         if column.primary_key:
             continue
-        columns.append(column.column)
+        columns.append(str(column.column))
         if column.attname == "position":
             marks.append("chained.next_position")
             continue

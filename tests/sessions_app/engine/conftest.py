@@ -32,7 +32,9 @@ def heartbeat() -> Heartbeat:
 def script() -> Callable[..., Route]:
     """Make the default route play these turns."""
 
-    def make(*turns: dict[str, Any], route_id: str = "scripted", default: bool = True, **options: Any) -> Route:
+    def make(
+        *turns: dict[str, Any], route_id: str = "scripted", default: bool = True, **options: Any
+    ) -> Route:
         route, _ = Route.objects.update_or_create(
             route_id=route_id,
             defaults={

@@ -84,7 +84,9 @@ def test_an_asked_call_waits_and_runs_once_as_edited(
     assert approval.arguments == {"command": "echo original >> log.txt"}
     edited = {"command": "echo edited >> log.txt && cat log.txt"}
     done = approvals.resolve(
-        approval.approval_id, Vote(behavior="allow", updated_input=edited, justification="ok"), principal=ALICE
+        approval.approval_id,
+        Vote(behavior="allow", updated_input=edited, justification="ok"),
+        principal=ALICE,
     )
     assert (done.status, done.decision["edited"]) == ("allowed", True)
     assert runs.get(run.run_id).status == "queued"

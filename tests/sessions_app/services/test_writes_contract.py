@@ -95,7 +95,9 @@ def race(count: int, work: Callable[[int], Any]) -> list[Any]:
 def test_racing_appends_are_dense_and_chained(session: Session) -> None:
     def work(number: int) -> None:
         for turn in range(5):
-            journal.append(session.pk, entry(session, n=number, t=turn), entry(session, n=number, t=turn, b=1))
+            journal.append(
+                session.pk, entry(session, n=number, t=turn), entry(session, n=number, t=turn, b=1)
+            )
 
     assert race(8, work) == [None] * 8
     session.refresh_from_db()
@@ -281,6 +283,4 @@ def _epoch(session: Session) -> int:
 
 def _finish_the_other(session: Session, run: Run) -> None:
     Session.objects.filter(pk=session.pk).update(lease_owner="", lease_expires_at=None)
-    run_state.transition(
-        Run.objects.get(pk=run.pk), RunStatus.CANCELLED, session_id=session.session_id
-    )
+    run_state.transition(Run.objects.get(pk=run.pk), RunStatus.CANCELLED, session_id=session.session_id)

@@ -1,0 +1,60 @@
+"""What a run may cost on PostgreSQL (DESIGN, "Cost"): round trips and commits from submit to completed."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from sessions_app.engine import loop
+from sessions_app.models import Session
+from sessions_app.services import runs, sessions
+from sessions_app.services.heartbeat import Heartbeat
+from tests.sessions_app.engine.conftest import call, submit
+
+pytestmark = [pytest.mark.services_only, pytest.mark.django_db(transaction=True)]
+Script = Callable[..., Any]
+WRITES = ("INSERT", "UPDATE", "DELETE", "WITH")
+
+
+def cost(session: Session, heartbeat: Heartbeat) -> tuple[int, int]:
+    """Drive one run; return (round trips, commits). ``BEGIN`` and ``COMMIT`` are round trips too."""
+    with CaptureQueriesContext(connection) as captured:
+        run = submit(session)
+        loop.drive(session.pk, heartbeat)
+    assert runs.get(run.run_id).status == "completed"
+    commits, open_transaction = 0, False
+    for query in captured.captured_queries:
+        sql = query["sql"].lstrip().upper()
+        if sql == "BEGIN":
+            open_transaction = True
+        elif sql == "COMMIT":
+            open_transaction, commits = False, commits + 1
+        elif not open_transaction and sql.startswith(WRITES):
+            commits += 1
+    return len(captured.captured_queries), commits
+
+
+def test_a_trivial_run(script: Script, session: Session, heartbeat: Heartbeat) -> None:
+    script({"text": "done"})
+    round_trips, commits = cost(session, heartbeat)
+    assert commits <= 5
+    assert round_trips <= 10
+
+
+def test_the_cost_does_not_grow_with_history(script: Script, session: Session, heartbeat: Heartbeat) -> None:
+    script({"text": "done"})
+    first = cost(session, heartbeat)
+    for _ in range(10):
+        cost(session, heartbeat)
+    assert cost(session, heartbeat) == first
+
+
+def test_a_tool_call_adds_three_commits(script: Script, session: Session, heartbeat: Heartbeat) -> None:
+    script({"text": "done"})
+    _, trivial = cost(session, heartbeat)
+    (sessions.workspace(session) / "a.txt").write_text("a")
+    script({"tool_calls": [call("read_file", path="a.txt")]}, {"text": "done"})
+    _, with_tool = cost(session, heartbeat)
+    assert with_tool - trivial <= 3

@@ -140,7 +140,9 @@ class _Limit(Text):
 class PageQuery(Query):
     """What every list takes. ``limit`` and ``cursor`` have their own error codes (``pagination.py``)."""
 
-    limit = _Limit(required=False, allow_blank=True, help_text="Items a page, 1 to 100; a larger number counts as 100.")
+    limit = _Limit(
+        required=False, allow_blank=True, help_text="Items a page, 1 to 100; a larger number counts as 100."
+    )
     cursor = Text(required=False, allow_blank=True, help_text="`next_cursor` of the page before.")
 
 

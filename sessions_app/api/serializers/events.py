@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.fields import empty
 
 from sessions_app.api.serializers.base import Query, Text, _Limit
 from sessions_app.services.events import InvalidCursor, parse_seq
@@ -16,9 +17,9 @@ _KIND: Final = re.compile(r"[a-z_]{1,30}\.[a-z_]{1,30}")
 class Seq(Text):
     """A place in a journal: the sequence number of the last entry seen; 0 is the start."""
 
-    def to_internal_value(self, data: Any) -> int:  # type: ignore[override]
-        """Return the number. Raises: InvalidCursor."""
-        return parse_seq(data)
+    def run_validation(self, data: Any = empty) -> Any:
+        """Return the number. Raises: InvalidCursor, for an empty text too."""
+        return parse_seq(data) if isinstance(data, str) else super().run_validation(data)
 
 
 @extend_schema_field(
@@ -43,8 +44,8 @@ class EventQuery(Query):
     limit = _Limit(
         required=False, allow_blank=True, help_text="Items a page, 1 to 100; a larger number counts as 100."
     )
-    cursor = Seq(required=False, allow_blank=True, help_text="`next_cursor` of the page before.")
-    after = Seq(required=False, allow_blank=True, help_text="Show entries with a larger `seq`.")
+    cursor = Seq(required=False, help_text="`next_cursor` of the page before.")
+    after = Seq(required=False, help_text="Show entries with a larger `seq`.")
     kind = Kinds(required=False)
     kinds = Kinds(required=False)
 

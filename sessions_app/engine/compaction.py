@@ -101,7 +101,7 @@ def _summarise(turn: Turn, folded: Context, old: tuple[Placed, ...], route: Rout
         system="You keep the notes of a long conversation.",
         messages=(*messages, Message(role="user", content=_ASK)),
         tools=(),
-        generation={"max_output_tokens": SUMMARY_TOKENS},
+        generation={"max_output_tokens": SUMMARY_TOKENS, "tool_choice": "none"},
         run_id=turn.run.run_id,
         step=turn.run.step,
         attempt=turn.attempt,

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from kheish_site.lib.transactions import release_connection
 from sessions_app.engine.turn import Turn
@@ -89,9 +89,27 @@ def _ask(turn: Turn, request: Request, route: Route, *, first: bool) -> Answer:
         return completion
 
     release_connection()
-    completion = call_with_retries(attempt, attempts=ATTEMPTS, cancelled=turn.hold.stop)
+    completion = call_with_retries(
+        attempt,
+        attempts=ATTEMPTS,
+        cancelled=turn.hold.stop,
+        on_retry=partial(_journal_failure, turn, route.route_id),
+    )
     latency_ms = int((time.monotonic() - began) * 1000)
     return Answer(completion=completion, route_id=route.route_id, model=model, latency_ms=latency_ms)
+
+
+def _journal_failure(turn: Turn, route_id: str, following: int, error: ProviderError, delay: float) -> None:
+    """Say in the journal that a call failed and when it is made again: no retry is silent."""
+    payload = {
+        "route_id": route_id,
+        "step": turn.run.step,
+        "error": {"kind": error.kind, "message": error.message},
+        "next_attempt": turn.attempt + following - 1,
+        "delay_seconds": round(delay, 3),
+    }
+    _append(turn, "model.failed", payload)
+    release_connection()
 
 
 def _relay(turn: Turn, attempt: int) -> DeltaRelay:
@@ -117,5 +135,9 @@ def _journal_switch(turn: Turn, route: Route, error: ProviderError, following: s
         "step": turn.run.step,
         "error": {"kind": error.kind, "message": error.message},
     }
-    entry = journal.entry(turn.session_id, "model.switched", payload, run=turn.run)
+    _append(turn, "model.switched", payload)
+
+
+def _append(turn: Turn, kind: str, payload: dict[str, Any]) -> None:
+    entry = journal.entry(turn.session_id, kind, payload, run=turn.run)
     journal.append(turn.run.session_id, entry, lease=turn.lease, lease_seconds=turn.lease_seconds)

@@ -1,0 +1,58 @@
+"""Strict fields: a text is a text."""
+
+import pytest
+from rest_framework import serializers
+
+from sessions_app.api.serializers import base
+
+REFUSED = [
+    (base.Text(), 1),
+    (base.Text(), True),
+    (base.Text(), "a\x00"),
+    (base.Text(), "\ud800"),
+    (base.Text(max_length=2), "abc"),
+    (base.Identifier(), ""),
+    (base.Identifier(), ".."),
+    (base.Identifier(), "a/b"),
+    (base.Identifier(), "a b"),
+    (base.Identifier(), "a\n"),
+    (base.Identifier(), "x" * 201),
+    (base.Identifier(), 7),
+    (base.Flag(), "yes"),
+    (base.Flag(), 1),
+    (base.Whole(), "1"),
+    (base.Whole(), 1.0),
+    (base.Whole(), True),
+    (base.Choice(choices=["1"]), 1),
+    (base.JsonObject(), []),
+    (base.JsonObject(), "{}"),
+    (base.Moment(), "2026-11-21"),
+    (base.Moment(), "2026-11-21T10:00:00"),
+    (base.Moment(), "2026-02-30T10:00:00Z"),
+    (base.Moment(), "0001-01-01T00:00:00+14:00"),
+    (base.Moment(), 5),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), REFUSED)
+def test_refuses(field, value):
+    with pytest.raises(serializers.ValidationError):
+        field.run_validation(value)
+
+
+def test_moment_is_utc_both_ways():
+    moment = base.Moment().run_validation("2026-11-21T11:00:00.5+01:00")
+    assert base.Moment().to_representation(moment) == "2026-11-21T10:00:00.500Z"
+
+
+def test_text_is_kept_as_it_is():
+    assert base.Text().run_validation("  spaced \n") == "  spaced \n"
+
+
+def test_unknown_members_have_their_own_pointer():
+    class Body(base.StrictSerializer):
+        name = base.Text(required=False)
+
+    serializer = Body(data={"name": "a", "nmae": "b"})
+    assert not serializer.is_valid()
+    assert serializer.errors == {"nmae": ["unknown field"]}

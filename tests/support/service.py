@@ -1,42 +1,68 @@
-"""A real service for tests: `manage.py serve` on a free port, started, killed and started again."""
+"""A real service for tests, as processes: started, killed and started again on one state folder.
+
+`Service` is `manage.py serve`; `Fleet` is the same code as processes started by hand, one web process and
+two workers, which needs PostgreSQL and Redis. `make` chooses by the profile of the test run.
+"""
 
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.support import service_process as processes
+from tests.support.service_process import ROOT as ROOT
+
 START_SECONDS = 60.0
+SERVICES = os.environ.get("KHEISH_TEST_PROFILE") == "services"
 
 
-class Service:
-    """One state folder and, between `start` and `stop` or `kill`, the service on it.
-
-    In the services profile of the suite the service uses the suite's PostgreSQL (a database of its own,
-    see the `service_environment` fixture) and Redis.
-    """
+class Deployment(ABC):
+    """One state folder and, between `start` and `stop` or `kill`, the processes on it."""
 
     def __init__(self, state_dir: Path, environment: Mapping[str, str] | None = None) -> None:
         self.state_dir = state_dir
         self.environment = dict(environment or {})
         self.url = ""
         self.output = state_dir.with_name(f"{state_dir.name}.out")
-        self._process: subprocess.Popen[bytes] | None = None
 
-    @property
-    def pid(self) -> int:
-        """Process id of the supervisor."""
-        assert self._process is not None
-        return self._process.pid
+    @abstractmethod
+    def start(self, **environment: str) -> float:
+        """Start and wait until it is ready; returns the seconds that took. The port stays the same."""
+
+    @abstractmethod
+    def workers(self) -> list[int]:
+        """Process ids of the living workers."""
+
+    @abstractmethod
+    def everybody(self) -> list[int]:
+        """Process ids of all its processes."""
+
+    @abstractmethod
+    def revive(self, **environment: str) -> None:
+        """Wait until, or see to it that, as many workers live as at the start."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """SIGKILL every process at once."""
+
+    @abstractmethod
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to stop and wait; returns the worst exit code."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """Whatever happened in the test, leave nothing running."""
 
     @property
     def token(self) -> str:
@@ -52,37 +78,7 @@ class Service:
 
     def words(self) -> str:
         """Everything the service printed, over all its starts."""
-        return self.output.read_text()
-
-    def start(self, *, bind: str = "") -> float:
-        """Start and wait until it is ready; returns the seconds that took. The port stays the same."""
-        bind = bind or (self.url.removeprefix("http://") if self.url else "127.0.0.1:0")
-        command = [sys.executable, "manage.py", "serve", "--bind", bind, "--state-dir", str(self.state_dir)]
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("KHEISH_")}
-        before = self.words().count("Kheish is ready") if self.output.exists() else 0
-        began = time.monotonic()
-        with self.output.open("ab") as stream:
-            self._process = subprocess.Popen(
-                command, cwd=ROOT, env=kept | self.environment, stdout=stream, stderr=subprocess.STDOUT
-            )
-        while self.words().count("Kheish is ready") == before:
-            assert self._process.poll() is None, self.words()
-            assert time.monotonic() - began < START_SECONDS, self.words()
-            time.sleep(0.02)
-        self.url = json.loads((self.state_dir / "serve.lock").read_text())["url"]
-        return time.monotonic() - began
-
-    def children(self) -> dict[str, int]:
-        """Process ids by part: `web`, `worker`."""
-        told = subprocess.run(
-            ["ps", "--ppid", str(self.pid), "-o", "pid=,args="], capture_output=True, text=True
-        )
-        parts = {"celery": "worker", "daphne": "web"}
-        found = {}
-        for line in told.stdout.splitlines():
-            pid, arguments = line.split(maxsplit=1)
-            found |= {part: int(pid) for word, part in parts.items() if f"-m {word}" in arguments}
-        return found
+        return self.output.read_text() if self.output.exists() else ""
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         """One request with the operator token; returns status and JSON body (text when it is no JSON)."""
@@ -95,8 +91,64 @@ class Service:
         except urllib.error.HTTPError as refusal:
             return refusal.code, _decoded(refusal.read())
 
+    def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
+        return self.environment | more
+
+    def _ready(self) -> bool:
+        """Ask ``/readyz`` without a token: it exists before the token does."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+class Service(Deployment):
+    """`manage.py serve` on a free port. In the services profile it uses PostgreSQL and Redis."""
+
+    _process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def pid(self) -> int:
+        """Process id of the supervisor."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self, *, bind: str = "", **environment: str) -> float:
+        bind = bind or (self.url.removeprefix("http://") if self.url else "127.0.0.1:0")
+        command = [sys.executable, "manage.py", "serve", "--bind", bind, "--state-dir", str(self.state_dir)]
+        before = self.words().count("Kheish is ready")
+        began = time.monotonic()
+        self._process = processes.spawn(
+            command, environment=self._environment(environment), output=self.output
+        )
+        processes.until(lambda: self._has_started(before), START_SECONDS, self.words)
+        self.url = json.loads((self.state_dir / "serve.lock").read_text())["url"]
+        return time.monotonic() - began
+
+    def _has_started(self, before: int) -> bool:
+        assert self._process is not None and self._process.poll() is None, self.words()
+        return self.words().count("Kheish is ready") > before
+
+    def children(self) -> dict[str, int]:
+        """Process ids by part: `web`, `worker`."""
+        command = ["ps", "-ww", "--ppid", str(self.pid), "-o", "pid=,args="]
+        told = subprocess.run(command, capture_output=True, text=True)
+        parts = {"-m celery": "worker", "-m daphne": "web"}
+        found = processes.children_of(self.pid).items()
+        return {part: pid for pid, command in found for word, part in parts.items() if word in command}
+
+    def workers(self) -> list[int]:
+        return [pid for part, pid in self.children().items() if part == "worker"]
+
+    def everybody(self) -> list[int]:
+        return [self.pid, *self.children().values()]
+
+    def revive(self, **environment: str) -> None:
+        """The supervisor restarts its worker by itself."""
+        processes.until(self.workers, 20, self.words)
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to stop and wait; returns its exit code."""
         assert self._process is not None
         self._process.send_signal(number)
         return self._process.wait(timeout=40)
@@ -107,19 +159,110 @@ class Service:
         left = list(self.children().values())
         self._process.kill()
         self._process.wait()
-        deadline = time.monotonic() + 5
-        while any(_alive(pid) for pid in left):
-            assert time.monotonic() < deadline, "a child outlived its service"
-            time.sleep(0.01)
+        processes.until(
+            lambda: not any(processes.alive(pid) for pid in left), 5, lambda: "a child outlived its service"
+        )
 
     def end(self) -> None:
-        """Whatever happened in the test, leave nothing running."""
         if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                self.kill()
+            for pid in self.everybody():
+                os.kill(pid, signal.SIGCONT)
+        processes.end(self._process, seconds=30)
+
+
+class Fleet(Deployment):
+    """`prepare`, then daphne and two workers, each a process of its own that nobody restarts."""
+
+    WORKERS = 2
+
+    def __init__(self, state_dir: Path, environment: Mapping[str, str] | None = None) -> None:
+        super().__init__(state_dir, environment)
+        self._web: subprocess.Popen[bytes] | None = None
+        self._crew: list[subprocess.Popen[bytes]] = []
+        self._named = 0
+
+    def start(self, **environment: str) -> float:
+        began = time.monotonic()
+        self.url = self.url or f"http://127.0.0.1:{_free_port()}"
+        self.state_dir.mkdir(mode=0o700, exist_ok=True)
+        more = self._environment(environment)
+        python = sys.executable
+        if not (self.state_dir / "operator.token").exists():
+            self._finished([python, "manage.py", "prepare"], more)
+        host, port = self.url.removeprefix("http://").split(":")
+        web = [python, "-m", "daphne", "-v", "0", "-b", host, "-p", port, "kheish_site.asgi:application"]
+        self._web = processes.spawn(web, environment=more, output=self.output)
+        self._crew = [self._worker(more) for _ in range(self.WORKERS)]
+        processes.until(self._is_up, START_SECONDS, self.words)
+        return time.monotonic() - began
+
+    def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
+        fixed = {"KHEISH_STATE_DIR": str(self.state_dir), "DJANGO_SETTINGS_MODULE": "kheish_site.settings"}
+        return fixed | {"KHEISH_WORKER_THREADS": "12"} | super()._environment(more)
+
+    def _worker(self, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+        self._named += 1
+        command = [sys.executable, "-W", "ignore:You're running the worker with superuser"]
+        command += ["-m", "celery", "-q", "-A", "kheish_site.celery", "worker", "-P", "threads"]
+        command += ["--without-gossip", "--without-mingle", "-l", "WARNING", "-n", f"w{self._named}@%h"]
+        return processes.spawn(command, environment=environment, output=self.output)
+
+    def _finished(self, command: list[str], environment: Mapping[str, str]) -> None:
+        done = processes.spawn(command, environment=environment, output=self.output)
+        assert done.wait(timeout=START_SECONDS) == 0, self.words()
+
+    def _is_up(self) -> bool:
+        assert self._web is not None and self._web.poll() is None, self.words()
+        assert all(worker.poll() is None for worker in self._crew), self.words()
+        return self._ready() and self._announced() >= len(self._crew)
+
+    def _announced(self) -> int:
+        """How many of the living workers say that they are ready."""
+        said = set(re.findall(r"action=worker\.start.*?worker=\S+?:(\d+):", self.words()))
+        return len(said & {str(worker.pid) for worker in self._crew if worker.poll() is None})
+
+    def workers(self) -> list[int]:
+        return [worker.pid for worker in self._crew if worker.poll() is None]
+
+    def everybody(self) -> list[int]:
+        web = [self._web.pid] if self._web is not None and self._web.poll() is None else []
+        return [*web, *self.workers()]
+
+    def revive(self, **environment: str) -> None:
+        """Start a worker for each that is gone."""
+        self._crew = [worker for worker in self._crew if worker.poll() is None]
+        more = self._environment(environment)
+        self._crew += [self._worker(more) for _ in range(self.WORKERS - len(self._crew))]
+        processes.until(self._is_up, START_SECONDS, self.words)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        parts = [*self._crew, *([self._web] if self._web else [])]
+        codes = []
+        for part in parts:
+            if part.poll() is None:
+                part.send_signal(number)
+        for part in parts:
+            codes.append(part.wait(timeout=40))
+        return max(codes, key=abs, default=0)
+
+    def kill(self) -> None:
+        processes.kill(*self.everybody())
+        for part in [*self._crew, self._web]:
+            if part is not None:
+                part.wait()
+
+    def end(self) -> None:
+        for part in [*self._crew, self._web]:
+            if part is not None and part.poll() is None:
+                part.send_signal(signal.SIGCONT)
+                part.terminate()
+        for part in [*self._crew, self._web]:
+            processes.end(part, seconds=15)
+
+
+def make(state_dir: Path, environment: Mapping[str, str] | None = None) -> Deployment:
+    """A deployment of the profile under test, not started."""
+    return (Fleet if SERVICES else Service)(state_dir, environment)
 
 
 @contextmanager
@@ -133,16 +276,13 @@ def running(state_dir: Path, environment: Mapping[str, str] | None = None) -> It
         service.end()
 
 
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
 def _decoded(data: bytes) -> Any:
     try:
         return json.loads(data)
     except ValueError:
         return data.decode()
-
-
-def _alive(pid: int) -> bool:
-    """False for a zombie too: its parent is gone and nothing of it acts any more."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

@@ -122,7 +122,7 @@ def _extract(summary: str, old: tuple[Placed, ...]) -> str:
 
 
 def _swallowed(folded: Context, old: tuple[Placed, ...]) -> dict[str, Any]:
-    """Say which user input the summary swallowed last and how many answers followed it (``Message.extra``)."""
+    """Say which user input the summary swallowed last and how many answers followed (``Message.extra``)."""
     said: dict[str, Any] = dict(folded.compacted) or {"input": "", "assistant_messages": 0}
     for item in old:
         if item.message.role == "user":

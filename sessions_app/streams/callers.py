@@ -19,7 +19,7 @@ from sessions_app.models import Role
 from sessions_app.services import access
 from sessions_app.services.access import Principal
 
-_PORTS: Final = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
+_PORTS: Final = {"http": 80, "https": 443}
 
 
 def socket_caller(scope: dict[str, Any]) -> Principal:
@@ -32,7 +32,7 @@ def socket_caller(scope: dict[str, Any]) -> Principal:
     authorization = headers.get("authorization", "")
     user = None if authorization else _login(headers.get("cookie", ""))
     caller = access.authenticate(authorization, user, remote_addr=peer)
-    if caller.auth_method == "session" and not _from_our_pages(headers, str(scope.get("scheme") or "ws")):
+    if caller.auth_method == "session" and not _from_our_pages(headers):
         raise Forbidden("a login counts only on this service's own pages", code="origin_refused")
     access.require(caller, Role.VIEWER)
     return caller
@@ -50,16 +50,20 @@ def _login(cookie_header: str) -> Any:
     return auth.get_user(request)
 
 
-def _from_our_pages(headers: dict[str, str], scheme: str) -> bool:
-    origin, host = headers.get("origin", ""), headers.get("host", "")
+def _from_our_pages(headers: dict[str, str]) -> bool:
+    """Compare ``Origin`` with ``Host``; a port left out is the default of the page's own scheme."""
+    origin = headers.get("origin", "")
     if origin in settings.CSRF_TRUSTED_ORIGINS:
         return True
-    domain, port = split_domain_port(host)
+    domain, port = split_domain_port(headers.get("host", ""))
     if not domain or not validate_host(domain, settings.ALLOWED_HOSTS):
         return False
-    theirs = urlsplit(origin)
-    ours = (domain, port or _PORTS[scheme])
     try:
-        return (theirs.hostname or "", str(theirs.port or _PORTS.get(theirs.scheme, ""))) == ours
-    except ValueError:  # a port that is no number
+        page = urlsplit(origin)
+        theirs = page.port
+    except ValueError:  # brackets that do not close, a port that is no number
         return False
+    if page.scheme not in _PORTS or (settings.SESSION_COOKIE_SECURE and page.scheme != "https"):
+        return False
+    default = _PORTS[page.scheme]
+    return page.hostname == domain.strip("[]") and (theirs or default) == int(port or default)

@@ -1,0 +1,62 @@
+"""/v1/tokens."""
+
+import pytest
+from django.contrib.auth.models import User
+
+from tests.factories import code_of, make_client
+
+pytestmark = pytest.mark.django_db
+
+PATH = "/v1/tokens"
+
+
+def test_create_shows_the_secret_once():
+    client = make_client(name="alice")
+    body = {"name": "ci", "role": "operator", "expires_at": "2999-01-01T00:00:00Z"}
+    made = client.post(PATH, body)
+    assert made.status_code == 201, made.content
+    view = made.json()
+    assert view["token"].startswith("kh_")
+    assert (view["created_by"], view["expires_at"]) == ("alice", "2999-01-01T00:00:00.000Z")
+    shown = client.get(f"{PATH}/{view['token_id']}")
+    assert "token" not in shown.json()
+    assert "secret" not in shown.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"name": "ci"}, "invalid_request"),
+        ({"name": "ci", "role": "root"}, "invalid_request"),
+        ({"name": "ci", "role": "admin", "expires_at": "soon"}, "invalid_request"),
+        ({"name": "ci", "role": "admin", "expires_at": "2001-01-01T00:00:00Z"}, "invalid_token_request"),
+        ({"name": "local", "role": "admin"}, "token_name_taken"),
+        ({"name": "bob", "role": "admin"}, "token_name_taken"),
+    ],
+)
+def test_refused(body, code):
+    User.objects.create_user("bob")
+    assert code_of(make_client().post(PATH, body)) == code
+
+
+def test_a_name_is_free_again_after_revoking():
+    client = make_client()
+    first = client.post(PATH, {"name": "ci", "role": "viewer"}).json()
+    assert code_of(client.post(PATH, {"name": "ci", "role": "viewer"})) == "token_name_taken"
+    revoked = client.delete(f"{PATH}/{first['token_id']}").json()
+    again = client.delete(f"{PATH}/{first['token_id']}").json()
+    assert revoked["status"] == "revoked"
+    assert again["revoked_at"] == revoked["revoked_at"]
+    assert client.post(PATH, {"name": "ci", "role": "viewer"}).status_code == 201
+
+
+def test_only_admins_see_them():
+    assert make_client("operator").get(PATH).status_code == 403
+    items = make_client("admin", "root").get(PATH).json()["items"]
+    assert items[0]["name"] == "root"
+
+
+def test_missing():
+    client = make_client()
+    assert code_of(client.get(f"{PATH}/tok_x")) == "token_not_found"
+    assert code_of(client.delete(f"{PATH}/tok_x")) == "token_not_found"

@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from kheish_site.lib.redaction import redact
 from sessions_app.api import examples, filters
 from sessions_app.api.idempotency import idempotent
 from sessions_app.api.schema import describe
@@ -60,7 +61,7 @@ class TaskOutput(KheishView):
         view: dict[str, Any] = {
             "retrieval_status": _retrieval(task, waited=query["wait"]),
             "task": projections.task_view(task),
-            "output_text": found.text,
+            "output_text": redact(found.text),
             "output_truncated": found.truncated,
             "output_size_bytes": found.size_bytes,
             "output_total_bytes": found.total_bytes,

@@ -161,7 +161,7 @@ def make_task(run: Run, output: str = "", *, finished_at: datetime | None = None
         session=run.session,
         run=run,
         tool_call=make_call(run, index=index),
-        command="make test",
+        command=more.pop("command", "make test"),
         worker="worker-1",
         output_total_bytes=size,
         output_size_bytes=size,

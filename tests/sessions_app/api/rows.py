@@ -1,7 +1,6 @@
 """Rows and callers for the API's tests: made through the services, without an engine."""
 
 from datetime import datetime
-from itertools import count
 from typing import Any
 
 from rest_framework.test import APIClient
@@ -25,9 +24,10 @@ from sessions_app.models import (
     ToolCallState,
     UserQuestion,
 )
-from sessions_app.services import approvals, decisions, effects, questions, run_state, runs, sessions, tokens
+from sessions_app.services import approvals, decisions, effects, questions, run_state, runs, sessions
 from sessions_app.services.access import Principal
 from sessions_app.tools import policy
+from tests.factories import make_client
 
 ALICE = Principal(name="alice", role="operator", auth_method="token", remote_addr="127.0.0.1")
 ASKED = {
@@ -40,15 +40,11 @@ ASKED = {
         }
     ]
 }
-_NUMBERS = count(1)
 
 
 def caller(role: str = "operator", name: str = "") -> APIClient:
-    """A client with a fresh token of this role."""
-    _, secret = tokens.create(name or f"{role}-{next(_NUMBERS)}", role=role)
-    client = APIClient()
-    client.credentials(HTTP_AUTHORIZATION=f"Bearer {secret}")
-    return client
+    """A client with a fresh token of this role; most verbs need no more than an operator."""
+    return make_client(role, name)
 
 
 def stranger() -> APIClient:
@@ -176,11 +172,3 @@ def make_task(run: Run, output: str = "", *, finished_at: datetime | None = None
 
 def _wait(run: Run, status: RunStatus, entries: list[Any]) -> None:
     run_state.transition(run, status, session_id=run.session.session_id, before=tuple(entries))
-
-
-def code_of(response: Any) -> str:
-    """The stable code of a problem answer."""
-    assert response["Content-Type"].startswith("application/problem+json"), response.content
-    document: dict[str, Any] = response.json()
-    assert document["status"] == response.status_code
-    return str(document["code"])

@@ -7,10 +7,10 @@ import pytest
 from kheish_site.lib.redaction import MASK
 from sessions_app.models import Approval, RunStatus, ToolCall
 from sessions_app.services import effects
+from tests.factories import code_of
 from tests.sessions_app.api.rows import (
     ask_approvals,
     caller,
-    code_of,
     make_call,
     make_session,
     stranger,

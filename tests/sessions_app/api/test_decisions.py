@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from sessions_app.models import OperatorDecision, RunStatus
-from tests.sessions_app.api.rows import ask_decision, caller, code_of, make_session, stranger
+from tests.factories import code_of
+from tests.sessions_app.api.rows import ask_decision, caller, make_session, stranger
 
 pytestmark = pytest.mark.django_db
 
@@ -48,7 +49,9 @@ def test_every_outcome_settles_once(outcome: str, call_state: str, run_status: R
     assert (other.json()["outcome"], other.json()["resolved_by"]) == (outcome, "ann")
 
 
-@pytest.mark.parametrize("body", [{}, {"outcome": "maybe"}, {"outcome": "happened", "x": 1}, {"outcome": 1}, []])
+@pytest.mark.parametrize(
+    "body", [{}, {"outcome": "maybe"}, {"outcome": "happened", "x": 1}, {"outcome": 1}, []]
+)
 def test_a_judgement_that_breaks_the_schema_is_400(body: Any) -> None:
     _, decision = ask_decision(make_session())
     answer = caller().post(f"/v1/decisions/{decision.decision_id}/resolve", body, format="json")

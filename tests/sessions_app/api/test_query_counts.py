@@ -1,4 +1,4 @@
-"""What each read costs: the same number of queries for few rows and for many, and no more than is written here."""
+"""What each read costs: as many queries for many rows as for few, and no more than is written here."""
 
 from collections.abc import Callable
 

@@ -7,7 +7,8 @@ import pytest
 
 from kheish_site.lib import clock
 from sessions_app.models import RunStatus, UserQuestion
-from tests.sessions_app.api.rows import ask_question, caller, code_of, make_session, stranger
+from tests.factories import code_of
+from tests.sessions_app.api.rows import ask_question, caller, make_session, stranger
 
 pytestmark = pytest.mark.django_db
 
@@ -35,9 +36,7 @@ def test_an_answer_lets_the_run_go_on() -> None:
     assert answer.status_code == 200, answer.content
     view = answer.json()
     assert (view["status"], view["resolved_by"], view["justification"]) == ("answered", "ann", "asked around")
-    assert view["answers"] == [
-        {"question_id": "where", "selected_option_ids": ["s"], "freeform_answer": ""}
-    ]
+    assert view["answers"] == [{"question_id": "where", "selected_option_ids": ["s"], "freeform_answer": ""}]
     run.refresh_from_db()
     assert run.status == RunStatus.QUEUED
     question.tool_call.refresh_from_db()
@@ -78,7 +77,10 @@ def test_repeats_and_conflicts() -> None:
             {"answers": [{"question_id": "where", "selected_option_ids": ["s", "p"]}]},
             "question_single_select_violation",
         ),
-        ({"answers": [{"question_id": "where", "selected_option_ids": ["s", "s"]}]}, "question_duplicate_option"),
+        (
+            {"answers": [{"question_id": "where", "selected_option_ids": ["s", "s"]}]},
+            "question_duplicate_option",
+        ),
         ({"answers": [{"question_id": "where"}]}, "question_answer_empty"),
         ({"answers": [{"question_id": "where", "freeform_answer": " "}]}, "question_answer_empty"),
         ({"answers": ANSWER["answers"] * 2}, "question_duplicate_answer"),

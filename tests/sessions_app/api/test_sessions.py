@@ -4,12 +4,12 @@ import pytest
 
 from sessions_app.models import RunStatus, Session
 from sessions_app.services import sessions
+from tests.factories import code_of
 from tests.sessions_app.api.rows import (
     ask_approvals,
     ask_decision,
     ask_question,
     caller,
-    code_of,
     make_persona,
     make_route,
     make_run,

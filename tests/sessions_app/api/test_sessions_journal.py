@@ -5,7 +5,8 @@ from django.db import connection
 
 from sessions_app.models import JournalEntry, RunStatus
 from sessions_app.services import runs
-from tests.sessions_app.api.rows import ask_approvals, caller, code_of, make_run, make_session, move, stranger
+from tests.factories import code_of
+from tests.sessions_app.api.rows import ask_approvals, caller, make_run, make_session, move, stranger
 
 pytestmark = pytest.mark.django_db
 

@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 
 from sessions_app.models import JournalEntry
-from tests.sessions_app.api.rows import caller, code_of, make_persona, make_route, make_run, make_session, stranger
+from tests.factories import code_of
+from tests.sessions_app.api.rows import (
+    caller,
+    make_persona,
+    make_route,
+    make_run,
+    make_session,
+    stranger,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -35,7 +43,10 @@ def test_replace_and_clear(path: str, member: str, value: Any, cleared: Any) -> 
     assert (gone.status_code, gone.json()[member], gone["ETag"]) == (200, cleared, '"3"')
     assert client.delete(address).status_code == 428
     entries = JournalEntry.objects.filter(session=session, kind="session.updated")
-    assert [entry.payload[member]["to"] for entry in entries] == [value, cleared or ("" if cleared is None else cleared)]
+    assert [entry.payload[member]["to"] for entry in entries] == [
+        value,
+        cleared or ("" if cleared is None else cleared),
+    ]
 
 
 @pytest.mark.parametrize(("path", "member", "value", "cleared"), SETTINGS)
@@ -72,7 +83,9 @@ def test_an_operator_cannot_loosen_what_an_admin_set() -> None:
     assert operator.delete("/v1/sessions/desk/permission-rules", headers={"If-Match": "*"}).status_code == 403
     mode = operator.post("/v1/sessions/desk/permission-mode", {"permission_mode": "bypassPermissions"})
     assert (mode.status_code, code_of(mode)) == (403, "permission_setting_forbidden")
-    assert operator.post("/v1/sessions/desk/permission-mode", {"permission_mode": "dontAsk"}).status_code == 200
+    assert (
+        operator.post("/v1/sessions/desk/permission-mode", {"permission_mode": "dontAsk"}).status_code == 200
+    )
 
 
 def test_a_persona_is_bound_to_an_idle_session() -> None:

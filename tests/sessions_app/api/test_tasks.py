@@ -6,7 +6,8 @@ import pytest
 
 from kheish_site.lib import clock
 from sessions_app.models import RunStatus, TaskOutput
-from tests.sessions_app.api.rows import caller, code_of, make_run, make_session, make_task, move, stranger
+from tests.factories import code_of
+from tests.sessions_app.api.rows import caller, make_run, make_session, make_task, move, stranger
 
 pytestmark = pytest.mark.django_db
 
@@ -51,7 +52,11 @@ def test_output_of_a_finished_task_is_a_success_whatever_its_exit() -> None:
     task = make_task(run, "0123456789", status="failed", exit_code=1)
     client = caller("viewer")
     view = client.get(f"{BASE}/{task.task_id}/output?tail_bytes=4").json()
-    assert (view["retrieval_status"], view["output_text"], view["output_truncated"]) == ("success", "6789", True)
+    assert (view["retrieval_status"], view["output_text"], view["output_truncated"]) == (
+        "success",
+        "6789",
+        True,
+    )
     assert view["task"]["status"] == "failed"
     assert (view["output_size_bytes"], view["output_total_bytes"]) == (10, 10)
     full = client.get(f"{BASE}/{task.task_id}/output?full=true").json()
@@ -76,7 +81,8 @@ def test_waiting_for_a_task_ends_with_the_time() -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["tail_bytes=0", "tail_bytes=x", "tail_bytes=999999999", "full=maybe", "timeout_ms=-1", "colour=red"]
+    "query",
+    ["tail_bytes=0", "tail_bytes=x", "tail_bytes=999999999", "full=maybe", "timeout_ms=-1", "colour=red"],
 )
 def test_a_bad_query_is_400(query: str) -> None:
     task = make_task(move(make_run(make_session()), RunStatus.RUNNING))

@@ -33,6 +33,12 @@ def idempotent_secret(handler: Handler) -> Handler:
     return _wrapped(handler, sealed=True)
 
 
+def keyed(handler: Handler) -> Handler:
+    """Mark a view method that calls ``once`` itself; the schema then documents the header."""
+    handler.idempotent = True  # type: ignore[attr-defined]
+    return handler
+
+
 def once(request: Request, work: Callable[[], Response], *, sealed: bool = False) -> Response:
     """Do ``work`` once for the request's key, its answer stored in the work's own transaction.
 
@@ -84,8 +90,7 @@ def _wrapped(handler: Handler, *, sealed: bool) -> Handler:
     def wrapper(self: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
         return once(request, lambda: handler(self, request, *args, **kwargs), sealed=sealed)
 
-    wrapper.idempotent = True  # type: ignore[attr-defined]  # the schema documents the header
-    return wrapper  # type: ignore[return-value]
+    return keyed(wrapper)  # type: ignore[return-value]
 
 
 def _body(request: Request) -> Any:

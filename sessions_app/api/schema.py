@@ -9,11 +9,15 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 
+from sessions_app.api.idempotency import MEMBER
+from sessions_app.api.serializers.base import StrictSerializer
+
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
+_KEY_SCHEMA: Final = {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]{1,200}$"}
 _IDEMPOTENCY_KEY: Final = OpenApiParameter(
     "Idempotency-Key",
-    {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]{1,200}$"},
+    _KEY_SCHEMA,
     OpenApiParameter.HEADER,
     description="The same key with the same request gets the first answer again, for 24 hours.",
 )
@@ -71,6 +75,13 @@ def describe(
 
 class KheishSchema(AutoSchema):
     """What the views' attributes say about every operation."""
+
+    def _map_basic_serializer(self, serializer: Any, direction: Any) -> dict[str, Any]:
+        """Say of strict bodies that they are closed."""
+        schema: dict[str, Any] = super()._map_basic_serializer(serializer, direction)
+        if direction == "request" and isinstance(serializer, StrictSerializer):
+            schema["additionalProperties"] = False
+        return schema
 
     def get_override_parameters(self) -> list[Any]:
         """Return the query parameters and the shared headers."""
@@ -137,7 +148,8 @@ _PROBLEM: Final[dict[str, Any]] = {
 
 def add_problems(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
     """Postprocessing: every operation may answer with a problem document."""
-    result["components"].setdefault("schemas", {})["Problem"] = _PROBLEM
+    schemas = result["components"].setdefault("schemas", {})
+    schemas["Problem"] = _PROBLEM
     answer = {
         "description": "A problem document.",
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
@@ -146,4 +158,15 @@ def add_problems(result: dict[str, Any], generator: Any, request: Any, public: b
         for operation in path.values():
             if isinstance(operation, dict) and "responses" in operation:
                 operation["responses"] |= {"4XX": answer, "5XX": answer}
+                _add_key_member(operation, schemas)
     return result
+
+
+def _add_key_member(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Where the Idempotency-Key header is taken, the body may name the key instead."""
+    if all(parameter["name"] != _IDEMPOTENCY_KEY.name for parameter in operation.get("parameters", [])):
+        return
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        name = content["schema"].get("$ref", "").rpartition("/")[2]
+        if name:
+            schemas[name].setdefault("properties", {})[MEMBER] = _KEY_SCHEMA

@@ -211,14 +211,20 @@ class _File:
 
 def _line(text: str, where: str, key: str) -> int:
     """Return the line of ``key`` in table ``where``, or of the table's header, or 1."""
+    where = _plain(where)
     table, header = "", 1
     for number, line in enumerate(text.splitlines(), start=1):
         if match := re.match(r"\s*\[+([^\]]+)\]", line):
-            table = match.group(1).replace('"', "").replace("'", "").replace(" ", "")
-            if table == where or table.startswith(f"{where}.{key}" if where else key or "\0"):
+            table = _plain(match.group(1))
+            if table == _plain(f"{where}.{key}".strip(".")) and key:
+                return number
+            if table == where:
                 header = number
-                if table != where:
-                    return number
         elif table == where and key and re.match(rf"""\s*["']?{re.escape(key)}["']?\s*[=.]""", line):
             return number
     return header
+
+
+def _plain(name: str) -> str:
+    """Return a table's name without the quotes and spaces that TOML allows in a header."""
+    return re.sub(r"""["'\s]""", "", name)

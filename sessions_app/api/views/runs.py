@@ -7,7 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from sessions_app.api import examples, filters
-from sessions_app.api.idempotency import idempotent, once
+from sessions_app.api.idempotency import idempotent, keyed, once
 from sessions_app.api.prefer import PREFER, wait_seconds
 from sessions_app.api.schema import describe
 from sessions_app.api.serializers import runs as shapes
@@ -76,6 +76,7 @@ class SessionInput(Submission):
         answers={200: shapes.RunView},
         description="With `Prefer: wait=N`: 200 when the run has ended, else 202 with the run as it is then.",
     )
+    @keyed
     def post(self, request: Request, session_id: str) -> Response:
         """Accept a run; the wait is outside the transaction of the acceptance."""
         response = once(request, lambda: self.submit(session_id))

@@ -50,6 +50,12 @@ class Kheish:
     """Lets web_fetch reach loopback and private addresses: for tests on one machine only."""
     bash_env_allowlist: tuple[str, ...]
     """Names of environment variables that shell commands may see."""
+    keep_answers_hours: float
+    """How long the answer to an ``Idempotency-Key`` is repeated."""
+    keep_task_output_days: float
+    """How long the output of an ended shell task is kept; 0 is for ever."""
+    keep_ended_sessions_days: float
+    """How long an ended session is kept, journal and all; 0, the default, is for ever."""
 
     @property
     def embedded(self) -> bool:
@@ -85,4 +91,7 @@ def load() -> Kheish:
         max_body_bytes=env.integer("KHEISH_MAX_BODY_BYTES", 4_194_304, low=65_536, high=1_073_741_824),
         web_fetch_allow_private=env.flag("KHEISH_WEB_FETCH_ALLOW_PRIVATE", False),
         bash_env_allowlist=env.names("KHEISH_BASH_ENV_ALLOWLIST", BASH_ENVIRONMENT),
+        keep_answers_hours=env.number("KHEISH_KEEP_ANSWERS_HOURS", 24, low=1, high=8_760),
+        keep_task_output_days=env.number("KHEISH_KEEP_TASK_OUTPUT_DAYS", 30, low=0, high=36_500),
+        keep_ended_sessions_days=env.number("KHEISH_KEEP_ENDED_SESSIONS_DAYS", 0, low=0, high=36_500),
     )

@@ -34,7 +34,10 @@ class ApiToken(models.Model):
 
 
 class IdempotencyRecord(models.Model):
-    """The first answer to an ``Idempotency-Key``; written in the transaction it guards, kept 24 h."""
+    """The first answer to an ``Idempotency-Key``; written in the transaction it guards.
+
+    Kept for ``KHEISH_KEEP_ANSWERS_HOURS``.
+    """
 
     principal = name_field()
     key_digest = models.CharField(max_length=64)

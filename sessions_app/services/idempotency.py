@@ -6,9 +6,10 @@ unique index and then finds its answer; whoever fails takes the claim away with 
 
 import json
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
+from django.conf import settings
 from django.utils.crypto import salted_hmac
 
 from kheish_site.lib import clock, crypto
@@ -17,7 +18,6 @@ from kheish_site.lib.errors import Conflict
 from kheish_site.lib.transactions import locked, require_transaction, write
 from sessions_app.models import IdempotencyRecord
 
-KEPT: Final = timedelta(hours=24)
 _CLAIMED: Final = 0  # a status nobody else ever sees: it is replaced before the commit
 
 
@@ -84,10 +84,14 @@ def finish(claim: Claim, answer: Answer) -> None:
 
 
 def purge() -> int:
-    """Delete the records older than 24 h; return how many there were."""
+    """Delete the records that are no longer repeated; return how many there were."""
     with write():
-        deleted, _ = IdempotencyRecord.objects.filter(created_at__lt=clock.now() - KEPT).delete()
+        deleted, _ = IdempotencyRecord.objects.filter(created_at__lt=_oldest()).delete()
     return deleted
+
+
+def _oldest() -> datetime:
+    return clock.now() - timedelta(hours=settings.KHEISH.keep_answers_hours)
 
 
 def _rows(claim: Claim) -> Any:
@@ -95,8 +99,8 @@ def _rows(claim: Claim) -> Any:
 
 
 def _renewed(record: IdempotencyRecord, claim: Claim) -> bool:
-    """Take over a record that outlived its 24 h and was not purged yet."""
-    if record.created_at >= clock.now() - KEPT:
+    """Take over a record that outlived its time and was not purged yet."""
+    if record.created_at >= _oldest():
         return False
     record.fingerprint, record.status, record.created_at = claim.fingerprint, _CLAIMED, clock.now()
     record.save(update_fields=["fingerprint", "status", "created_at"])

@@ -21,7 +21,7 @@ from kheish_site.lib.redaction import register_environment
 from kheish_site.lib.sqlite_watch import ChangeWatcher
 from kheish_site.lib.transactions import release_connection, write
 from sessions_app.models import Worker
-from sessions_app.services import heartbeat, idempotency, processes, recovery, secrets, shell_tasks
+from sessions_app.services import heartbeat, processes, recovery, retention, secrets, shell_tasks
 
 logger = logging.getLogger(__name__)
 _OFFER_SECONDS: Final = 2.0
@@ -103,7 +103,7 @@ class WorkerProcess:
             recovery.expire_due()
             if time.monotonic() - self._cleaned > _HOURLY:
                 self._cleaned = time.monotonic()
-                idempotency.purge()
+                retention.purge()
 
     def _beat(self) -> None:
         """Refresh the worker's row; one that was buried by mistake (a long freeze) comes back as it was."""

@@ -1,0 +1,73 @@
+"""Retention: nothing that proves history goes by default; what goes, goes whole."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from kheish_site.lib import clock
+from sessions_app.engine import loop
+from sessions_app.models import IdempotencyRecord, JournalEntry, Run, Session, ShellTask, TaskOutput, ToolCall
+from sessions_app.services import approvals, retention, runs, sessions
+from sessions_app.services.access import Principal
+from sessions_app.services.heartbeat import Heartbeat
+from tests.sessions_app.engine.conftest import (
+    call,
+    heartbeat,
+    pending,
+    script,
+    session,
+    submit,
+    workspaces,
+)
+
+__all__ = ["heartbeat", "script", "session", "workspaces"]  # fixtures, found by name
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def ended(script: Any, session: Session, heartbeat: Heartbeat) -> Session:
+    """A session that ended long ago, with an approved command behind it."""
+    script({"tool_calls": [call("bash", command="echo x")]}, {"text": "end"})
+    run = submit(session)
+    loop.drive(session.pk, heartbeat)
+    alice = Principal(name="alice", role="operator", auth_method="token", remote_addr="")
+    approvals.resolve(pending(run)[0].approval_id, approvals.Vote(behavior="allow"), principal=alice)
+    loop.drive(session.pk, heartbeat)
+    assert runs.get(run.run_id).status == "completed"
+    sessions.end(session.session_id, principal="alice")
+    long_ago = clock.now() - timedelta(days=400)
+    Session.objects.update(ended_at=long_ago)
+    ShellTask.objects.update(finished_at=long_ago)
+    return session
+
+
+def test_by_default_history_stays(ended: Session) -> None:
+    gone = retention.purge()
+    assert gone["sessions"] == 0 and Session.objects.exists() and JournalEntry.objects.exists()
+
+
+def test_old_task_output_goes_and_its_task_stays(ended: Session) -> None:
+    assert TaskOutput.objects.exists()
+    assert retention.purge()["task_outputs"] == 1
+    assert not TaskOutput.objects.exists() and ShellTask.objects.exists()
+
+
+def test_an_ended_session_goes_whole_when_a_time_is_set(ended: Session, settings: Any) -> None:
+    settings.KHEISH = replace(settings.KHEISH, keep_ended_sessions_days=365)
+    live, _ = sessions.create(sessions.NewSession(session_id="live"), principal="alice")
+    assert retention.purge()["sessions"] == 1
+    assert list(Session.objects.all()) == [live]
+    assert not Run.objects.exists() and not ToolCall.objects.exists()
+    assert set(JournalEntry.objects.values_list("session__session_id", flat=True)) == {"live"}
+
+
+def test_old_answers_go(settings: Any) -> None:
+    for key, hours in (("old", 30), ("new", 1)):
+        record = IdempotencyRecord.objects.create(principal="p", key_digest=key, fingerprint="f", status=200)
+        at = clock.now() - timedelta(hours=hours)
+        IdempotencyRecord.objects.filter(pk=record.pk).update(created_at=at)
+    assert retention.purge()["answers"] == 1
+    assert IdempotencyRecord.objects.get().key_digest == "new"

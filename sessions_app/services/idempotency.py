@@ -18,6 +18,8 @@ from kheish_site.lib.errors import Conflict
 from kheish_site.lib.transactions import locked, require_transaction, write
 from sessions_app.models import IdempotencyRecord
 
+SEALED: Final = "sealed"
+"""A mark among a record's headers: its body is sealed text."""
 _CLAIMED: Final = 0  # a status nobody else ever sees: it is replaced before the commit
 
 
@@ -69,18 +71,19 @@ def begin(claim: Claim) -> Answer | None:
             code="idempotency_conflict",
             domain="idempotency",
         )
-    body = json.loads(crypto.unseal(record.body["sealed"])) if "sealed" in record.headers else record.body
-    headers = {name: value for name, value in record.headers.items() if name != "sealed"}
-    return Answer(status=record.status, body=body, headers=headers)
+    text = crypto.unseal(record.body).decode() if SEALED in record.headers else record.body
+    headers = {name: value for name, value in record.headers.items() if name != SEALED}
+    return Answer(status=record.status, body=json.loads(text), headers=headers)
 
 
 def finish(claim: Claim, answer: Answer) -> None:
     """Store the answer of a claim. Needs the transaction of its ``begin``."""
     require_transaction()
-    body, headers = answer.body, dict(answer.headers)
+    # As text, since a store may reorder the members of an object and the repeat should equal the first.
+    text, headers = json.dumps(answer.body), dict(answer.headers)
     if claim.sealed:
-        body, headers["sealed"] = {"sealed": crypto.seal(json.dumps(body).encode())}, "1"
-    _rows(claim).update(status=answer.status, body=body, headers=headers)
+        text, headers[SEALED] = crypto.seal(text.encode()), "1"
+    _rows(claim).update(status=answer.status, body=text, headers=headers)
 
 
 def purge() -> int:

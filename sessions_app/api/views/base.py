@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from rest_framework import serializers
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -16,7 +17,10 @@ from sessions_app.api import idempotency, pagination, problems
 from sessions_app.api.parsers import text_problem
 from sessions_app.api.serializers.base import Query
 from sessions_app.models import Role
+from sessions_app.services import secrets
 from sessions_app.services.access import Principal
+
+SECRETS_AGE_SECONDS: Final = 5.0
 
 
 class KheishView(APIView):
@@ -45,6 +49,9 @@ class KheishView(APIView):
         if any(text_problem(value) for value in kwargs.values() if isinstance(value, str)):
             raise NotFound("there is nothing here")
         self.query  # noqa: B018  # evaluated for its errors
+        if request.method not in SAFE_METHODS:
+            # What is written from here on must not hold a secret that another process stored meanwhile.
+            secrets.refresh_redaction(max_age_seconds=SECRETS_AGE_SECONDS)
 
     @property
     def principal(self) -> Principal:

@@ -24,6 +24,7 @@ ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *env.names("KHEISH_ALLOWED_H
 CSRF_TRUSTED_ORIGINS = list(env.names("KHEISH_TRUSTED_ORIGINS"))
 
 INSTALLED_APPS = [
+    "sessions_app",  # before the admin, some of whose templates it extends
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -38,7 +39,6 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "kheish_site",
-    "sessions_app",
     "channels_app",
     "connectors_app",
 ]

@@ -47,12 +47,16 @@ class NotAllowedToVote(Forbidden):
 
 @dataclass(frozen=True, kw_only=True)
 class Vote:
-    """One person's word. ``updated_input`` replaces the arguments; masked members keep their value."""
+    """One person's word. ``updated_input`` replaces the arguments; masked members keep their value.
+
+    ``digest``, when given, is that of the call the person looked at: a vote on another one is refused.
+    """
 
     behavior: Behavior
     updated_input: dict[str, Any] | None = None
     justification: str = ""
     reason: str = ""
+    digest: str = ""
 
 
 def get(approval_id: str) -> Approval:
@@ -112,6 +116,8 @@ def resolve(approval_id: str, vote: Vote, *, principal: Principal) -> Approval:
         if approval.status != ApprovalStatus.PENDING:
             _same_or_conflict(approval, vote)
             return get(approval_id)
+        if vote.digest and vote.digest != approval.digest:
+            raise ApprovalConflict("the call was edited since you looked", approval_id=approval_id)
         _check_voter(approval, run, principal)
         entries: list[Entry] = []
         if vote.behavior == "allow" and vote.updated_input is not None:

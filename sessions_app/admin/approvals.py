@@ -1,0 +1,246 @@
+"""Approvals and their votes: the inbox of what needs a yes or a no."""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from kheish_site.lib.canonical import sha256_hex
+from sessions_app.admin import show
+from sessions_app.admin.base import ConsoleAdmin, Section
+from sessions_app.admin.forms import JsonArea
+from sessions_app.admin.verbs import Cleaned, Outcome, ReasonForm, Verb
+from sessions_app.models import Approval, ApprovalStatus, ApprovalVote
+from sessions_app.services import approvals
+from sessions_app.services.access import Principal
+from sessions_app.services.approvals import Vote
+from sessions_app.services.projections.shape import call_summary
+
+
+class DenyForm(ReasonForm):
+    """A no, with the words the agent reads."""
+
+    reason = forms.CharField(
+        required=False,
+        max_length=500,
+        widget=forms.Textarea(attrs={"rows": 2, "class": "kh-wide"}),
+        help_text="Kept in the journal. When you deny, the agent reads it.",
+    )
+
+
+class EditForm(DenyForm):
+    """A yes to other arguments. The first submit shows the difference, the second one sends it."""
+
+    arguments = JsonArea(rows=12, help_text="Typed JSON; a masked value left as it is keeps its real value.")
+    reviewed = forms.CharField(required=False, widget=forms.HiddenInput)
+    field_order = ("arguments", "reason")
+    before: Any = None
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse until the person has seen the difference of exactly this text."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        if "arguments" not in cleaned:
+            return cleaned
+        after = show.json_text(cleaned["arguments"])
+        mark = sha256_hex(after)
+        if cleaned.get("reviewed") != mark:
+            self.data = self.data.copy()
+            self.data["reviewed"] = mark
+            self.add_error(None, _difference(show.json_text(self.before), after))
+        return cleaned
+
+
+def _difference(before: str, after: str) -> forms.ValidationError:
+    lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=1))[2:]
+    if not lines:
+        return forms.ValidationError("Nothing is changed yet. Approve it as it is, or edit the arguments.")
+    shown = "\n".join(line for line in lines if not line.startswith("@@"))
+    note = "This is what you change. Look at it, then submit again."
+    return forms.ValidationError(format_html('{}<pre class="kh-block">{}</pre>', note, shown))
+
+
+def _edit_form(row: Any) -> type[forms.Form]:
+    return type("EditThis", (EditForm,), {"before": row.arguments if row is not None else {}})
+
+
+def _vote(row: Approval, vote: Vote, principal: Principal) -> Outcome | None:
+    settled = approvals.resolve(row.approval_id, vote, principal=principal)
+    if settled.status != ApprovalStatus.PENDING:
+        return None
+    given = sum(1 for item in settled.votes.all() if item.voided_at is None and item.behavior == "allow")
+    return Outcome(word=f"counted ({given} of {settled.required_votes} votes)")
+
+
+def _allow(row: Approval, cleaned: Cleaned, principal: Principal) -> Outcome | None:
+    vote = Vote(behavior="allow", justification=cleaned["reason"], digest=cleaned["seen"])
+    return _vote(row, vote, principal)
+
+
+def _deny(row: Approval, cleaned: Cleaned, principal: Principal) -> Outcome | None:
+    return _vote(row, Vote(behavior="deny", reason=cleaned["reason"], digest=cleaned["seen"]), principal)
+
+
+def _allow_edited(row: Approval, cleaned: Cleaned, principal: Principal) -> Outcome | None:
+    vote = Vote(
+        behavior="allow",
+        updated_input=cleaned["arguments"],
+        justification=cleaned["reason"],
+        digest=cleaned["seen"],
+    )
+    return _vote(row, vote, principal)
+
+
+def _pending(row: Approval) -> bool:
+    return row.status == ApprovalStatus.PENDING
+
+
+def _digest(row: Approval) -> str:
+    return row.digest
+
+
+ALLOW = Verb(
+    name="allow",
+    label="Approve",
+    past="approved",
+    act=_allow,
+    form=DenyForm,
+    applies=_pending,
+    seal=_digest,
+    tone="good",
+    inline=True,
+    explain="The agent goes on and runs exactly what is shown here.",
+)
+DENY = Verb(
+    name="deny",
+    label="Deny",
+    past="denied",
+    act=_deny,
+    form=DenyForm,
+    applies=_pending,
+    seal=_digest,
+    tone="danger",
+    inline=True,
+    explain="The call does not run. The agent is told, with your reason, and goes on.",
+)
+EDIT = Verb(
+    name="edit",
+    label="Approve with edits",
+    past="approved with edits",
+    act=_allow_edited,
+    form_for=_edit_form,
+    initial=lambda row: {"arguments": row.arguments},
+    applies=_pending,
+    seal=_digest,
+    many=False,
+    explain="Change the arguments, look at the difference, then approve. Earlier votes are voided.",
+)
+
+
+@admin.register(Approval)
+class ApprovalAdmin(ConsoleAdmin):
+    """Calls that need people; settled once."""
+
+    plural, singular, public_id = "Approvals", "Approval", "approval_id"
+    empty = "Nothing waits for a yes. Requests appear here when an agent wants to do something that needs one."
+    empty_command = 'python3 manage.py sessions input demo "Say hello"'
+    verbs = (ALLOW, DENY, EDIT)
+
+    list_display = ("shown_id", "shown_status", "call", "session_link", "run_link", "asked", "expires")
+    list_filter = ("status",)
+    list_select_related = ("session", "run")
+    search_fields = ("approval_id__exact", "run__run_id__exact", "session__session_id__startswith")
+    search_help_text = "An approval or run id, or the beginning of a session's name"
+    fieldsets = (
+        ("What will run, exactly", {"fields": ("tool_name", "exact_input")}),
+        ("What for", {"fields": ("why", "task", "session_link", "run_link", "call_link")}),
+        ("Rules of this approval", {"classes": ("collapse",), "fields": ("policy", "digest", "asked", "expires", "decision_json")}),
+    )
+    shown_id = show.id_of("approval_id", "approval")
+    shown_status = show.status_of()
+    session_link = show.link_to("session", "session_id", "session")
+    run_link = show.link_to("run", "run_id", "run")
+    call_link = show.link_to("tool_call", "call_id", "tool call")
+    asked = show.age_of("created_at", "asked")
+    expires = show.age_of("expires_at", "expires")
+    exact_input = show.json_of("arguments", "arguments", whole=True)
+    decision_json = show.json_of("decision")
+    why = show.line_of("reason", "why it asks")
+
+    @admin.display(description="what")
+    def call(self, row: Approval) -> SafeString:
+        """The call in one redacted line."""
+        return format_html('<span class="kh-line">{}</span>', call_summary(row.tool_name, row.arguments))
+
+    @admin.display(description="task")
+    def task(self, row: Approval) -> SafeString | str:
+        """What the person who started the run had asked for."""
+        return show.block(str(row.run.input_message.get("content", "")), limit=2_000)
+
+    @admin.display(description="policy")
+    def policy(self, row: Approval) -> str:
+        """How many votes, of whom."""
+        who = ", ".join(row.roles) or "anybody who may operate"
+        asker = "" if row.requester_may_vote else "; not whoever asked for the run"
+        return f"{row.required_votes} vote{'s' if row.required_votes != 1 else ''} of: {who}{asker}"
+
+    def status_line(self, row: Approval) -> Sequence[Any]:
+        """Status, and the time left while it is open."""
+        left = format_html("expires {}", show.age(row.expires_at)) if row.expires_at and _pending(row) else ""
+        return (show.badge(row.status), format_html("asked {}", show.age(row.created_at)), left)
+
+    def facts(self, row: Approval) -> Sequence[tuple[str, Any]]:
+        """The whole call, never cut, and what it is for."""
+        return (
+            ("Approval", show.link(row, show.short(row.approval_id))),
+            ("Status", show.badge(row.status)),
+            ("Session", show.link(row.session, row.session.session_id)),
+            ("Tool", row.tool_name),
+            ("Runs exactly", show.json_block(row.arguments, limit=None)),
+        )
+
+    def sections(self, row: Approval) -> Sequence[Section]:
+        """Who has voted."""
+        votes = [
+            (vote.principal, show.badge(_word(vote)), _why(vote), vote.auth_method, show.age(vote.at))
+            for vote in row.votes.all()
+        ]
+        columns = ("who", "vote", "why", "signed in by", "when")
+        return (Section(title="Votes", columns=columns, rows=votes, empty="Nobody has voted yet."),)
+
+
+def _word(vote: ApprovalVote) -> str:
+    if vote.voided_at is not None:
+        return "voided"
+    return "allowed" if vote.behavior == "allow" else "denied"
+
+
+def _why(vote: ApprovalVote) -> Any:
+    return show.redact(vote.justification or vote.reason) or show.NOTHING
+
+
+@admin.register(ApprovalVote)
+class ApprovalVoteAdmin(ConsoleAdmin):
+    """One person's word on one exact call."""
+
+    plural, singular = "Votes", "Vote"
+    empty = "Nobody has voted yet. Votes are given on approvals."
+
+    list_display = ("__str__", "approval_link", "shown_vote", "auth_method", "remote_addr", "when")
+    list_filter = ("behavior",)
+    list_select_related = ("approval",)
+    search_fields = ("approval__approval_id__exact", "principal__exact")
+    search_help_text = "An approval id, or a name"
+    fields = ("approval_link", "principal", "shown_vote", "digest", "why", "said", "auth_method", "remote_addr", "when")
+    approval_link = show.link_to("approval", "approval_id", "approval")
+    why = show.line_of("justification")
+    said = show.line_of("reason")
+    when = show.age_of("at", "when")
+
+    @admin.display(description="vote")
+    def shown_vote(self, row: ApprovalVote) -> SafeString:
+        """The word, or that it was voided."""
+        return show.badge(_word(row))

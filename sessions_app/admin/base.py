@@ -1,0 +1,170 @@
+"""The read-only base of every page. The engine owns the rows; people read them and use verbs.
+
+A stock change form would let somebody set a run's status in a drop-down, and the journal would no longer
+tell the truth. So no row can be added, changed or deleted by a form here: ``verbs`` call services.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Final
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern
+
+from sessions_app.admin import show
+from sessions_app.admin.caller import principal
+from sessions_app.admin.verb_pages import VerbPages
+from sessions_app.admin.verbs import Verb
+
+COUNTED: Final = 5_000
+"""Rows a list counts at most: paging further is what filters are for."""
+
+
+class BoundedPaginator(Paginator):
+    """Counts no further than ``COUNTED``, so that a list of a large table costs what a small one does."""
+
+    @cached_property
+    def count(self) -> int:
+        """How many rows, up to the bound."""
+        rows: Any = self.object_list
+        return int(rows.order_by()[:COUNTED].count())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A table below the facts of a page: what belongs to the row, with a link to all of it.
+
+    Without rows it says ``empty``, or is left out when that is "".
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    more: Any = ""
+    empty: str = ""
+    css: str = ""
+
+
+class ConsoleAdmin(VerbPages, admin.ModelAdmin):
+    """Base of all pages. Subclasses say what is shown and which verbs there are."""
+
+    plural: ClassVar[str] = ""
+    """Heading of the list and its name in the menu."""
+    singular: ClassVar[str] = ""
+    empty: ClassVar[str] = "Nothing here yet."
+    """What an empty list says: why, and what to do next."""
+    empty_command: ClassVar[str] = ""
+    public_id: ClassVar[str] = ""
+    """The column of the id that people know; pages are found by it too."""
+    verbs: ClassVar[Sequence[Verb]] = ()
+    creates: ClassVar[Sequence[Verb]] = ()
+
+    change_list_template = "sessions_app/admin/list.html"
+    change_form_template = "sessions_app/admin/detail.html"
+    paginator = BoundedPaginator
+    list_per_page = 50
+    list_max_show_all = 0
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    sortable_by = ()
+    ordering = ("-pk",)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Viewers read everything that is shown; what is secret is shown to nobody."""
+        return principal(request).can_view
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Tell whether the menu lists the app."""
+        return principal(request).can_view
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never by a form."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never by a form."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never: history stays, and configuration goes by a verb."""
+        return False
+
+    def get_actions(self, request: HttpRequest) -> dict[str, tuple[Callable[..., Any], str, str]]:
+        """Offer the verbs that this person's role allows on selected rows."""
+        who = principal(request)
+        return {
+            verb.name: (self.bulk(verb), verb.name, verb.label)
+            for verb in self.verbs
+            if verb.many and who.holds(verb.role)
+        }
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Find a row by its number or by the id that people know."""
+        if self.public_id and not object_id.isdecimal():
+            return self.get_queryset(request).filter(**{self.public_id: object_id}).first()
+        return super().get_object(request, object_id, from_field)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The list, with its own heading, its verbs for new rows and its words for when it is empty."""
+        who = principal(request)
+        context = {
+            "title": self.plural,
+            "console_empty": self.empty,
+            "console_command": self.empty_command,
+            "console_creates": [verb for verb in self.creates if who.holds(verb.role)],
+            "console_counted": COUNTED,
+        }
+        return super().changelist_view(request, context | (extra_context or {}))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The page of one row: facts, what can be done, what belongs to it."""
+        row = self.get_object(request, object_id)
+        context = self.page_of(request, row) if row is not None and self.has_view_permission(request) else {}
+        return super().change_view(request, object_id, form_url, context | (extra_context or {}))
+
+    def page_of(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """Return what the template of the page needs beside the fields."""
+        return {
+            "title": self.title_of(row),
+            "subtitle": "",
+            "plural": self.plural,
+            "console_status": self.status_line(row),
+            "console_sections": list(self.sections(row)),
+            **self.verbs_of(request, row),
+        }
+
+    def title_of(self, row: Any) -> str:
+        """Return the heading: what it is, and its id."""
+        return f"{self.singular} {getattr(row, self.public_id) if self.public_id else row}"
+
+    def status_line(self, row: Any) -> Sequence[Any]:
+        """Return badges and ages to stand under the heading."""
+        return ()
+
+    def sections(self, row: Any) -> Sequence[Section]:
+        """Return the tables below the facts."""
+        return ()
+
+    def facts(self, row: Any) -> Sequence[tuple[str, Any]]:
+        """Return what a person must have seen of ``row`` before a verb touches it."""
+        return ((self.singular, show.link(row, str(row))),)
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the pages of the verbs."""
+        return [*self.verb_urls(), *super().get_urls()]
+
+
+def latest(rows: QuerySet[Any], number: int = 10) -> list[Any]:
+    """Return the newest rows of a section."""
+    return list(rows.order_by("-pk")[:number])
+
+
+def all_of(model: type[Model], **filters: Any) -> Any:
+    """Return the link from a section to its whole list."""
+    return show.to_list(model, "All", **filters)

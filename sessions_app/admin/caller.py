@@ -1,0 +1,26 @@
+"""Who sits in front of the page: the same principal every other surface uses, found once a request."""
+
+from typing import Any
+
+from django.http import HttpRequest
+
+from sessions_app.services import access
+from sessions_app.services.access import Principal
+
+_NOBODY = Principal(name="", role="", auth_method="session")
+
+
+def principal(request: HttpRequest) -> Principal:
+    """Return the signed-in person with their role; somebody without any role for strangers."""
+    known: Principal | None = getattr(request, "console_principal", None)
+    if known is None:
+        known = _find(request)
+        request.console_principal = known  # type: ignore[attr-defined]
+    return known
+
+
+def _find(request: HttpRequest) -> Principal:
+    user: Any = request.user
+    if not user.is_active or not user.is_staff:
+        return _NOBODY
+    return access.authenticate("", user, remote_addr=str(request.META.get("REMOTE_ADDR") or "")[:64])

@@ -1,0 +1,175 @@
+"""The service's own settings with their history, its workers, and who does the periodic work."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.utils.safestring import SafeString
+
+from kheish_site.lib import clock
+from sessions_app.admin import show
+from sessions_app.admin.base import ConsoleAdmin
+from sessions_app.admin.forms import unmasked
+from sessions_app.admin.verbs import Cleaned, NothingToSay, Outcome, Verb
+from sessions_app.models import Role, RuntimeRevision, TickLease, UnknownEffects, Worker
+from sessions_app.services import leases, recovery, runtime_settings
+from sessions_app.services.access import Principal
+from sessions_app.tools.policy import MODES
+
+
+class ModeForm(forms.Form):
+    """How tools are allowed."""
+
+    mode = forms.ChoiceField(choices=[(mode, mode) for mode in MODES])
+
+
+class EffectsForm(forms.Form):
+    """What an effect in doubt does."""
+
+    mode = forms.ChoiceField(choices=UnknownEffects.choices)
+
+
+class PromptForm(forms.Form):
+    """What the service adds to every run's system prompt."""
+
+    custom_prompt = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 6, "class": "kh-wide"}))
+    append_prompt = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 3, "class": "kh-wide"}))
+    override_prompt = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3, "class": "kh-wide"}),
+        help_text="Replaces everything else.",
+    )
+
+
+def _set_mode(row: None, cleaned: Cleaned, principal: Principal) -> Outcome | None:
+    runtime_settings.change("permission-mode", {"mode": cleaned["mode"]}, principal=principal.name)
+    return None
+
+
+def _set_effects(row: None, cleaned: Cleaned, principal: Principal) -> Outcome | None:
+    runtime_settings.change("unknown-effects", {"mode": cleaned["mode"]}, principal=principal.name)
+    return None
+
+
+def _set_prompt(row: None, cleaned: Cleaned, principal: Principal) -> Outcome | None:
+    stored = runtime_settings.current().system_prompt
+    settings = {name: unmasked(text, getattr(stored, name)) for name, text in cleaned.items()}
+    runtime_settings.change("system-prompt", {"settings": settings}, principal=principal.name)
+    return None
+
+
+def _prompt_now(row: None) -> dict[str, Any]:
+    stored = runtime_settings.current().system_prompt
+    return {name: show.redact(getattr(stored, name)) for name in PromptForm.base_fields}
+
+
+def _roll_back(row: RuntimeRevision, cleaned: Cleaned, principal: Principal) -> Outcome | None:
+    runtime_settings.rollback(row.revision, principal=principal.name)
+    return None
+
+
+MODE = Verb(
+    name="permission-mode",
+    label="Permission mode",
+    past="permission mode set",
+    act=_set_mode,
+    role=Role.ADMIN,
+    form=ModeForm,
+    initial=lambda row: {"mode": runtime_settings.current().permission_mode},
+    explain="For future runs of sessions without a mode of their own.",
+)
+EFFECTS = Verb(
+    name="unknown-effects",
+    label="Effects in doubt",
+    past="setting saved",
+    act=_set_effects,
+    role=Role.ADMIN,
+    form=EffectsForm,
+    initial=lambda row: {"mode": runtime_settings.current().unknown_effects},
+    explain="What new sessions do when nobody can know whether a call happened: ask a person, or tell the agent.",
+)
+PROMPT = Verb(
+    name="system-prompt",
+    label="System prompt",
+    past="system prompt saved",
+    act=_set_prompt,
+    role=Role.ADMIN,
+    form=PromptForm,
+    initial=_prompt_now,
+    explain="Future runs get it; runs that exist keep theirs.",
+)
+ROLL_BACK = Verb(
+    name="rollback",
+    label="Go back to this",
+    past="put in force again, as a new revision",
+    act=_roll_back,
+    role=Role.ADMIN,
+    form=NothingToSay,
+    many=False,
+    explain="Adds a revision with these settings. Runs that exist keep what they pinned.",
+)
+
+
+@admin.register(RuntimeRevision)
+class RuntimeRevisionAdmin(ConsoleAdmin):
+    """Live settings; the newest revision is in force."""
+
+    plural, singular = "Live settings", "Settings revision"
+    empty = "Everything is as installed: permission mode default, no prompt added."
+    verbs, creates = (ROLL_BACK,), (MODE, PROMPT, EFFECTS)
+
+    list_display = ("name", "setting", "created_by", "made")
+    list_filter = ("setting",)
+    fields = ("revision", "setting", "values_json", "created_by", "made")
+    values_json = show.json_of("values")
+    made = show.age_of("created_at", "when")
+
+    @admin.display(description="revision")
+    def name(self, row: RuntimeRevision) -> str:
+        """Its number."""
+        return f"r{row.revision}"
+
+
+@admin.register(Worker)
+class WorkerAdmin(ConsoleAdmin):
+    """Who drives sessions."""
+
+    plural, singular, public_id = "Workers", "Worker", "name"
+    empty = "No worker is alive: runs wait. Start the service, or one more worker process."
+    empty_command = "python3 manage.py serve"
+
+    list_display = ("name", "state", "slots", "host", "pid", "up", "beat")
+    fields = ("name", "state", "host", "pid", "pid_started", "slots", "up", "beat")
+    up = show.age_of("started_at", "started")
+    beat = show.age_of("heartbeat_at", "last seen")
+
+    @admin.display(description="state")
+    def state(self, row: Worker) -> SafeString:
+        """Live, leaving, or silent for too long."""
+        return show.badge(worker_state(row))
+
+    def status_line(self, row: Worker) -> Sequence[Any]:
+        """State and last heartbeat."""
+        return (self.state(row), show.age(row.heartbeat_at))
+
+
+def worker_state(row: Worker) -> str:
+    """Return live, draining or stale."""
+    silent = timedelta(seconds=recovery.DEAD_AFTER_LEASES * leases.lease_seconds())
+    if row.heartbeat_at < clock.now() - silent:
+        return "stale"
+    return "draining" if row.draining else "live"
+
+
+@admin.register(TickLease)
+class TickLeaseAdmin(ConsoleAdmin):
+    """Which worker does the periodic work now."""
+
+    plural, singular, public_id = "Periodic work", "Periodic work", "name"
+    empty = "No worker has done the rounds yet. Workers do them by themselves."
+
+    list_display = ("name", "owner", "until")
+    fields = ("name", "owner", "until")
+    until = show.age_of("expires_at", "until")

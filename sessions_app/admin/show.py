@@ -1,0 +1,193 @@
+"""How values look on the pages: words with a colour class, ages, links, and JSON that is always redacted."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.contrib import admin
+from django.db.models import Model
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+
+from kheish_site.lib import clock
+from kheish_site.lib.redaction import redact
+
+LIMIT: Final = 20_000
+"""Characters of one value a page shows; the whole is in the journal and in the API."""
+
+NOTHING: Final = "–"  # noqa: RUF001 (a dash that reads as "none")
+
+_COLOURS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("completed", "allowed", "answered", "succeeded", "reconciled", "resolved", "ok"), "good"),
+    **dict.fromkeys(("running", "started", "in_progress", "live", "default"), "busy"),
+    **dict.fromkeys(("pending", "awaiting_approval", "unknown", "expired", "stale", "draining"), "wait"),
+    **dict.fromkeys(("failed", "denied", "missing"), "bad"),
+}
+
+Shown = Callable[[Any, Any], Any]
+"""A column or field of a ``ModelAdmin``: called with it and the row."""
+
+
+def badge(status: str) -> SafeString:
+    """Return a status as a word with its colour class; waiting is amber, only failures are red."""
+    colour = "wait" if status.startswith("waiting_") else _COLOURS.get(status, "calm")
+    return badge_as(colour, status.replace("_", " ") or NOTHING)
+
+
+def badge_as(colour: str, words: str) -> SafeString:
+    """Return ``words`` as a badge of a colour: good, busy, wait, bad or calm."""
+    return format_html('<span class="kh-badge kh-{}">{}</span>', colour, words)
+
+
+def age(moment: datetime | None, *, now: datetime | None = None) -> SafeString | str:
+    """Return how long ago (or ahead) ``moment`` is, with the exact UTC time beside it for those who point."""
+    if moment is None:
+        return NOTHING
+    seconds = ((now or clock.now()) - moment).total_seconds()
+    words = f"{span(seconds)} ago" if seconds >= 0 else f"in {span(-seconds)}"
+    return format_html('<time datetime="{0}" title="{0}">{1}</time>', clock.rfc3339(moment), words)
+
+
+def span(seconds: float) -> str:
+    """Return a length of time in its largest fitting unit."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(int(seconds), 0)} s"
+
+
+def lasted(begin: datetime | None, end: datetime | None) -> str:
+    """Return the time between two moments, or from the first until now."""
+    return NOTHING if begin is None else span(((end or clock.now()) - begin).total_seconds())
+
+
+def short(public_id: str) -> SafeString:
+    """Return an id that fits a column, the whole of it on pointing; named ids lose their middle only when long."""
+    prefix, _, rest = public_id.partition("_")
+    if len(rest) == 26 and rest.isalnum():  # a ULID: its beginning is the time and says little
+        shown = f"{prefix}_…{rest[-6:]}"
+    else:
+        shown = public_id if len(public_id) <= 32 else f"{public_id[:20]}…{public_id[-8:]}"
+    return format_html('<span class="kh-id" title="{}">{}</span>', public_id, shown)
+
+
+def change_url(row: Model) -> str:
+    """Return the address of the page of ``row``."""
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+
+
+def link(row: Model | None, text: object) -> SafeString | str:
+    """Return a link to the page of ``row``."""
+    return NOTHING if row is None else format_html('<a href="{}">{}</a>', change_url(row), text)
+
+
+def list_url(model: type[Model], **filters: Any) -> str:
+    """Return the address of a list, filtered."""
+    base = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    return f"{base}?{urlencode(filters)}" if filters else base
+
+
+def to_list(model: type[Model], text: str, **filters: Any) -> SafeString:
+    """Return a link to a filtered list."""
+    return format_html('<a href="{}">{}</a>', list_url(model, **filters), text)
+
+
+def json_text(value: Any) -> str:
+    """Return ``value`` redacted, as JSON for people."""
+    return json.dumps(redact(value), indent=2, ensure_ascii=False, default=str)
+
+
+def block(text: str, *, limit: int | None = LIMIT) -> SafeString | str:
+    """Return ``text`` redacted in a box of its own; what is cut off is said."""
+    if not text:
+        return NOTHING
+    clean = redact(text)
+    rest = len(clean) - limit if limit is not None else 0
+    more = f"\n… {rest} more characters" if rest > 0 else ""
+    shown = clean[:limit] if rest > 0 else clean
+    return format_html('<pre class="kh-block" tabindex="0">{}{}</pre>', shown, more)
+
+
+def json_block(value: Any, *, limit: int | None = LIMIT) -> SafeString | str:
+    """Return ``value`` as pretty JSON in a box; empty values as a dash."""
+    return NOTHING if value in (None, {}, [], "") else block(json_text(value), limit=limit)
+
+
+def status_of(field: str = "status", label: str = "status") -> Shown:
+    """Return a column that shows ``field`` as a badge."""
+
+    @admin.display(description=label)
+    def shown(self: Any, row: Any) -> SafeString:
+        return badge(str(getattr(row, field)))
+
+    return shown
+
+
+def age_of(field: str, label: str) -> Shown:
+    """Return a column that shows the age of ``field``."""
+
+    @admin.display(description=label)
+    def shown(self: Any, row: Any) -> SafeString | str:
+        return age(getattr(row, field))
+
+    return shown
+
+
+def json_of(field: str, label: str = "", *, whole: bool = False) -> Shown:
+    """Return a field that shows a JSON column redacted; ``whole`` never cuts it."""
+
+    @admin.display(description=label or field.replace("_", " "))
+    def shown(self: Any, row: Any) -> SafeString | str:
+        return json_block(getattr(row, field), limit=None if whole else LIMIT)
+
+    return shown
+
+
+def text_of(field: str, label: str = "") -> Shown:
+    """Return a field that shows a text column redacted in a box."""
+
+    @admin.display(description=label or field.replace("_", " "))
+    def shown(self: Any, row: Any) -> SafeString | str:
+        return block(getattr(row, field))
+
+    return shown
+
+
+def line_of(field: str, label: str = "") -> Shown:
+    """Return a field that shows a short text column redacted, on one line."""
+
+    @admin.display(description=label or field.replace("_", " "))
+    def shown(self: Any, row: Any) -> str:
+        return redact(getattr(row, field)) or NOTHING
+
+    return shown
+
+
+def id_of(field: str, label: str = "id") -> Shown:
+    """Return a column that shows a public id, shortened."""
+
+    @admin.display(description=label)
+    def shown(self: Any, row: Any) -> SafeString:
+        return short(getattr(row, field))
+
+    return shown
+
+
+def link_to(path: str, id_field: str, label: str) -> Shown:
+    """Return a column that links to the row found along ``path`` (``run``, ``tool_call.run``) by its id."""
+
+    @admin.display(description=label)
+    def shown(self: Any, row: Any) -> SafeString | str:
+        for name in path.split("."):
+            row = getattr(row, name)
+        return link(row, short(getattr(row, id_field)) if row is not None else "")
+
+    return shown
+
+
+def since(hours: float) -> datetime:
+    """Return the moment so many hours ago."""
+    return clock.now() - timedelta(hours=hours)

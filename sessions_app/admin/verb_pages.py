@@ -1,0 +1,201 @@
+"""The pages on which a verb is confirmed, for one row, for selected rows, and for a new one."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin import helpers
+from django.core.exceptions import PermissionDenied
+from django.forms import Form
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+
+from kheish_site.lib.errors import KheishError
+from sessions_app.admin import show
+from sessions_app.admin.caller import principal
+from sessions_app.admin.verbs import MOST_ROWS, Outcome, Verb, perform
+from sessions_app.models import Role
+
+TEMPLATE = "sessions_app/admin/verb.html"
+ONCE_TEMPLATE = "sessions_app/admin/once.html"
+
+
+class VerbPages:
+    """What a ``ModelAdmin`` with verbs needs; see ``base.ConsoleAdmin`` for the attributes used."""
+
+    verbs: Sequence[Verb]
+    creates: Sequence[Verb]
+    facts: Callable[[Any], Sequence[tuple[str, Any]]]
+    get_object: Callable[..., Any]
+    opts: Any
+    admin_site: Any
+    plural: str
+    title_of: Callable[[Any], str]
+
+    def verb_urls(self) -> list[URLPattern]:
+        """Return the addresses of the pages here."""
+        name, guarded = self._url_name, self.admin_site.admin_view
+        return [
+            path("new/<slug:verb_name>/", guarded(self.create_view), name=name("new")),
+            path("<path:object_id>/do/<slug:verb_name>/", guarded(self.verb_view), name=name("do")),
+        ]
+
+    def verbs_of(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """Return the verbs for the page of ``row``: those with a form on the page, those with their own page."""
+        who, possible = principal(request), [verb for verb in self.verbs if verb.applies(row)]
+        allowed = [verb for verb in possible if who.holds(verb.role)]
+        inline = [self._offer(verb, row) for verb in allowed if verb.inline]
+        return {
+            "console_verbs": [self._offer(verb, row) for verb in allowed if not verb.inline],
+            "console_inline": inline,
+            "console_inline_form": inline[0]["verb"].form_class(row)() if inline else None,
+            "console_seen": {row.pk: _seal(allowed, row)} if inline else {},
+            "console_needs_role": _lowest_role(possible) if not allowed else "",
+        }
+
+    def _offer(self, verb: Verb, row: Any) -> dict[str, Any]:
+        return {"verb": verb, "url": reverse(f"admin:{self._url_name('do')}", args=[row.pk, verb.name])}
+
+    def bulk(self, verb: Verb) -> Callable[..., HttpResponse | None]:
+        """Return the action of a list for ``verb``: first the page that asks, then the deed."""
+
+        def action(model_admin: Any, request: HttpRequest, rows: Any) -> HttpResponse | None:
+            chosen = list(rows[: MOST_ROWS + 1])
+            if len(chosen) > MOST_ROWS:
+                messages.error(request, f"At most {MOST_ROWS} at once: nothing was done.")
+                return None
+            return self._many(request, verb, chosen)
+
+        return action
+
+    def _many(self, request: HttpRequest, verb: Verb, rows: list[Any]) -> HttpResponse | None:
+        form = _bound(request, verb.form_class(None))
+        if not form.is_valid():
+            return self._ask(request, verb, rows, form, bulk=True)
+        tally = perform(verb, rows, form.cleaned_data, principal(request), _seen(request))
+        messages.add_message(request, tally.level, str(tally))
+        return None
+
+    def verb_view(self, request: HttpRequest, object_id: str, verb_name: str) -> HttpResponse:
+        """One verb on one row."""
+        row, verb = self.get_object(request, object_id), _named(self.verbs, verb_name)
+        if row is None:
+            raise Http404("no such row")
+        _require(request, verb)
+        form = _bound(request, verb.form_class(row), initial=verb.initial(row))
+        if form.is_valid():
+            cleaned = {**form.cleaned_data, "seen": _seen(request).get(row.pk, "")}
+            answer = self._try(request, verb, row, form, cleaned)
+            if answer is not None:
+                return answer
+        return self._ask(request, verb, [row], form)
+
+    def create_view(self, request: HttpRequest, verb_name: str) -> HttpResponse:
+        """One verb that makes something new."""
+        verb = _named(self.creates, verb_name)
+        _require(request, verb)
+        form = _bound(request, verb.form_class(None), initial=verb.initial(None))
+        if form.is_valid():
+            answer = self._try(request, verb, None, form, form.cleaned_data)
+            if answer is not None:
+                return answer
+        return self._ask(request, verb, [], form)
+
+    def _try(
+        self, request: HttpRequest, verb: Verb, row: Any, form: Form, cleaned: dict[str, Any]
+    ) -> HttpResponse | None:
+        """Do it and go where the result is seen; a refusal becomes an error of the form (None)."""
+        try:
+            outcome = verb.act(row, cleaned, principal(request)) or Outcome()
+        except KheishError as refusal:
+            form.add_error(None, _sentence(refusal))
+            return None
+        if outcome.once:
+            return self._show_once(request, verb, outcome)
+        said = outcome.word or verb.past
+        messages.success(request, f"{said[:1].upper()}{said[1:]}.")
+        there = outcome.row if outcome.row is not None else row
+        gone = there is None or there.pk is None
+        return HttpResponseRedirect(self._list_url() if gone else show.change_url(there))
+
+    def _ask(
+        self, request: HttpRequest, verb: Verb, rows: list[Any], form: Form, *, bulk: bool = False
+    ) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": verb.label if not rows or bulk else f"{verb.label}: {self.title_of(rows[0])}",
+            "opts": self.opts,
+            "verb": verb,
+            "form": form,
+            "rows": [{"pk": row.pk, "facts": self.facts(row), "applies": verb.applies(row)} for row in rows],
+            "seen": {row.pk: _seal([verb], row) for row in rows},
+            "bulk": bulk,
+            "action_name": helpers.ACTION_CHECKBOX_NAME,
+            "plural": self.plural,
+            "list_url": self._list_url(),
+            "back_url": show.change_url(rows[0]) if len(rows) == 1 and not bulk else self._list_url(),
+        }
+        return TemplateResponse(request, TEMPLATE, context)
+
+    def _show_once(self, request: HttpRequest, verb: Verb, outcome: Outcome) -> HttpResponse:
+        """Show a value in this answer alone: a redirect would have to store it somewhere."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": verb.past[:1].upper() + verb.past[1:],
+            "opts": self.opts,
+            "plural": self.plural,
+            "once": outcome.once,
+            "list_url": self._list_url(),
+        }
+        answer = TemplateResponse(request, ONCE_TEMPLATE, context)
+        answer["Cache-Control"] = "no-store"
+        return answer
+
+    def _url_name(self, what: str) -> str:
+        return f"{self.opts.app_label}_{self.opts.model_name}_{what}"
+
+    def _list_url(self) -> str:
+        return reverse(f"admin:{self._url_name('changelist')}")
+
+
+def _bound(request: HttpRequest, form: type[Form], initial: dict[str, Any] | None = None) -> Form:
+    """Return the form with what was sent once the person has confirmed, empty before."""
+    confirmed = request.method == "POST" and "confirmed" in request.POST
+    return form(request.POST) if confirmed else form(initial=initial)
+
+
+def _named(verbs: Sequence[Verb], name: str) -> Verb:
+    for verb in verbs:
+        if verb.name == name:
+            return verb
+    raise Http404("no such verb")
+
+
+def _require(request: HttpRequest, verb: Verb) -> None:
+    if not principal(request).holds(verb.role):
+        raise PermissionDenied(f"this needs the group {verb.role}")
+
+
+def _lowest_role(verbs: Sequence[Verb]) -> str:
+    wanted = {verb.role for verb in verbs}
+    return next((str(role) for role in Role if role in wanted), "")
+
+
+def _seal(verbs: Sequence[Verb], row: Any) -> str:
+    return next((verb.seal(row) for verb in verbs if verb.seal is not None), "")
+
+
+def _seen(request: HttpRequest) -> dict[Any, str]:
+    """Return by row what the page that was confirmed had shown of it."""
+    marks = (name for name in request.POST if name.startswith("seen-"))
+    return {int(name[5:]): request.POST[name] for name in marks if name[5:].isdecimal()}
+
+
+def _sentence(refusal: KheishError) -> str:
+    problems = refusal.extra.get("errors")
+    words = refusal.detail or refusal.error_code
+    if isinstance(problems, list) and problems:
+        named = (item.get("detail", "") if isinstance(item, dict) else item for item in problems)
+        words = f"{words}: {'; '.join(str(item) for item in named)}"
+    return f"Refused: {words}."

@@ -1,0 +1,114 @@
+"""Verbs: the only way a page changes anything. Each calls the service that the API calls.
+
+A verb is offered to people whose role allows it, on the page of a row, on selected rows of a list, or on
+the list itself (making something new). It always shows first what it is about to do, and it always says
+what came of it: "3 approved, 1 refused: already cancelled".
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from django import forms
+from django.contrib import messages
+
+from kheish_site.lib.errors import KheishError
+from sessions_app.models import Role
+from sessions_app.services.access import Principal
+
+Cleaned = Mapping[str, Any]
+Tone = Literal["", "good", "danger"]
+MOST_ROWS: Final = 200
+"""Rows one action may touch: as many as a person can have read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a verb. ``word`` replaces the verb's own past tense; ``once`` is shown once, never stored."""
+
+    word: str = ""
+    row: Any = None
+    once: str = ""
+
+
+Act = Callable[[Any, Cleaned, Principal], Outcome | None]
+
+
+class NothingToSay(forms.Form):
+    """A verb that only wants to be confirmed."""
+
+
+class ReasonForm(forms.Form):
+    """A verb that records why."""
+
+    reason = forms.CharField(
+        required=False,
+        max_length=500,
+        widget=forms.Textarea(attrs={"rows": 2, "class": "kh-wide"}),
+        help_text="Kept in the journal.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verb:
+    """One thing a person may do. ``act`` gets the row (None for a new one), the form's data and the caller.
+
+    ``applies`` tells whether a row is in a state for it; the service has the last word. ``seal`` names what
+    the person saw of a row, so that a change in between is refused (``cleaned["seen"]``).
+    """
+
+    name: str
+    label: str
+    past: str
+    act: Act
+    role: str = Role.OPERATOR
+    form: type[forms.Form] = NothingToSay
+    form_for: Callable[[Any], type[forms.Form]] | None = None
+    initial: Callable[[Any], dict[str, Any]] = field(default=lambda row: {})
+    applies: Callable[[Any], bool] = field(default=lambda row: True)
+    seal: Callable[[Any], str] | None = None
+    explain: str = ""
+    tone: Tone = ""
+    many: bool = True
+    inline: bool = False
+
+    def form_class(self, row: Any) -> type[forms.Form]:
+        """Return the form for ``row`` (None: for many rows, or for a new one)."""
+        return self.form_for(row) if self.form_for is not None else self.form
+
+
+@dataclass
+class Tally:
+    """What came of a verb on many rows, ready to be said."""
+
+    done: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def level(self) -> int:
+        """How the message is coloured."""
+        if not self.refused:
+            return messages.SUCCESS
+        return messages.WARNING if self.done else messages.ERROR
+
+    def __str__(self) -> str:
+        parts = [f"{number} {word}" for word, number in self.done.items()]
+        parts += [f"{number} refused: {why}" for why, number in self.refused.items()]
+        return ", ".join(parts)
+
+
+def perform(
+    verb: Verb, rows: Iterable[Any], cleaned: Cleaned, principal: Principal, seen: Mapping[Any, str] | None = None
+) -> Tally:
+    """Do ``verb`` to each row, each in the transaction of its own service call, and count what came of it."""
+    tally = Tally()
+    for row in rows:
+        try:
+            told = dict(cleaned) | {"seen": (seen or {}).get(row.pk, "")}
+            outcome = verb.act(row, told, principal) or Outcome()
+        except KheishError as refusal:
+            tally.refused[refusal.detail or refusal.error_code] += 1
+        else:
+            tally.done[outcome.word or verb.past] += 1
+    return tally

@@ -1,11 +1,12 @@
 """The services profile: Redis pub/sub rings readers and carries deltas, Celery wakes workers."""
 
 import json
-from typing import Any, Final
+from typing import Final
 
-from celery import current_app
+from celery import Celery
 from django.conf import settings
 from kombu.exceptions import OperationalError
+from kombu.pools import producers
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -17,6 +18,13 @@ from sessions_app.services.doorbell.outage import Outage
 
 EXECUTE_TASK: Final = "kheish.execute"
 _TIMEOUT_SECONDS: Final = 0.25
+_AT_ONCE: Final = {
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0,
+    "socket_timeout": _TIMEOUT_SECONDS,
+    "socket_connect_timeout": _TIMEOUT_SECONDS,
+}
 
 
 class RedisBell:
@@ -30,6 +38,9 @@ class RedisBell:
             socket_connect_timeout=_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 1),
         )
+        self._app = _publisher()
+        # A pool of its own: by default kombu tries to connect again for six seconds.
+        self._producers = producers[self._app.connection_for_write(url, transport_options=_AT_ONCE)]
         self._readers = Outage("Redis (streams)")
         self._workers = Outage("Redis (workers)")
 
@@ -39,7 +50,7 @@ class RedisBell:
 
     def ring_workers(self, session_pk: int) -> None:
         """Ask a worker to drive the session."""
-        self._workers.attempt(lambda: _send_task(session_pk), (OperationalError,))
+        self._workers.attempt(lambda: self._send_task(session_pk), (OperationalError,))
 
     def delta(self, delta: Delta) -> None:
         """Publish ``delta`` to whoever listens now."""
@@ -48,9 +59,18 @@ class RedisBell:
     def _publish(self, channel: str, message: bytes) -> None:
         self._readers.attempt(lambda: self._redis.publish(channel, message), (RedisError,))
 
+    def _send_task(self, session_pk: int) -> None:
+        with self._producers.acquire(block=True) as producer:
+            self._app.send_task(
+                EXECUTE_TASK, args=[session_pk], producer=producer, retry=False, ignore_result=True
+            )
 
-def _send_task(session_pk: int) -> Any:
-    return current_app.send_task(EXECUTE_TASK, args=[session_pk], retry=False, ignore_result=True)
+
+def _publisher() -> Celery:
+    """Return a Celery application that only sends: the web process has no other."""
+    app = Celery("doorbell", set_as_current=False)
+    app.config_from_object("django.conf:settings", namespace="CELERY")
+    return app
 
 
 def decode_bell(message: bytes) -> tuple[int | None, int]:

@@ -50,17 +50,27 @@ class RedisListener:
                     extra = {"action": "doorbell.deaf"}
                     logger.warning("Redis is gone; streams poll the database: %s", error, extra=extra)
                 self._down = True
+            _stop_if_cancelled()
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _hear(self, redis: Redis, ears: Ears) -> None:
         async with redis.pubsub(ignore_subscribe_messages=True) as pubsub:
             await pubsub.subscribe(bells_channel(), deltas_channel())
+            _stop_if_cancelled()
             self._down = False
             ears.ring(None, 0)  # whatever was announced before this moment
             while True:
                 message = await pubsub.get_message(timeout=5.0)
+                _stop_if_cancelled()
                 if message is not None:
                     _pass_on(message, ears)
+
+
+def _stop_if_cancelled() -> None:
+    """A cancellation that arrives while redis-py connects is swallowed there (seen with 8.1)."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _pass_on(message: dict[str, Any], ears: Ears) -> None:

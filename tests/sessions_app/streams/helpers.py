@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import threading
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 from asgiref.testing import ApplicationCommunicator
+from django.db import connection
 
 from kheish_site.asgi import application
 from kheish_site.lib import clock
@@ -14,6 +16,33 @@ from kheish_site.lib.ids import new_id
 from sessions_app.models import Run, RunStatus, Session
 from sessions_app.services import journal, tokens, writes
 from sessions_app.services.writes import Change, Move
+
+
+async def in_thread(call: Any, *args: Any, **named: Any) -> Any:
+    """Run ``call`` as another process would: in a thread, whose connection is given back."""
+
+    def run() -> Any:
+        try:
+            return call(*args, **named)
+        finally:
+            connection.close()
+
+    return await asyncio.get_running_loop().run_in_executor(None, run)
+
+
+def in_threads(*calls: Any) -> list[threading.Thread]:
+    """Start each call in a thread that gives its connection back."""
+
+    def run(call: Any) -> None:
+        try:
+            call()
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    return threads
 
 
 def make_session(session_id: str = "") -> Session:

@@ -6,13 +6,21 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from kheish_site.lib.transactions import write
 from sessions_app.models import Session
 from sessions_app.services import events, wake
 from sessions_app.services.events import START, Place
-from tests.sessions_app.streams.helpers import Frame, Stream, append, make_run, make_session, make_token
+from tests.sessions_app.streams.helpers import (
+    Frame,
+    Stream,
+    append,
+    in_thread,
+    in_threads,
+    make_run,
+    make_session,
+    make_token,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATH = "/v1/events/stream"
@@ -20,21 +28,6 @@ PATH = "/v1/events/stream"
 
 def keys(frames: list[Frame]) -> list[tuple[str, int]]:
     return [(frame.data["session_id"], frame.data["seq"]) for frame in frames]
-
-
-def in_threads(*calls: Any) -> list[threading.Thread]:
-    """Start each call in a thread that gives its connection back."""
-
-    def run(call: Any) -> None:
-        try:
-            call()
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
-    for thread in threads:
-        thread.start()
-    return threads
 
 
 def test_nothing_is_skipped_or_doubled_while_many_commit_and_the_reader_is_cut() -> None:
@@ -109,7 +102,7 @@ def test_a_held_row_is_streamed_soon_after_the_older_transaction_ends() -> None:
     async def scenario() -> list[Frame]:
         async with Stream(PATH, headers=auth, cursor="0") as stream:
             (thread,) = in_threads(hold)
-            await asyncio.get_running_loop().run_in_executor(None, wrote.wait)
+            await in_thread(wrote.wait)
             in_threads(lambda: append(fast))[0].join()
             with pytest.raises(TimeoutError):
                 await stream.next(timeout=0.3)
@@ -178,7 +171,7 @@ def test_live_text_only_where_it_is_asked_for() -> None:
     assert asyncio.run(scenario(kinds="message.delta,message.created")) == "message.delta"
 
 
-@pytest.mark.parametrize("cursor", ["x", "7", "0-", "-0", "1-1-1", "0-" + "f" * 15, "G-1"])
+@pytest.mark.parametrize("cursor", ["x", "7", "0-", "-0", "1-1-1", "f" * 15 + "-1", "G-1"])
 def test_a_cursor_that_was_never_given_out_is_refused(cursor: str) -> None:
     append(make_session())
     auth = {"Authorization": make_token()}

@@ -1,7 +1,6 @@
 """A run's stream: whole, cut anywhere, ended for good."""
 
 import asyncio
-import threading
 
 import pytest
 
@@ -11,6 +10,8 @@ from tests.sessions_app.streams.helpers import (
     Stream,
     append,
     finish,
+    in_thread,
+    in_threads,
     make_run,
     make_session,
     make_token,
@@ -34,7 +35,7 @@ def test_from_the_start_to_the_explicit_end() -> None:
     async def scenario() -> list[Frame]:
         async with Stream(f"/v1/runs/{run.run_id}/stream", headers=auth) as stream:
             backlog = await stream.take(2)
-            await asyncio.get_running_loop().run_in_executor(None, finish, run)
+            await in_thread(finish, run)
             rest = await stream.rest()
             assert stream.ended
             return backlog + rest
@@ -55,8 +56,7 @@ def test_cut_at_every_event_while_it_is_written() -> None:
         finish(run)
 
     async def scenario() -> list[int]:
-        writer = threading.Thread(target=write)
-        writer.start()
+        (writer,) = in_threads(write)
         seen, path = [0], f"/v1/runs/{run.run_id}/stream"
         while seen[-1] < EVENTS:
             async with Stream(path, headers=auth | {"Last-Event-ID": str(seen[-1])}) as stream:
@@ -130,8 +130,7 @@ def test_many_readers_of_one_run_each_get_all_of_it() -> None:
 
     async def scenario() -> list[list[int]]:
         readers = [asyncio.create_task(reader()) for _ in range(10)]
-        writer = threading.Thread(target=write)
-        writer.start()
+        (writer,) = in_threads(write)
         results = await asyncio.gather(*readers)
         writer.join()
         return results

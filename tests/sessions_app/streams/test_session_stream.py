@@ -7,17 +7,13 @@ import pytest
 from django.test import Client, override_settings
 
 from sessions_app.services import wake
-from tests.sessions_app.streams.helpers import Stream, append, make_session, make_token
+from tests.sessions_app.streams.helpers import Stream, append, in_thread, make_session, make_token
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def headers(role: str = "viewer", **more: str) -> dict[str, str]:
     return {"Authorization": make_token(role), **more}
-
-
-async def in_thread(call: Any, *args: Any, **named: Any) -> Any:
-    return await asyncio.get_running_loop().run_in_executor(None, lambda: call(*args, **named))
 
 
 def test_from_the_start_then_live() -> None:

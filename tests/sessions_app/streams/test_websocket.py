@@ -12,13 +12,9 @@ from django.test import Client, override_settings
 from kheish_site.asgi import application
 from sessions_app.services import wake
 from sessions_app.streams.consumers import PROTOCOL
-from tests.sessions_app.streams.helpers import append, finish, make_run, make_session, make_token
+from tests.sessions_app.streams.helpers import append, finish, in_thread, make_run, make_session, make_token
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-async def in_thread(call: Any, *args: Any, **named: Any) -> Any:
-    return await asyncio.get_running_loop().run_in_executor(None, lambda: call(*args, **named))
 
 
 class Socket(WebsocketCommunicator):

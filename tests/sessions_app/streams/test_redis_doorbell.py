@@ -1,0 +1,131 @@
+"""The services profile's doorbell: heard through Redis, and harmless when Redis is away."""
+
+import asyncio
+import socket
+import time
+from typing import Any
+
+import pytest
+from django.conf import settings
+from kombu import Connection
+
+from sessions_app.services import wake
+from sessions_app.services.doorbell import bells
+from sessions_app.services.doorbell.listening import Ears
+from sessions_app.services.doorbell.live import Delta
+from sessions_app.services.doorbell.redis_bell import EXECUTE_TASK, RedisBell, decode_bell
+from sessions_app.services.doorbell.redis_listener import RedisListener
+from tests.sessions_app.streams.helpers import Stream, append, in_thread, make_session, make_token
+
+DELTA = Delta(session_pk=1, run_pk=2, run_id="r", session_id="s", step=1, attempt=1, index=0, text="hi é")
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+class Heard:
+    """Ears that remember."""
+
+    def __init__(self) -> None:
+        self.rings: list[tuple[int | None, int]] = []
+        self.deltas: list[Delta] = []
+        self.ears = Ears(ring=lambda pk, seq: self.rings.append((pk, seq)), delta=self.deltas.append)
+
+
+async def until(true: Any, seconds: float = 5) -> None:
+    async with asyncio.timeout(seconds):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.services_only
+def test_rings_and_deltas_cross_redis() -> None:
+    async def scenario() -> None:
+        heard, listener = Heard(), RedisListener(settings.KHEISH.redis_url)
+        listener.start(heard.ears)
+        await until(lambda: heard.rings == [(None, 0)])
+        bell = RedisBell(settings.KHEISH.redis_url)
+        await in_thread(bell.ring_readers, 7, 12)
+        await in_thread(bell.delta, DELTA)
+        await until(lambda: heard.deltas)
+        assert heard.rings == [(None, 0), (7, 12)]
+        assert heard.deltas == [DELTA]
+        listener.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_redis_that_is_down_costs_a_commit_nothing_but_a_moment(caplog: pytest.LogCaptureFixture) -> None:
+    url = f"redis://127.0.0.1:{closed_port()}/0"
+    bell = RedisBell(url)
+    began = time.monotonic()
+    for _ in range(50):
+        bell.ring_readers(1, 1)
+        bell.ring_workers(1)
+        bell.delta(DELTA)
+    assert time.monotonic() - began < 2
+    assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 2
+
+
+def test_a_redis_that_does_not_answer_costs_one_timeout() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        bell = RedisBell(f"redis://127.0.0.1:{mute.getsockname()[1]}/0")
+        began = time.monotonic()
+        for _ in range(50):
+            bell.ring_readers(1, 1)
+        assert time.monotonic() - began < 2
+
+
+def test_a_listener_without_redis_keeps_trying_and_can_be_stopped() -> None:
+    async def scenario() -> None:
+        heard, listener = Heard(), RedisListener(f"redis://127.0.0.1:{closed_port()}/0")
+        listener.start(heard.ears)
+        await asyncio.sleep(0.1)
+        listener.stop()
+        await asyncio.sleep(0.05)
+        assert heard.rings == []
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_stream_whose_doorbell_is_dead_is_only_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, auth = make_session(), {"Authorization": make_token()}
+    dead = f"redis://127.0.0.1:{closed_port()}/0"
+    monkeypatch.setattr("sessions_app.streams.hub.listener", lambda: RedisListener(dead))
+    silent = RedisBell(dead)
+    monkeypatch.setattr(wake, "bell", lambda: silent)
+
+    async def scenario() -> None:
+        async with Stream(f"/v1/sessions/{session.session_id}/stream", headers=auth, cursor="0") as stream:
+            await asyncio.sleep(0.1)
+            await in_thread(append, session)
+            assert (await stream.next(timeout=3)).id == "1"  # type: ignore[union-attr]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.services_only
+def test_a_worker_is_asked_by_task_name() -> None:
+    with Connection(settings.KHEISH.redis_url) as connection:
+        queue = connection.SimpleQueue(settings.CELERY_TASK_DEFAULT_QUEUE)
+        queue.clear()
+        RedisBell(settings.KHEISH.redis_url).ring_workers(42)
+        message = queue.get(timeout=5)
+        assert message.headers["task"] == EXECUTE_TASK
+        assert message.payload[0] == [42]
+        message.ack()
+        queue.close()
+
+
+@pytest.mark.services_only
+def test_the_profile_chooses_its_bell() -> None:
+    assert isinstance(bells.bell(), RedisBell)
+
+
+@pytest.mark.parametrize("message", [b"", b"x", b"[]", b"[1]", b"{}", b'["a", 1]', b"[null, 1]"])
+def test_a_ring_nobody_understands_means_look_everywhere(message: bytes) -> None:
+    assert decode_bell(message) == (None, 0)

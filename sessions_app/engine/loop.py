@@ -5,18 +5,21 @@ its worker died goes on from its last committed step.
 """
 
 import logging
+from typing import Final
 
+from django.db import DataError, IntegrityError
 from django.db import Error as DatabaseError
 
 from kheish_site.lib.crashpoints import crashpoint
 from sessions_app.engine import settle, step, tools_phase
 from sessions_app.engine.turn import Outcome, Phase, Turn
-from sessions_app.models import WAITING, Run, RunStatus, Step, StepStatus
-from sessions_app.services import journal, leases, runs
+from sessions_app.models import WAITING, Run, Step, StepStatus
+from sessions_app.services import journal, leases, recovery, runs
 from sessions_app.services.heartbeat import Heartbeat, Hold
 from sessions_app.services.writes import Entry, Lease, LeaseBusy, LeaseLost, StaleRun, StepStart
 
 logger = logging.getLogger(__name__)
+_LOOKS: Final = 3
 
 
 def drive(session_pk: int, heartbeat: Heartbeat) -> None:
@@ -24,32 +27,37 @@ def drive(session_pk: int, heartbeat: Heartbeat) -> None:
 
     Called by any number of workers at once for the same session: one gets the lease, the others return.
     """
-    run = _runnable(session_pk)
-    if run is None or heartbeat.draining.is_set():
+    for _ in range(_LOOKS):
+        run = None if heartbeat.draining.is_set() else _runnable(session_pk)
+        if run is None:
+            break
+        opening = _opening(run)
+        try:
+            lease = leases.claim(run, heartbeat.owner, entries=_greeting(run), step_start=opening)
+        except LeaseBusy:
+            return  # somebody else drives it; what they commit rings again
+        except StaleRun:
+            continue  # it moved on since it was read
+        crashpoint("claimed")
+        with heartbeat.hold(lease) as hold:
+            _drive_runs(run, opening, lease, hold, heartbeat)
         return
-    opening = _opening(run)
-    try:
-        lease = leases.claim(run, heartbeat.owner, entries=_greeting(run), step_start=opening)
-    except (LeaseBusy, StaleRun):
-        return  # somebody else drives it, or moved its head; their commit rings again
-    crashpoint("claimed")
-    with heartbeat.hold(lease) as hold:
-        _drive_runs(run, opening, lease, hold, heartbeat)
+    leases.clear_expired(session_pk)
 
 
 def _drive_runs(run: Run, opening: StepStart | None, lease: Lease, hold: Hold, heartbeat: Heartbeat) -> None:
     try:
         while True:
+            hold.begin(run.pk)
             turn = _turn(run, opening, lease, hold)
             _drive_run(turn, heartbeat)
             if turn.released:
                 return
-            following = _runnable(run.session_id)
+            following = _start_following(lease, heartbeat)
             if following is None:
                 leases.release(lease)
                 return
-            run, opening = following, _opening(following)
-            _start_next(run, opening, lease)
+            run, opening = following
     except (LeaseLost, StaleRun):
         logger.warning("lease lost", extra={"action": "drive", "run": run.run_id, "epoch": lease.epoch})
 
@@ -57,7 +65,12 @@ def _drive_runs(run: Run, opening: StepStart | None, lease: Lease, hold: Hold, h
 def _drive_run(turn: Turn, heartbeat: Heartbeat) -> None:
     """Advance until the run leaves this worker. The outer edge: an unforeseen failure ends the run."""
     try:
+        if recovery.is_worn_out(turn.run):
+            settle.fail(turn, "recovery_limit", "worker after worker died while it drove this run")
+            return
         while True:
+            if turn.hold.lost:
+                raise LeaseLost
             if settle.stop_if_asked(turn):
                 return
             if heartbeat.draining.is_set():
@@ -66,9 +79,11 @@ def _drive_run(turn: Turn, heartbeat: Heartbeat) -> None:
             advance = step.advance if turn.phase is Phase.MODEL else tools_phase.advance
             if advance(turn) is Outcome.LEFT:
                 return
-    except (LeaseLost, StaleRun, DatabaseError):
-        raise  # not the run's failure: its lease runs out and it goes on from its last commit
-    except Exception:
+    except (LeaseLost, StaleRun):
+        raise
+    except Exception as error:
+        if isinstance(error, DatabaseError) and not isinstance(error, DataError | IntegrityError):
+            raise  # not the run's failure: its lease runs out and it goes on from its last commit
         logger.exception("run failed", extra={"action": "drive", "run": turn.run.run_id})
         settle.fail(turn, "internal_error", "the runtime failed unexpectedly; its log has the cause")
 
@@ -99,11 +114,17 @@ def _greeting(run: Run) -> tuple[Entry, ...]:
     return (journal.entry(run.session.session_id, "message.created", payload, run=run),)
 
 
-def _start_next(run: Run, opening: StepStart | None, lease: Lease) -> None:
-    """Start the next run of a session that is already held."""
-    if run.status == RunStatus.QUEUED:
-        settle.start(run, lease, _greeting(run), opening)
-    crashpoint("claimed")
+def _start_following(lease: Lease, heartbeat: Heartbeat) -> tuple[Run, StepStart | None] | None:
+    """Start the next run of a session that is already held; None when there is none for this worker."""
+    while not heartbeat.draining.is_set() and (run := _runnable(lease.session_pk)) is not None:
+        opening = _opening(run)
+        try:
+            settle.start(run, lease, _greeting(run), opening)
+        except StaleRun:
+            continue  # cancelled since it was read
+        crashpoint("claimed")
+        return run, opening
+    return None
 
 
 def _turn(run: Run, opening: StepStart | None, lease: Lease, hold: Hold) -> Turn:

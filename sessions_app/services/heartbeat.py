@@ -6,6 +6,7 @@ runs out and another worker takes the session over. No transaction is open betwe
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -15,7 +16,7 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
 from kheish_site.lib.transactions import release_connection
-from sessions_app.models import Run, RunStatus, Session
+from sessions_app.models import Run, RunStatus
 from sessions_app.services import leases
 from sessions_app.services.writes import Lease
 
@@ -26,7 +27,7 @@ _BEAT_SECONDS: Final = 0.5
 class Hold:
     """One driven session, as the driving thread and the heartbeat share it.
 
-    ``stop`` is set when the run should stop at once: somebody asked, or the lease was lost.
+    ``stop`` is set when the run of the moment should stop at once: somebody asked, or the lease was lost.
     """
 
     def __init__(self, lease: Lease) -> None:
@@ -34,6 +35,27 @@ class Hold:
         self.stop = threading.Event()
         self.lost = False
         self.thread = threading.current_thread()
+        self._run_pk = 0
+        self._guard = threading.Lock()
+
+    def begin(self, run_pk: int) -> None:
+        """Drive this run from here on; a request to stop the one before is not for it."""
+        with self._guard:
+            self._run_pk = run_pk
+            if not self.lost:
+                self.stop = threading.Event()
+
+    def ask(self, run_pk: int) -> None:
+        """Stop ``run_pk`` if it is still the one that is driven."""
+        with self._guard:
+            if run_pk == self._run_pk:
+                self.stop.set()
+
+    def lose(self) -> None:
+        """Say that the lease is gone: nothing this thread writes can be committed any more."""
+        with self._guard:
+            self.lost = True
+            self.stop.set()
 
 
 class Heartbeat:
@@ -45,14 +67,17 @@ class Heartbeat:
         self._holds: dict[int, Hold] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
-        self._since_renewal = 0.0
+        self._renewed = time.monotonic()
 
     @contextmanager
     def hold(self, lease: Lease) -> Iterator[Hold]:
         """Keep ``lease`` alive for as long as the block runs in this thread."""
         hold = Hold(lease)
         with self._lock:
+            before = self._holds.get(lease.session_pk)
             self._holds[lease.session_pk] = hold
+        if before is not None:
+            before.lose()  # a slow thread of this worker, whose lease ran out and was taken again
         try:
             yield hold
         finally:
@@ -77,30 +102,28 @@ class Heartbeat:
         while not self._ended.wait(_BEAT_SECONDS):
             try:
                 close_old_connections()
-                self.beat(_BEAT_SECONDS)
+                self.beat()
             except DatabaseError:
                 logger.warning("heartbeat: the database did not answer", exc_info=True)
 
-    def beat(self, elapsed_seconds: float) -> None:
-        """Hear stop requests; every third of a lease's life renew the leases of living threads."""
+    def beat(self, *, renew: bool = False) -> None:
+        """Hear stop requests; every third of a lease's life, or now, renew the leases of living threads."""
         with self._lock:
             holds = {pk: hold for pk, hold in self._holds.items() if hold.thread.is_alive()}
         if not holds:
             return
         asked = Run.objects.filter(session_id__in=holds, status=RunStatus.RUNNING).exclude(stop_requested="")
-        for session_pk in asked.values_list("session_id", flat=True):
-            holds[session_pk].stop.set()
-        self._since_renewal += elapsed_seconds
-        if self._since_renewal >= min(leases.lease_seconds() / 3, settings.KHEISH.heartbeat_seconds):
-            self._since_renewal = 0.0
+        for session_pk, run_pk in asked.values_list("session_id", "pk"):
+            holds[session_pk].ask(run_pk)
+        now = time.monotonic()
+        if renew or now - self._renewed >= min(leases.lease_seconds() / 3, settings.KHEISH.heartbeat_seconds):
+            self._renewed = now
             if leases.renew(self.owner, holds) < len(holds):
                 self._mark_lost(holds)
         release_connection()
 
     def _mark_lost(self, holds: dict[int, Hold]) -> None:
-        rows = Session.objects.filter(pk__in=holds, lease_owner=self.owner)
-        epochs = dict(rows.values_list("pk", "lease_epoch"))
+        epochs = leases.held_epochs(self.owner, holds)
         for pk, hold in holds.items():
             if epochs.get(pk) != hold.lease.epoch:
-                hold.lost = True
-                hold.stop.set()
+                hold.lose()

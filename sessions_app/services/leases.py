@@ -10,6 +10,8 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Now
 
 from kheish_site.lib import clock
 from kheish_site.lib.transactions import on_postgresql, write
@@ -17,9 +19,12 @@ from sessions_app.models import Run, RunStatus, Session
 from sessions_app.services import journal, run_state, writes
 from sessions_app.services.writes import Change, Committed, Entry, Lease, StepStart
 
+# A row somebody has locked is skipped: waiting for one of them would let all the others run out.
 _RENEW = """
 UPDATE sessions_app_session SET lease_expires_at = clock_timestamp() + make_interval(secs => %s)
-WHERE id = ANY(%s) AND lease_owner = %s AND lease_expires_at > clock_timestamp()
+WHERE id IN (SELECT id FROM sessions_app_session
+             WHERE id = ANY(%s) AND lease_owner = %s AND lease_expires_at > clock_timestamp()
+             ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
 """
 
 
@@ -35,6 +40,7 @@ def claim(
 
     A queued run becomes running (``run.started``, or ``run.recovered`` for one that was running when
     its worker died, which keeps its status and its steps). ``entries`` follow in the same commit.
+    ``run`` and its session were read together: had anybody held the lease since, the epoch would differ.
     Raises: LeaseBusy (another worker drives it), StaleRun (the head changed since it was read).
     """
     session_id = run.session.session_id
@@ -54,6 +60,7 @@ def claim(
             session_pk=run.session_id,
             entries=(head, *entries),
             take=owner,
+            seen_epoch=run.session.lease_epoch,
             lease_seconds=lease_seconds(),
             move=moving,
             step_start=step_start,
@@ -114,6 +121,26 @@ def renew(owner: str, session_pks: Collection[int]) -> int:
         return held.update(lease_expires_at=now + timedelta(seconds=lease_seconds()))
 
 
+def held_epochs(owner: str, session_pks: Collection[int]) -> dict[int, int]:
+    """Return the epochs of the unexpired leases of ``owner`` on these sessions."""
+    held = Session.objects.filter(pk__in=session_pks, lease_owner=owner, lease_expires_at__gt=Now())
+    return dict(held.values_list("pk", "lease_epoch"))
+
+
+def clear_expired(session_pk: int) -> bool:
+    """Take away an expired lease that covers nothing; tell whether there was one.
+
+    Its holder died between two runs and the rest of the queue was cancelled since.
+    """
+    running = Run.objects.filter(session=OuterRef("pk"), status=RunStatus.RUNNING)
+    covers_nothing = (Q(queued_runs=0) | Q(blocked=True)) & ~Q(lease_owner="") & ~Exists(running)
+    rows = Session.objects.filter(covers_nothing, pk=session_pk, lease_expires_at__lte=Now())
+    if not rows.exists():
+        return False
+    with write():
+        return rows.update(lease_owner="", lease_expires_at=None) == 1
+
+
 def release(lease: Lease) -> Committed:
     """Give the lease back whatever waits. Raises: LeaseLost."""
     return writes.commit(
@@ -129,4 +156,5 @@ def expire_owned_by(owners: Collection[str]) -> int:
     if not owners:
         return 0
     with write():
-        return Session.objects.filter(lease_owner__in=list(owners)).update(lease_expires_at=clock.now())
+        alive = Session.objects.filter(lease_owner__in=list(owners), lease_expires_at__gt=Now())
+        return alive.update(lease_expires_at=Now())

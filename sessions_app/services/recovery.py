@@ -9,13 +9,16 @@ from typing import Final
 
 from django.conf import settings
 from django.db.models import Q
+from django.db.models.functions import Now
 
 from kheish_site.lib import clock
 from kheish_site.lib.transactions import write
 from sessions_app.models import (
     Approval,
     ApprovalStatus,
+    JournalEntry,
     QuestionStatus,
+    Run,
     Session,
     TickLease,
     UserQuestion,
@@ -26,6 +29,12 @@ from sessions_app.services import approvals, leases, processes, questions, shell
 logger = logging.getLogger(__name__)
 BATCH: Final = 200
 DEAD_AFTER_LEASES: Final = 2
+MAX_LOST_IN_A_ROW: Final = 10
+"""Workers a run may lose without a step forward before it is taken for the cause."""
+_NO_PROGRESS: Final = frozenset(
+    {"tool.started", "task.started", "task.finished", "model.failed", "model.switched", "run.stop_requested"}
+)
+_LOOK_BACK: Final = 400
 
 
 def due_sessions(limit: int = BATCH) -> list[int]:
@@ -33,11 +42,27 @@ def due_sessions(limit: int = BATCH) -> list[int]:
 
     Two partial indexes answer it; finished runs and idle sessions are not looked at.
     """
-    now = clock.now()
     ready = Session.objects.filter(queued_runs__gt=0, blocked=False, lease_owner="")
     found = list(ready.order_by("id").values_list("pk", flat=True)[:limit])
-    lost = Session.objects.filter(~Q(lease_owner=""), lease_expires_at__lte=now)
+    lost = Session.objects.filter(~Q(lease_owner=""), lease_expires_at__lte=Now())
     return [*lost.order_by("lease_expires_at").values_list("pk", flat=True)[:limit], *found]
+
+
+def is_worn_out(run: Run) -> bool:
+    """Tell whether a recovered run has lost so many workers in a row that it must be what kills them.
+
+    Read from its entries: a journalled step forward starts the count again.
+    """
+    if run.recovered_count < MAX_LOST_IN_A_ROW:
+        return False
+    recent = JournalEntry.objects.filter(run_id=run.pk).order_by("-seq")[:_LOOK_BACK]
+    lost = 0
+    for kind in recent.values_list("kind", flat=True):
+        if kind == "run.recovered":
+            lost += 1
+        elif kind not in _NO_PROGRESS:
+            break
+    return lost > MAX_LOST_IN_A_ROW
 
 
 def bury_dead_workers(host: str) -> int:

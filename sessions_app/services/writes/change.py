@@ -76,8 +76,9 @@ class StepEnd:
 class Change:
     """One atomic change of one session.
 
-    ``lease`` fences it; ``take`` takes the lease for that owner when it is free or expired; neither
-    is for submitters and deciders, whom the row lock alone orders. ``accept`` inserts a run.
+    ``lease`` fences it; ``take`` takes the lease for that owner when it is free or expired, and nobody
+    had it since the epoch was ``seen_epoch``; neither is for submitters and deciders, whom the row lock
+    alone orders. ``accept`` inserts a run.
     ``release`` gives the lease back: ``always``, or ``idle`` unless the session has a run to drive,
     which is decided in the row that a submitter locks too, so that no wake-up is lost.
     """
@@ -86,6 +87,7 @@ class Change:
     entries: tuple[Entry, ...] = ()
     lease: Lease | None = None
     take: str = ""
+    seen_epoch: int | None = None
     lease_seconds: float = 0.0
     move: Move | None = None
     accept: Run | None = None

@@ -48,6 +48,8 @@ def _check_guard(session: Session, change: Change, moment: datetime) -> None:
         held = (session.lease_owner, session.lease_epoch) == (change.lease.owner, change.lease.epoch)
         if not (held and alive):
             raise LeaseLost
+    if change.seen_epoch is not None and change.seen_epoch != session.lease_epoch:
+        raise StaleRun
     if change.take and session.lease_owner and alive:
         raise LeaseBusy
     if change.accept is not None and session.ended_at is not None:

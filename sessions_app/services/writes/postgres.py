@@ -26,10 +26,11 @@ from sessions_app.services.writes.change import (
 
 _HELD = """
 held AS MATERIALIZED (
-  SELECT id, next_seq, last_hash, next_position, {guard} AS ok
+  SELECT id, next_seq, last_hash, next_position, lease_epoch AS found_epoch, {guard} AS ok
   FROM sessions_app_session WHERE id = %(session)s FOR NO KEY UPDATE)"""
 _FENCED = "(lease_owner = %(owner)s AND lease_epoch = %(epoch)s AND lease_expires_at > clock_timestamp())"
 _FREE = "(lease_owner = '' OR lease_expires_at <= clock_timestamp())"
+_SEEN = "(%(seen)s::bigint IS NULL OR lease_epoch = %(seen)s)"
 _OPEN = "(ended_at IS NULL)"
 
 _CHAINED = """
@@ -64,8 +65,8 @@ journal AS (
        WITH ORDINALITY AS e(kind, version, run, payload, digest, at, n))"""
 
 _ANSWER = """
-SELECT held.ok, session.first_seq, session.lease_epoch, session.queued_runs, session.blocked,
-       session.lease_owner, {run}
+SELECT held.ok, held.found_epoch, session.first_seq, session.lease_epoch, session.queued_runs,
+       session.blocked, session.lease_owner, {run}
 FROM held LEFT JOIN session ON session.id = held.id"""
 
 
@@ -77,9 +78,9 @@ def commit(change: Change) -> Committed:
         row = cursor.fetchone()
     if row is None:
         raise SessionMissing
-    ok, first, epoch, queued, blocked, owner, run_pk = row
+    ok, found_epoch, first, epoch, queued, blocked, owner, run_pk = row
     if not ok or first is None:
-        raise _refusal(change, fenced=bool(ok))
+        raise _refusal(change, fenced=bool(ok), epoch=found_epoch)
     if change.accept is not None:
         change.accept.pk = run_pk
     return Committed(
@@ -93,9 +94,11 @@ def commit(change: Change) -> Committed:
     )
 
 
-def _refusal(change: Change, *, fenced: bool) -> Exception:
+def _refusal(change: Change, *, fenced: bool, epoch: int) -> Exception:
     if fenced and change.move is not None:
         return StaleRun(was=str(change.move.was), to=str(change.move.to))
+    if change.seen_epoch is not None and change.seen_epoch != epoch:
+        return StaleRun()
     if change.lease is not None:
         return LeaseLost()
     if change.take:
@@ -133,7 +136,7 @@ def _guard(change: Change) -> str:
     if change.lease is not None:
         return _FENCED
     if change.take:
-        return _FREE
+        return f"({_FREE} AND {_SEEN})"
     return _OPEN if change.accept is not None else "true"
 
 
@@ -143,6 +146,7 @@ def _values(change: Change) -> dict[str, Any]:
         "session": change.session_pk,
         "owner": lease.owner if lease else change.take,
         "epoch": lease.epoch if lease else 0,
+        "seen": change.seen_epoch,
         "seconds": change.lease_seconds,
         "taken": 1 if change.take else 0,
         "accepted": 1 if change.accept is not None else 0,

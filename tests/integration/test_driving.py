@@ -1,0 +1,242 @@
+"""Driving under pressure: stops, lost leases, heads that change under the driver, databases that refuse."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import DataError, OperationalError
+
+from sessions_app.engine import loop
+from sessions_app.models import Run, Session
+from sessions_app.services import approvals, leases, recovery, runs
+from sessions_app.services.approvals import Vote
+from sessions_app.services.heartbeat import Heartbeat
+from tests.sessions_app.engine.conftest import ALICE, call, kinds, pending, submit
+from tests.support.engine import Died, at_crashpoint, check_ended, check_session, dying_at, expire_lease
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Script = Callable[..., Any]
+
+
+def drive_in_time(session: Session, heartbeat: Heartbeat, seconds: float = 10.0) -> None:
+    """Drive in a thread, so that a driver that never returns fails the test instead of hanging it."""
+    from django.db import connection
+
+    def work() -> None:
+        try:
+            loop.drive(session.pk, heartbeat)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        expire_lease(session.pk)
+        heartbeat.draining.set()
+        thread.join(seconds)
+        pytest.fail("the driver did not come back")
+
+
+def test_a_stop_is_for_one_run_and_the_next_in_the_queue_runs(
+    script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script({"text": "done"})
+    first, second = submit(session), submit(session)
+
+    def stop() -> None:
+        runs.cancel(first.run_id, principal="alice")
+        heartbeat.beat()
+
+    at_crashpoint(monkeypatch, "model.before", stop)
+    drive_in_time(session, heartbeat)
+    assert [runs.get(run.run_id).status for run in (first, second)] == ["cancelled", "completed"]
+    check_session(session.pk)
+
+
+def test_a_driver_whose_lease_is_lost_lets_go(
+    script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script({"text": "done"})
+    run = submit(session)
+
+    def lose() -> None:
+        Session.objects.filter(pk=session.pk).update(lease_owner="other", lease_epoch=99)
+        heartbeat.beat(renew=True)
+
+    at_crashpoint(monkeypatch, "model.before", lose)
+    drive_in_time(session, heartbeat)
+    assert runs.get(run.run_id).status == "running"
+    assert heartbeat.driven() == frozenset()
+
+
+def test_a_lease_that_ran_out_is_noticed_before_anybody_takes_it(
+    script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script({"text": "done"})
+    submit(session)
+    seen: list[bool] = []
+
+    def run_out() -> None:
+        expire_lease(session.pk)
+        heartbeat.beat(renew=True)
+        seen.append(next(iter(heartbeat._holds.values())).lost)
+
+    at_crashpoint(monkeypatch, "model.before", run_out)
+    drive_in_time(session, heartbeat)
+    assert seen == [True]
+
+
+def test_the_next_run_cancelled_under_the_driver_leaves_no_lease_behind(
+    script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script({"text": "done"})
+    _, second, third = submit(session), submit(session), submit(session)
+    real = loop._opening
+
+    def cancelling(run: Run) -> Any:
+        if run.pk == second.pk:
+            runs.cancel(second.run_id, principal="alice")
+        return real(run)
+
+    monkeypatch.setattr(loop, "_opening", cancelling)
+    drive_in_time(session, heartbeat)
+    session.refresh_from_db()
+    assert session.lease_owner == ""
+    loop.drive(session.pk, heartbeat)
+    assert runs.get(third.run_id).status == "completed"
+    check_session(session.pk)
+
+
+def test_an_expired_lease_over_nothing_is_cleared(session: Session, heartbeat: Heartbeat) -> None:
+    Session.objects.filter(pk=session.pk).update(
+        lease_owner="dead", lease_epoch=3, lease_expires_at="2020-01-01T00:00Z"
+    )
+    assert session.pk in recovery.due_sessions()
+    loop.drive(session.pk, heartbeat)
+    assert recovery.due_sessions() == []
+
+
+def test_a_head_that_moved_on_since_it_was_read_is_not_taken_as_it_was(
+    script: Script, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read queued, taken, asked again, approved again, queued again: the reader's copy is two steps old."""
+    script(
+        {"tool_calls": [call("bash", command="echo 1 >> log")]},
+        {"tool_calls": [call("bash", command="echo 2 >> log")]},
+        {"text": "done"},
+    )
+    run = submit(session)
+    other = Heartbeat("worker-2")
+    loop.drive(session.pk, other)
+    _approve(run)
+    real, raced = leases.claim, []
+
+    def late(stale: Run, owner: str, **more: Any) -> Any:
+        if owner == "worker-1" and not raced:
+            raced.append(owner)
+            loop.drive(session.pk, other)
+            _approve(run)
+        return real(stale, owner, **more)
+
+    monkeypatch.setattr(leases, "claim", late)
+    loop.drive(session.pk, Heartbeat("worker-1"))
+    ended = runs.get(run.run_id)
+    assert (ended.status, ended.step) == ("completed", 3), ended.error
+    assert kinds(run).count("tool.started") == 2
+    check_session(session.pk)
+
+
+def _approve(run: Run) -> None:
+    (approval,) = pending(run)
+    approvals.resolve(approval.approval_id, Vote(behavior="allow"), principal=ALICE)
+
+
+def test_a_run_that_kills_its_workers_is_ended_with_a_reason(
+    script: Script, session: Session, heartbeat: Heartbeat
+) -> None:
+    script({"text": "boom"})
+    run, following = submit(session), submit(session)
+    for number in range(20):
+        with dying_at(lambda here: here == "model.before"):
+            try:
+                loop.drive(session.pk, Heartbeat(f"worker-{number}"))
+            except Died:
+                expire_lease(session.pk)
+            else:
+                break
+    ended = runs.get(run.run_id)
+    assert (ended.status, ended.error["code"]) == ("failed", "recovery_limit")
+    check_ended(ended)
+    with dying_at(lambda here: False):
+        loop.drive(session.pk, heartbeat)
+    assert runs.get(following.run_id).status in ("completed", "failed")
+    check_session(session.pk)
+
+
+def test_a_run_that_makes_progress_survives_any_number_of_deaths(
+    script: Script, session: Session, heartbeat: Heartbeat
+) -> None:
+    script(*({"tool_calls": [call("list_files", base=".", limit=n + 1)]} for n in range(12)), {"text": "end"})
+    run = submit(session)
+    deaths = 0
+    for number in range(40):
+        with dying_at(lambda here: here == "tool.settled"):
+            try:
+                loop.drive(session.pk, Heartbeat(f"worker-{number}"))
+            except Died:
+                deaths += 1
+                expire_lease(session.pk)
+            else:
+                break
+    ended = runs.get(run.run_id)
+    assert (ended.status, deaths, ended.recovered_count) == ("completed", 12, 12), ended.error
+
+
+def test_a_database_that_is_away_fails_no_run(
+    script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script({"text": "done"})
+    run = submit(session)
+
+    def away() -> None:
+        raise OperationalError("the server closed the connection")
+
+    at_crashpoint(monkeypatch, "model.after", away)
+    with pytest.raises(OperationalError):
+        loop.drive(session.pk, heartbeat)
+    expire_lease(session.pk)
+    loop.drive(session.pk, heartbeat)
+    assert runs.get(run.run_id).status == "completed"
+
+
+def test_what_the_database_can_never_store_ends_the_run(
+    script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script({"text": "done"})
+    run = submit(session)
+
+    def refused() -> None:
+        raise DataError("value too long")
+
+    at_crashpoint(monkeypatch, "model.after", refused)
+    loop.drive(session.pk, heartbeat)
+    ended = runs.get(run.run_id)
+    assert (ended.status, ended.error["code"]) == ("failed", "internal_error")
+
+
+def test_a_draining_worker_starts_no_queued_run(
+    script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script({"text": "done"})
+    first, second = submit(session), submit(session)
+    at_crashpoint(monkeypatch, "model.after", heartbeat.draining.set)
+    loop.drive(session.pk, heartbeat)
+    assert runs.get(first.run_id).status == "completed"
+    assert kinds(second) == ["run.accepted", "run.queued"]
+    session.refresh_from_db()
+    assert session.lease_owner == ""
+    loop.drive(session.pk, Heartbeat("worker-2"))
+    assert runs.get(second.run_id).status == "completed"
+    check_session(session.pk)

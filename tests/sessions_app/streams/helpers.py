@@ -3,8 +3,9 @@
 import asyncio
 import json
 import threading
+from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from asgiref.testing import ApplicationCommunicator
@@ -14,8 +15,10 @@ from kheish_site.asgi import application
 from kheish_site.lib import clock
 from kheish_site.lib.ids import new_id
 from sessions_app.models import Run, RunStatus, Session
-from sessions_app.services import journal, tokens, writes
+from sessions_app.services import journal, tokens, wake, writes
 from sessions_app.services.writes import Change, Move
+
+_T = TypeVar("_T")
 
 
 async def in_thread(call: Any, *args: Any, **named: Any) -> Any:
@@ -76,6 +79,29 @@ def finish(run: Run, status: RunStatus = RunStatus.COMPLETED) -> None:
     move = Move(run_pk=run.pk, was=RunStatus(run.status), to=status, queued=-1)
     writes.commit(Change(session_pk=run.session_id, entries=(entry,), move=move))
     run.status = status
+
+
+def say(session: Session, text: str) -> None:
+    """Show a piece of live text of the session's run."""
+    wake.delta(
+        session_pk=session.pk,
+        run_pk=1,
+        run_id="run_x",
+        session_id=session.session_id,
+        step=2,
+        attempt=1,
+        index=0,
+        text=text,
+    )
+
+
+async def say_until_heard(session: Session, text: str, hearing: Awaitable[_T]) -> _T:
+    """Say ``text`` again and again, since live text may be lost, until ``hearing`` is done."""
+    heard = asyncio.ensure_future(hearing)
+    while not heard.done():
+        await in_thread(say, session, text)
+        await asyncio.wait([heard], timeout=0.05)
+    return heard.result()
 
 
 def make_token(role: str = "viewer") -> str:

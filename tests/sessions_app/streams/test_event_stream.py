@@ -9,8 +9,9 @@ import pytest
 
 from kheish_site.lib.transactions import write
 from sessions_app.models import Session
-from sessions_app.services import events, wake
+from sessions_app.services import events
 from sessions_app.services.events import START, Place
+from sessions_app.streams.sources import DELTA_KIND
 from tests.sessions_app.streams.helpers import (
     Frame,
     Stream,
@@ -20,6 +21,7 @@ from tests.sessions_app.streams.helpers import (
     make_run,
     make_session,
     make_token,
+    say_until_heard,
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -149,26 +151,22 @@ def test_filters_hold_for_what_happens_live() -> None:
 def test_live_text_only_where_it_is_asked_for() -> None:
     session, auth = make_session(), {"Authorization": make_token()}
 
-    async def scenario(**query: str) -> str:
+    async def said(**query: str) -> str:
         async with Stream(PATH, headers=auth, **query) as stream:
-            await asyncio.sleep(0.1)
-            wake.delta(
-                session_pk=session.pk,
-                run_pk=1,
-                run_id="r",
-                session_id=session.session_id,
-                step=1,
-                attempt=1,
-                index=0,
-                text="hello",
-            )
-            await asyncio.sleep(0.1)
-            in_threads(lambda: append(session))[0].join()
+            return (await say_until_heard(session, "hello", stream.take(1)))[0].event
+
+    async def first() -> str:
+        async with (
+            Stream(PATH, headers=auth) as stream,
+            Stream(PATH, headers=auth, kinds=DELTA_KIND) as other,
+        ):
+            await say_until_heard(session, "hello", other.take(1))
+            await in_thread(append, session)
             return (await stream.take(1))[0].event
 
-    assert asyncio.run(scenario()) == "message.created"
-    assert asyncio.run(scenario(session_id=session.session_id)) == "message.delta"
-    assert asyncio.run(scenario(kinds="message.delta,message.created")) == "message.delta"
+    assert asyncio.run(first()) == "message.created"
+    assert asyncio.run(said(session_id=session.session_id)) == DELTA_KIND
+    assert asyncio.run(said(kinds=f"{DELTA_KIND},message.created")) == DELTA_KIND
 
 
 @pytest.mark.parametrize("cursor", ["x", "7", "0-", "-0", "1-1-1", "f" * 15 + "-1", "G-1"])

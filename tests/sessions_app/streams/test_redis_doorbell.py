@@ -57,6 +57,7 @@ def test_rings_and_deltas_cross_redis() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.services_only
 def test_a_redis_that_is_down_costs_a_commit_nothing_but_a_moment(caplog: pytest.LogCaptureFixture) -> None:
     url = f"redis://127.0.0.1:{closed_port()}/0"
     bell = RedisBell(url)

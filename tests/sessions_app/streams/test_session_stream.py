@@ -6,8 +6,14 @@ from typing import Any
 import pytest
 from django.test import Client, override_settings
 
-from sessions_app.services import wake
-from tests.sessions_app.streams.helpers import Stream, append, in_thread, make_session, make_token
+from tests.sessions_app.streams.helpers import (
+    Stream,
+    append,
+    in_thread,
+    make_session,
+    make_token,
+    say_until_heard,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -126,19 +132,8 @@ def test_live_text_has_no_id_and_is_redacted() -> None:
 
     async def scenario() -> None:
         async with Stream(f"/v1/sessions/{session.session_id}/stream", headers=auth, cursor="0") as stream:
-            await in_thread(append, session)
-            await stream.take(1)
-            wake.delta(
-                session_pk=session.pk,
-                run_pk=1,
-                run_id="run_x",
-                session_id=session.session_id,
-                step=2,
-                attempt=1,
-                index=0,
-                text="the key is sk-abcdefghijklmnopqrstuvwx",
-            )
-            (frame,) = await stream.take(1)
+            text = "the key is sk-abcdefghijklmnopqrstuvwx"
+            (frame,) = await say_until_heard(session, text, stream.take(1))
         assert (frame.event, frame.id) == ("message.delta", "")
         assert frame.data == {
             "run_id": "run_x",

@@ -10,9 +10,16 @@ from channels.testing import WebsocketCommunicator
 from django.test import Client, override_settings
 
 from kheish_site.asgi import application
-from sessions_app.services import wake
 from sessions_app.streams.consumers import PROTOCOL
-from tests.sessions_app.streams.helpers import append, finish, in_thread, make_run, make_session, make_token
+from tests.sessions_app.streams.helpers import (
+    append,
+    finish,
+    in_thread,
+    make_run,
+    make_session,
+    make_token,
+    say_until_heard,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -144,18 +151,7 @@ def test_live_text() -> None:
     async def scenario() -> None:
         async with connected(auth) as socket:
             await socket.ask(op="subscribe", topic=f"session:{session.session_id}")
-            await asyncio.sleep(0.05)
-            wake.delta(
-                session_pk=session.pk,
-                run_pk=1,
-                run_id="r",
-                session_id=session.session_id,
-                step=1,
-                attempt=1,
-                index=0,
-                text="hello",
-            )
-            message = await socket.receive_json_from(timeout=5)
+            message = await say_until_heard(session, "hello", socket.receive_json_from(timeout=5))
         assert (message["type"], message["seq"], message["data"]["text"]) == ("message.delta", None, "hello")
 
     asyncio.run(scenario())

@@ -128,3 +128,10 @@ def test_any_header(name: str, value: str, client: APIClient) -> None:
 def test_any_id_in_a_path(path: str, ids: list[str], client: APIClient) -> None:
     quoted = [quote(item.encode("utf-8", "surrogatepass"), safe="") for item in [*ids, *ids]]
     check(client.get(path.format(*quoted)))
+
+
+@pytest.mark.parametrize("path", ["/v1/%0a", "/v1/sessions/a%0ab/tasks/x%2fy/output", "/v1/sessions/%0a/x/%0a"])
+def test_line_breaks_in_a_path_are_a_problem_too(path: str, client: APIClient) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 404
+    check(answer)

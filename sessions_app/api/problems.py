@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -109,6 +109,8 @@ def translate(error: BaseException) -> KheishError:
         return PayloadTooLarge("the body is larger than this service reads")
     if isinstance(error, SuspiciousOperation):
         return BadRequest("the request was refused")
+    if isinstance(error, UnreadablePostError):
+        return BadRequest("the body ended too early")
     if isinstance(error, Http404):
         return NotFound("there is nothing here")
     if isinstance(error, PermissionDenied):
@@ -180,7 +182,7 @@ def _is_api(request: HttpRequest) -> bool:
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """``handler400``: refused before any view ran, for its host name for instance."""
     if _is_api(request):
-        return respond(BadRequest("the request was refused"), request)
+        return respond(translate(exception), request)
     return defaults.bad_request(request, exception)
 
 

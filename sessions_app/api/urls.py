@@ -9,6 +9,6 @@ from sessions_app.api.views.fallback import UnknownPath
 beside = [
     path("docs/", documents.Documentation.as_view(), name="docs"),
 ]
-unknown = [re_path(r"(?s)\Av1(?:/.*)?\Z", UnknownPath.as_view())]  # also across line breaks
+unknown = [re_path(r"\Av1(?:/[\s\S]*)?\Z", UnknownPath.as_view())]  # also across line breaks
 
 urlpatterns = [*beside, *urls_configuration.urlpatterns, *urls_runtime.urlpatterns, *unknown]

@@ -132,7 +132,7 @@ class Query(StrictSerializer):
     """Query parameters; subclass it and set it as a view's ``query_serializer``."""
 
 
-@extend_schema_field({"type": "integer", "minimum": 1, "default": 50, "maximum": 100})
+@extend_schema_field({"type": "integer", "minimum": 1, "default": 50})
 class _Limit(Text):
     pass
 

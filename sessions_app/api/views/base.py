@@ -37,15 +37,10 @@ class KheishView(APIView):
     metadata_class = None
     request: Request
 
-    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        """Give a body without Content-Length its length: DRF takes it for empty otherwise."""
-        if not request.META.get("CONTENT_LENGTH") and request.META.get("HTTP_TRANSFER_ENCODING"):
-            request.META["CONTENT_LENGTH"] = str(len(request.body))
-        return super().initialize_request(request, *args, **kwargs)
-
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Authenticate, authorise, throttle; then refuse addresses and queries nobody can mean."""
         super().initial(request, *args, **kwargs)
+        _measure_body(request._request)
         if any(text_problem(value) for value in kwargs.values() if isinstance(value, str)):
             raise NotFound("there is nothing here")
         self.query  # noqa: B018  # evaluated for its errors
@@ -98,3 +93,12 @@ class KheishView(APIView):
     def get_view_name(self) -> str:
         """Return the class name; nothing shows it."""
         return type(self).__name__
+
+
+def _measure_body(request: HttpRequest) -> None:
+    """Give a body without Content-Length its length: DRF takes it for empty otherwise.
+
+    Raises: RequestDataTooBig.
+    """
+    if not request.META.get("CONTENT_LENGTH") and request.META.get("HTTP_TRANSFER_ENCODING"):
+        request.META["CONTENT_LENGTH"] = str(len(request.body))

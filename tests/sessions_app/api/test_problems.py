@@ -1,11 +1,15 @@
 """Whatever goes wrong, the answer is a problem document."""
 
+from io import BytesIO
+
 import pytest
 from django.conf import settings
+from django.core.handlers.asgi import ASGIRequest
 from django.db import OperationalError
 from django.test import Client
 
-from sessions_app.services import personas
+from sessions_app.api.views.personas import Personas
+from sessions_app.services import personas, tokens
 from tests.factories import code_of, make_client
 
 pytestmark = pytest.mark.django_db
@@ -59,6 +63,26 @@ def test_too_large():
     body = b'{"soul": "' + b"a" * settings.KHEISH.max_body_bytes + b'"}'
     answer = make_client().generic("POST", "/v1/personas", body, JSON)
     assert (answer.status_code, code_of(answer)) == (413, "payload_too_large")
+
+
+def chunked(size):
+    """The answer to a POST whose length only its end tells, as the ASGI server hands it over."""
+    _, secret = tokens.create(f"chunked-{size}", role="admin")
+    headers = {"authorization": f"Bearer {secret}", "content-type": JSON, "transfer-encoding": "chunked"}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/personas",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }
+    body = b'{"persona_id": "a", "soul": "' + b"a" * size + b'"}'
+    return Personas.as_view()(ASGIRequest(scope, BytesIO(body)))
+
+
+def test_a_body_without_a_length_is_read():
+    assert chunked(10).data["persona_id"] == "a"
+    answer = chunked(settings.KHEISH.max_body_bytes)
+    assert (answer.status_code, answer.data["code"]) == (413, "payload_too_large")
 
 
 def test_unknown_and_wrong_members_are_pointed_at():

@@ -3,7 +3,7 @@
 import pytest
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import DataError, IntegrityError, OperationalError
-from django.http import Http404
+from django.http import Http404, UnreadablePostError
 from rest_framework import exceptions
 
 from kheish_site.lib.errors import Conflict
@@ -25,6 +25,7 @@ ANSWERS = [
     (Http404(), 404, "not_found"),
     (RequestDataTooBig(), 413, "payload_too_large"),
     (SuspiciousOperation(), 400, "bad_request"),
+    (UnreadablePostError(), 400, "bad_request"),
     (OperationalError("gone"), 503, "service_unavailable"),
     (IntegrityError("twice"), 409, "conflict"),
     (DataError("long"), 400, "invalid_request"),

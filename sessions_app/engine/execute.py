@@ -1,5 +1,6 @@
 """Executing calls: intent committed before the effect, outcome after it, both under the lease."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -12,7 +13,7 @@ from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.transactions import release_connection, write
 from sessions_app.engine.turn import Turn
 from sessions_app.models import Session, ToolCall, ToolCallState
-from sessions_app.services import effects, journal, sessions, writes
+from sessions_app.services import effects, journal, leases, sessions, writes
 from sessions_app.services.shell_tasks import SessionTasks
 from sessions_app.services.writes import Change, Entry, StepStart
 from sessions_app.tools import registry
@@ -44,8 +45,11 @@ def group(turn: Turn, calls: list[ToolCall], opening: StepStart | None) -> None:
     Two commits for the group: ``started`` before any effect, results after all.
     """
     prepared = [(call, *_prepare(turn, call)) for call in calls]
+    held_at = time.monotonic()
     _commit_started(turn, [(call, ready) for call, ready, refusal in prepared if refusal is None])
     crashpoint("tool.started")
+    if time.monotonic() - held_at > turn.lease_seconds / 2:
+        leases.check(turn.lease)  # frozen since: nothing may leave a process that lost the run
     release_connection()
     results = _run_all([_job(turn, call, refusal) for call, _, refusal in prepared])
     crashpoint("tool.returned")
@@ -70,7 +74,7 @@ def context_for(turn: Turn, call: ToolCall, kept: Effects) -> ToolContext:
         idempotency_key=call.idempotency_key,
         workspace=sessions.workspace(turn.run.session),
         cancelled=turn.hold.stop,
-        tasks=SessionTasks(turn.run, call, worker=turn.lease.owner),
+        tasks=SessionTasks(turn.run, call, lease=turn.lease),
         outputs=kept,
         todos=kept,
         env_allowlist=tuple(config.bash_env_allowlist),

@@ -13,15 +13,25 @@ from pathlib import Path
 from typing import Final
 
 from django.db import connection
-from django.db.models import Sum
+from django.db.models import Q, Sum
 
 from kheish_site.lib import clock
 from kheish_site.lib.errors import NotFound
 from kheish_site.lib.ids import new_id
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import locked, release_connection, write
-from sessions_app.models import Run, Session, ShellTask, TaskOutput, TaskStatus, ToolCall, Worker
-from sessions_app.services import journal
+from sessions_app.models import (
+    Run,
+    Session,
+    ShellTask,
+    TaskOutput,
+    TaskStatus,
+    ToolCall,
+    ToolCallState,
+    Worker,
+)
+from sessions_app.services import journal, leases
+from sessions_app.services.writes import Lease
 from sessions_app.tools.base import OutputView, TaskView, ToolFailure
 from sessions_app.tools.shell_process import ExitReport, ShellProcess, StartFailed
 
@@ -34,6 +44,10 @@ _POLL_SECONDS: Final = 0.2
 _LIVE: dict[str, ShellProcess] = {}
 """Processes of this worker by task id: a cache of what the rows say, needed only to signal them."""
 _LIVE_LOCK = threading.Lock()
+
+
+class TaskSettled(Exception):
+    """Somebody settled the task as lost: its process must end and has nothing more to say."""
 
 
 class TaskMissing(NotFound):
@@ -56,7 +70,8 @@ def get(session_id: str, task_id: str) -> ShellTask:
 def output(task: ShellTask, *, tail_bytes: int = 8192, full: bool = False) -> OutputView:
     """Return the newest ``tail_bytes`` of the kept output, or all of it; reading says nothing of success."""
     task.refresh_from_db(fields=["output_size_bytes", "output_total_bytes", "output_rotated", "status"])
-    text = "".join(_tail(task, task.output_size_bytes if full else tail_bytes))
+    # The pieces were masked one by one: a secret cut in two shows only in the whole.
+    text = redact("".join(_tail(task, task.output_size_bytes if full else tail_bytes)))
     encoded = text.encode()
     if not full and len(encoded) > tail_bytes:
         text = encoded[-tail_bytes:].decode(errors="ignore")
@@ -89,7 +104,8 @@ def partial_output(call: ToolCall) -> str:
 def request_stop(task: ShellTask, reason: str) -> ShellTask:
     """Ask the task's worker to end it; a task that has ended is returned unchanged."""
     asked = ShellTask.objects.filter(pk=task.pk, status=TaskStatus.IN_PROGRESS, stop_requested_at=None)
-    asked.update(stop_requested_at=clock.now(), stop_reason=reason[:500])
+    with write():
+        asked.update(stop_requested_at=clock.now(), stop_reason=redact(reason)[:500])
     stop_requested([task.worker])
     task.refresh_from_db()
     return task
@@ -106,20 +122,37 @@ def stop_requested(workers: Iterable[str]) -> None:
             threading.Thread(target=process.stop, args=(reason,), daemon=True).start()
 
 
+def stop_settled() -> None:
+    """End processes of this worker whose tasks were settled as lost while it was frozen."""
+    with _LIVE_LOCK:
+        live = dict(_LIVE)
+    rows = ShellTask.objects.filter(task_id__in=live).exclude(status=TaskStatus.IN_PROGRESS)
+    for task_id in rows.values_list("task_id", flat=True):
+        threading.Thread(target=live[task_id].stop, args=("lost",), daemon=True).start()
+
+
 def stop_all(reason: str) -> None:
-    """End every process of this worker, because the worker ends."""
+    """End every process of this worker at once, because the worker ends."""
     with _LIVE_LOCK:
         processes = list(_LIVE.values())
-    for process in processes:
-        process.stop(reason)
+    stops = [threading.Thread(target=process.stop, args=(reason,), daemon=True) for process in processes]
+    for stop in stops:
+        stop.start()
+    for stop in stops:
+        stop.join()
 
 
 def settle_lost(run: Run | None = None) -> int:
-    """Settle tasks whose worker is dead; of one run, or all. Returns how many."""
-    alive = Worker.objects.values("name")
-    lost = ShellTask.objects.filter(status=TaskStatus.IN_PROGRESS).exclude(worker__in=alive)
+    """Settle tasks whose worker is dead; of one run, or all. Returns how many.
+
+    With ``run``, which the caller holds and has started nothing of, also the tasks of calls that are
+    under way: their worker may live, but it has lost the run.
+    """
+    dead = ~Q(worker__in=Worker.objects.values("name"))
+    lost = ShellTask.objects.filter(dead, status=TaskStatus.IN_PROGRESS)
     if run is not None:
-        lost = lost.filter(run=run)
+        orphaned = dead | Q(tool_call__state=ToolCallState.STARTED)
+        lost = ShellTask.objects.filter(orphaned, status=TaskStatus.IN_PROGRESS, run=run)
     settled = 0
     for task in lost.select_related("session", "run"):
         metadata = {"terminal_reason": "daemon_restarted", "recovered_on_boot": True, "cancelled": False}
@@ -142,10 +175,13 @@ def _settle(task: ShellTask, status: TaskStatus, exit_code: int | None, metadata
 
 
 class SessionTasks:
-    """The ``ShellTasks`` port of one call: it starts tasks for the call, and sees those of its session."""
+    """The ``ShellTasks`` port of one call: it starts tasks for the call, and sees those of its session.
 
-    def __init__(self, run: Run, call: ToolCall, *, worker: str) -> None:
-        self._run, self._call, self._worker = run, call, worker
+    Starting commits under the lease, so a worker that lost the run starts nothing.
+    """
+
+    def __init__(self, run: Run, call: ToolCall, *, lease: Lease) -> None:
+        self._run, self._call, self._lease = run, call, lease
 
     def start(
         self,
@@ -157,7 +193,7 @@ class SessionTasks:
         description: str,
         background: bool,
     ) -> str:
-        """Start the command and return its task id. Raises: ToolFailure."""
+        """Start the command and return its task id. Raises: ToolFailure, LeaseLost."""
         task = self._create(command, description, background)
         watch = _Watch(task)
         process = ShellProcess(
@@ -171,34 +207,34 @@ class SessionTasks:
             _LIVE.pop(task.task_id, None)
             _settle(task, TaskStatus.FAILED, None, {"terminal_reason": "start_failed"})
             raise ToolFailure("start_failed", f"the command could not be started: {error}") from error
-        ShellTask.objects.filter(pk=task.pk).update(pid=process.pid)
+        with write():
+            ShellTask.objects.filter(pk=task.pk).update(pid=process.pid)
         release_connection()
         return task.task_id
 
     def _create(self, command: str, description: str, background: bool) -> ShellTask:
-        run = self._run
+        run, task_id = self._run, new_id("task")
+        payload = {
+            "task_id": task_id,
+            "call_id": self._call.call_id,
+            "command": command,
+            "background": background,
+        }
+        entry = journal.entry(run.session.session_id, "task.started", payload, run=run)
         with write():
-            task = ShellTask.objects.create(
-                task_id=new_id("task"),
+            journal.append(run.session_id, entry, lease=self._lease, lease_seconds=leases.lease_seconds())
+            return ShellTask.objects.create(
+                task_id=task_id,
                 session=run.session,
                 run=run,
                 tool_call=self._call,
                 command=redact(command),
                 description=redact(description),
                 background=background,
-                worker=self._worker,
+                worker=self._lease.owner,
                 metadata={"kind": "background_shell", "started_in_background": background},
                 started_at=clock.now(),
             )
-            payload = {
-                "task_id": task.task_id,
-                "call_id": self._call.call_id,
-                "command": command,
-                "background": background,
-            }
-            entry = journal.entry(run.session.session_id, "task.started", payload, run=run)
-            journal.append(run.session_id, entry)
-        return task
 
     def wait(self, task_id: str, timeout_seconds: float) -> TaskView:
         """Return the task when it has ended, or as it is when the time is over."""
@@ -249,6 +285,9 @@ class _Watch:
         clean = redact(text)
         size = len(clean.encode())
         with write():
+            live = ShellTask.objects.filter(pk=self._task.pk, status=TaskStatus.IN_PROGRESS)
+            if live.update(output_total_bytes=self._total + size) != 1:
+                raise TaskSettled
             TaskOutput.objects.create(task=self._task, offset=self._total, text=clean, size_bytes=size)
             self._total += size
             self._kept += size

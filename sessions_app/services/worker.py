@@ -95,6 +95,7 @@ class WorkerProcess:
     def _sweep(self) -> None:
         self._beat()
         shell_tasks.stop_requested([self.name])
+        shell_tasks.stop_settled()
         secrets.refresh_redaction()
         if recovery.take_tick(self.name):
             recovery.bury_dead_workers(self.host)

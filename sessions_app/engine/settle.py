@@ -7,7 +7,7 @@ from kheish_site.lib import clock
 from kheish_site.lib.transactions import write
 from sessions_app.engine.turn import Turn
 from sessions_app.models import Run, RunStatus, StepStatus, ToolCallState
-from sessions_app.services import leases, run_state, waiting
+from sessions_app.services import leases, run_state, shell_tasks, waiting
 from sessions_app.services.writes import Entry, Lease, StepEnd, StepStart
 
 
@@ -45,12 +45,18 @@ def stop_if_asked(turn: Turn) -> bool:
     if turn.fresh and not turn.hold.stop.is_set():
         turn.fresh = False  # the row was read a moment ago, when the run was taken
     else:
-        run.refresh_from_db(fields=["stop_requested", "stop_requested_by", "stop_reason"])
+        stop_requested(run)
     if not run.stop_requested:
         return False
     payload = {"principal": run.stop_requested_by, "reason": run.stop_reason}
     _close(turn, RunStatus(run.stop_requested), payload, {}, why=f"the run was {run.stop_requested}")
     return True
+
+
+def stop_requested(run: Run) -> bool:
+    """Read whether somebody asked the run to stop, and who."""
+    run.refresh_from_db(fields=["stop_requested", "stop_requested_by", "stop_reason"])
+    return bool(run.stop_requested)
 
 
 def hand_on(turn: Turn) -> None:
@@ -76,14 +82,15 @@ def _close(
     why: str,
     step_end: StepEnd | None = None,
 ) -> None:
-    """End a run early: calls that never started are settled as not run, so the history stays whole."""
+    """End a run early, no call left open: what never started is settled as not run, what did is unknown."""
     run = turn.run
-    open_states = [ToolCallState.PLANNED, ToolCallState.AWAITING_APPROVAL]
+    open_states = [ToolCallState.PLANNED, ToolCallState.AWAITING_APPROVAL, ToolCallState.STARTED]
     if not run.tool_calls.filter(state__in=open_states).exists():
         _end(turn, to, payload, fields, step_end=step_end or _failed_step(turn))
         return
     with write():
         leases.check(turn.lease)
+        shell_tasks.settle_lost(run)
         waiting.cancel_open(run, why=why)
         _end(turn, to, payload, fields, step_end=step_end)
 

@@ -2,7 +2,8 @@
 
 from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.transactions import write
-from sessions_app.engine.turn import Turn
+from sessions_app.engine import settle
+from sessions_app.engine.turn import Outcome, Turn
 from sessions_app.models import RunStatus, ToolCall, ToolCallState, UnknownEffects
 from sessions_app.services import (
     approvals,
@@ -18,19 +19,23 @@ from sessions_app.services.writes import Entry
 from sessions_app.tools import registry
 
 
-def if_needed(turn: Turn, calls: list[ToolCall]) -> bool:
-    """Ask for every approval, answer and judgement the batch lacks and let the run wait; True if it does.
+def if_needed(turn: Turn, calls: list[ToolCall]) -> Outcome | None:
+    """Ask for every approval, answer and judgement the batch lacks, and let the run wait.
 
     Nothing of the batch runs before all of it is decided; what was decided already is not asked again.
-    An unknown effect asks an operator or tells the agent, as the session is set.
+    An unknown effect asks an operator or tells the agent, as the session is set. Returns LEFT when the run
+    waits, None when nothing is open, and CONTINUE when somebody asked the run to stop: a request that found
+    it running is honoured now, because a waiting run has nobody who would.
     """
     asks = [call for call in calls if call.state == ToolCallState.PLANNED and _needs_person(call)]
     unknown = [call for call in calls if call.state == ToolCallState.UNKNOWN]
     telling = turn.run.session.unknown_effects == UnknownEffects.TELL
     if not asks and not unknown:
-        return False
+        return None
     with write():
         leases.check(turn.lease)
+        if settle.stop_requested(turn.run):
+            return Outcome.CONTINUE
         entries = [_ask(turn, call) for call in asks]
         for call in unknown:
             partial = shell_tasks.partial_output(call)
@@ -38,7 +43,10 @@ def if_needed(turn: Turn, calls: list[ToolCall]) -> bool:
                 entries.append(decisions.tell_agent(turn.run, call, partial_output=partial))
             else:
                 entries.append(decisions.request(turn.run, call, partial_output=partial)[1])
-        return _leave(turn, entries)
+        waits = _leave(turn, entries)
+    if waits:
+        crashpoint("suspended")
+    return Outcome.LEFT if waits else None
 
 
 def _leave(turn: Turn, entries: list[Entry]) -> bool:
@@ -57,7 +65,7 @@ def _leave(turn: Turn, entries: list[Entry]) -> bool:
         release="idle",
     )
     turn.released = done.released
-    crashpoint("suspended")
+    crashpoint("suspending")
     return True
 
 

@@ -13,11 +13,11 @@ def advance(turn: Turn) -> Outcome:
     if any(call.state == ToolCallState.STARTED for call in calls):
         recover.after_crash(turn, calls)  # this worker has started nothing yet: a dead one did
         calls = _calls(turn)
-    if suspend.if_needed(turn, calls):
-        return Outcome.LEFT
-    ready = [call for call in calls if call.state in (ToolCallState.PLANNED, ToolCallState.STARTED)]
     if not _may_go_on(turn):
         return _too_many_turns(turn)
+    if (outcome := suspend.if_needed(turn, calls)) is not None:
+        return outcome
+    ready = [call for call in calls if call.state in (ToolCallState.PLANNED, ToolCallState.STARTED)]
     groups = _groups(ready)
     opening = settle.step_start(turn.run, number=turn.run.step + 1)
     for number, group in enumerate(groups, start=1):

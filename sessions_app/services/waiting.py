@@ -84,6 +84,16 @@ def cancel_open(run: Run, *, why: str) -> None:
             ToolResult(content=f"not run: {why}", is_error=True, error_code="run_ended"),
         )
         entries.append(effects.settled_entry(session_id, run, call))
+    # Only a worker that took the run over finds these: whoever started them is gone.
+    for call in run.tool_calls.filter(state=ToolCallState.STARTED):
+        effects.advance(call, ToolCallState.UNKNOWN, finished_at=now)
+        payload = {
+            "call_id": call.call_id,
+            "tool_name": call.tool_name,
+            "attempt": call.attempt,
+            "reason": why,
+        }
+        entries.append(journal.entry(session_id, "tool.unknown", payload, run=run))
     if entries:
         journal.append(run.session_id, *entries)
 

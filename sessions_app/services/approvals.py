@@ -39,6 +39,12 @@ class ApprovalConflict(Conflict):
     code, domain = "approval_state_conflict", "approvals"
 
 
+class ApprovalExpired(Conflict):
+    """Its time was over before it was decided."""
+
+    code, domain = "approval_expired", "approvals"
+
+
 class NotAllowedToVote(Forbidden):
     """The approval's policy does not count this person's vote."""
 
@@ -108,7 +114,8 @@ def resolve(approval_id: str, vote: Vote, *, principal: Principal) -> Approval:
     """Count one vote; settle the approval when it decides, and let the run go on when nothing is open.
 
     The same decision again changes nothing. Joins an open transaction.
-    Raises: ApprovalMissing, ApprovalConflict, NotAllowedToVote, BadRequest (edited input breaks the schema).
+    Raises: ApprovalMissing, ApprovalConflict, ApprovalExpired, NotAllowedToVote, BadRequest (edited input
+    breaks the schema).
     """
     approval = get(approval_id)
     with write():
@@ -116,6 +123,8 @@ def resolve(approval_id: str, vote: Vote, *, principal: Principal) -> Approval:
         if approval.status != ApprovalStatus.PENDING:
             _same_or_conflict(approval, vote)
             return get(approval_id)
+        if approval.expires_at is not None and approval.expires_at <= clock.now():
+            raise ApprovalExpired("the approval has expired", approval_id=approval_id)
         if vote.digest and vote.digest != approval.digest:
             raise ApprovalConflict("the call was edited since you looked", approval_id=approval_id)
         _check_voter(approval, run, principal)

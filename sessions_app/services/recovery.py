@@ -4,7 +4,9 @@
 """
 
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from django.conf import settings
@@ -12,6 +14,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from kheish_site.lib import clock
+from kheish_site.lib.errors import KheishError
 from kheish_site.lib.transactions import write
 from sessions_app.models import (
     Approval,
@@ -66,21 +69,20 @@ def is_worn_out(run: Run) -> bool:
 
 
 def bury_dead_workers(host: str) -> int:
-    """Let go of what workers left that are certainly dead; return how many they were.
+    """Let go of what workers left that are certainly dead; return how many they were just now.
 
     On this host a process that no longer exists is dead; elsewhere one whose heartbeat has been
     silent for two leases. Their leases can be taken at once, their shell tasks are settled.
     """
     silent = clock.now() - timedelta(seconds=DEAD_AFTER_LEASES * leases.lease_seconds())
     dead = [worker for worker in Worker.objects.all() if _is_dead(worker, host, silent)]
-    if not dead:
-        return 0
     names = [worker.name for worker in dead]
-    leases.expire_owned_by(names)
-    with write():
-        Worker.objects.filter(name__in=names).delete()
-    shell_tasks.settle_lost()
-    logger.info("dead workers buried", extra={"action": "recover", "workers": len(names)})
+    if names:
+        leases.expire_owned_by(names)
+        with write():
+            Worker.objects.filter(name__in=names).delete()
+        logger.info("dead workers buried", extra={"action": "recover", "workers": len(names)})
+    shell_tasks.settle_lost()  # also what an earlier burial, cut short, has left
     return len(names)
 
 
@@ -95,8 +97,17 @@ def expire_due() -> int:
     now = clock.now()
     late_approvals = Approval.objects.filter(status=ApprovalStatus.PENDING, expires_at__lte=now)
     late_questions = UserQuestion.objects.filter(status=QuestionStatus.PENDING, expires_at__lte=now)
-    done = sum(approvals.expire(approval) for approval in late_approvals[:BATCH])
-    return done + sum(questions.expire(question) for question in late_questions[:BATCH])
+    done = sum(_expired(partial(approvals.expire, approval)) for approval in late_approvals[:BATCH])
+    return done + sum(_expired(partial(questions.expire, question)) for question in late_questions[:BATCH])
+
+
+def _expired(expire: Callable[[], bool]) -> bool:
+    """Settle one; a session that refuses it does not hold up the others."""
+    try:
+        return expire()
+    except KheishError:
+        logger.exception("an expiry could not be settled", extra={"action": "expire"})
+        return False
 
 
 def take_tick(owner: str) -> bool:

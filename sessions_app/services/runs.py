@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from django.conf import settings
+from django.db.models import Q
 
 from kheish_site.lib import clock
 from kheish_site.lib.errors import BadRequest, Conflict, NotFound
 from kheish_site.lib.ids import new_id
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import locked, write
-from sessions_app.models import LIVE, TERMINAL, WAITING, Run, RunStatus, Session
+from sessions_app.models import ACTIVE, LIVE, TERMINAL, Run, RunStatus, Session
 from sessions_app.services import journal, routing, run_state, runtime_settings, waiting, writes
 from sessions_app.services import sessions as session_service
 from sessions_app.services.writes import Change
@@ -167,10 +168,19 @@ def cancel(run_id: str, *, principal: str, reason: str = "") -> Run:
 
 
 def interrupt(session_id: str, *, principal: str, reason: str = "") -> Run | None:
-    """Interrupt the session's active run, if there is one; queued runs stay. Returns that run."""
+    """Interrupt the session's active run, if there is one; runs that never started stay. Returns that run.
+
+    A run that was resumed and waits for a worker is active.
+    """
     session = session_service.get(session_id)
-    run = session.runs.filter(status__in=sorted({RunStatus.RUNNING} | WAITING)).first()
-    return _stop(run.run_id, RunStatus.INTERRUPTED, principal=principal, reason=reason) if run else None
+    resumed = Q(status=RunStatus.QUEUED, started_at__isnull=False)
+    run = session.runs.filter(Q(status__in=sorted(ACTIVE)) | resumed).first()
+    if run is None:
+        return None
+    try:
+        return _stop(run.run_id, RunStatus.INTERRUPTED, principal=principal, reason=reason)
+    except RunStateConflict:
+        return None  # it ended before the session could be locked
 
 
 def _stop(run_id: str, to: RunStatus, *, principal: str, reason: str) -> Run:

@@ -69,6 +69,14 @@ class AskUserQuestion:
         suspends="question",
     )
 
+    def problems(self, arguments: Arguments) -> list[str]:
+        """Say what keeps the questions from being asked."""
+        try:
+            normalise_questions(arguments)
+        except ToolFailure as failure:
+            return [failure.message]
+        return []
+
     def run(self, arguments: Arguments, context: ToolContext) -> ToolResult:
         """Never the way: answers come through the question service."""
         raise ToolFailure("question_not_asked", "questions are answered by people, not run")

@@ -187,6 +187,15 @@ class Probeable(Protocol):
         ...
 
 
+@runtime_checkable
+class Particular(Protocol):
+    """What a tool adds whose arguments have rules that a schema cannot say."""
+
+    def problems(self, arguments: Arguments) -> list[str]:
+        """Return what is wrong with arguments that fit the schema, a line each."""
+        ...
+
+
 def object_schema(required: tuple[str, ...] = (), **properties: dict[str, Any]) -> dict[str, Any]:
     """Return the JSON schema of an object with these properties and no others."""
     return {

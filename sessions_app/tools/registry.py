@@ -2,7 +2,7 @@
 
 from sessions_app.tools.apply_patch import ApplyPatch
 from sessions_app.tools.ask_user_question import AskUserQuestion
-from sessions_app.tools.base import Probeable, Tool
+from sessions_app.tools.base import Particular, Probeable, Tool
 from sessions_app.tools.bash import Bash
 from sessions_app.tools.edit_file import EditFile
 from sessions_app.tools.emit_output import EmitOutput
@@ -43,7 +43,10 @@ def get(name: str) -> Tool | None:
 
 def validate(tool: Tool, arguments: object) -> list[str]:
     """Return what is wrong with ``arguments``, a line each; empty when the tool can be called."""
-    return problems(tool.spec.schema, arguments)
+    found = problems(tool.spec.schema, arguments)
+    if found or not isinstance(tool, Particular) or not isinstance(arguments, dict):
+        return found
+    return tool.problems(arguments)
 
 
 _OWN: tuple[Tool, ...] = (

@@ -34,8 +34,13 @@ class KheishView(APIView):
     read_role: ClassVar[str] = Role.VIEWER
     write_role: ClassVar[str] = Role.OPERATOR
     query_serializer: ClassVar[type[Query]] = Query
-    metadata_class = None
+    http_method_names = ["get", "head", "post", "put", "delete"]
     request: Request
+
+    @property
+    def default_response_headers(self) -> dict[str, str]:
+        """No store may keep an answer: what a caller may see is decided anew each time."""
+        return {**super().default_response_headers, "Cache-Control": "no-store"}
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Authenticate, authorise, throttle; then refuse addresses and queries nobody can mean."""

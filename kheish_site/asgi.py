@@ -9,5 +9,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kheish_site.settings")
 http = get_asgi_application()  # loads the apps, which the streams need
 
 from sessions_app.streams.routing import application as websocket  # noqa: E402
+from sessions_app.streams.shutdown import finishing  # noqa: E402
 
-application = ProtocolTypeRouter({"http": http, "websocket": websocket})
+application = ProtocolTypeRouter({"http": finishing(http), "websocket": finishing(websocket)})

@@ -47,10 +47,12 @@ class StreamConsumer(AsyncWebsocketConsumer):
         self._sent_bytes = 0
         self._closed = False
         self._bounds = limits.configured()
+        hub().sockets.add(self.leave)
         timer = asyncio.create_task(self._time())
         try:
             await super().__call__(scope, receive, send)
         finally:
+            hub().sockets.discard(self.leave)
             for task in (timer, *self._tasks.values()):
                 task.cancel()
 
@@ -83,6 +85,10 @@ class StreamConsumer(AsyncWebsocketConsumer):
         except DatabaseError:
             logger.warning("a topic could not be opened", exc_info=True, extra={"action": "streams.open"})
             await self._end(TIMED_OUT)
+
+    def leave(self) -> None:
+        """The server is asked to stop: send the client away."""
+        self._tasks[""] = asyncio.create_task(self._end(TIMED_OUT))
 
     async def _subscribe(self, caller: Principal, message: dict[str, Any]) -> None:
         topic = messages.topic(message)

@@ -6,7 +6,7 @@ somebody is subscribed and lets go of its listener with the last one.
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import groupby
@@ -22,7 +22,7 @@ from sessions_app.services.doorbell.live import Delta
 from sessions_app.services.events import Event, Page, Place
 from sessions_app.streams.limits import Limits
 from sessions_app.streams.reading import in_reader
-from sessions_app.streams.shutdown import on_shutdown
+from sessions_app.streams.shutdown import at_shutdown
 from sessions_app.streams.sources import Opened
 from sessions_app.streams.subscription import Subscription, Topic
 
@@ -54,6 +54,8 @@ class Hub:
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self.streams = 0
+        self.sockets: set[Callable[[], None]] = set()
+        """What to call so that a WebSocket leaves, whether it follows something or not."""
 
     @contextmanager
     def subscribe(self, opened: Opened[Any], limits: Limits) -> Iterator[Subscription[Any]]:
@@ -97,6 +99,8 @@ class Hub:
     def close(self) -> None:
         """End all streams cleanly and take no more: the process is about to stop."""
         self._closing = True
+        for leave in self.sockets:
+            leave()
         for topic in (*self._sessions.values(), self._everything):
             for joined in topic.subscriptions if topic else ():
                 joined.close()
@@ -209,5 +213,5 @@ def hub() -> Hub:
     found = _HUBS.get(loop)
     if found is None:
         found = _HUBS[loop] = Hub()
-        on_shutdown(found.close)
+        at_shutdown(found.close)
     return found

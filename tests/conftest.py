@@ -2,6 +2,7 @@
 
 import os
 import socket
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 PROFILE = os.environ.get("KHEISH_TEST_PROFILE", "embedded")
 OTHER = {"embedded": "services_only", "services": "embedded_only"}[PROFILE]
 NO_DATABASE = [Path(__file__).parent / name for name in ("unit", "conformance")]
+collect_ignore = [] if find_spec("selenium") else ["browser"]  # `test --browser` installs its client
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 
 

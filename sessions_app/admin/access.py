@@ -53,7 +53,9 @@ def _forget(row: SecretSlot, cleaned: Cleaned, principal: Principal) -> Outcome:
     return Outcome(row=SecretSlot())
 
 
-STORE = Verb(name="slot", label="Store a secret", past="stored", act=_store, role=Role.ADMIN, form=NewSlotForm)
+STORE = Verb(
+    name="slot", label="Store a secret", past="stored", act=_store, role=Role.ADMIN, form=NewSlotForm
+)
 ROTATE = Verb(
     name="rotate",
     label="Rotate",
@@ -178,7 +180,7 @@ class ApiTokenAdmin(ConsoleAdmin):
 
 @admin.register(IdempotencyRecord)
 class IdempotencyAdmin(ConsoleAdmin):
-    """First answers to repeated requests; their bodies may hold what was shown once, so they are not shown."""
+    """First answers to repeated requests. Their bodies may hold what was shown once: not here."""
 
     plural, singular = "Remembered answers", "Remembered answer"
     empty = "No request with an Idempotency-Key in the last 24 hours."

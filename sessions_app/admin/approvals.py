@@ -48,8 +48,7 @@ class EditForm(DenyForm):
         after = show.json_text(cleaned["arguments"])
         mark = sha256_hex(after)
         if cleaned.get("reviewed") != mark:
-            self.data = self.data.copy()
-            self.data["reviewed"] = mark
+            self.data = {**self.data.dict(), "reviewed": mark}  # type: ignore[attr-defined]  # a QueryDict
             self.add_error(None, _difference(show.json_text(self.before), after))
         return cleaned
 
@@ -145,7 +144,9 @@ class ApprovalAdmin(ConsoleAdmin):
     """Calls that need people; settled once."""
 
     plural, singular, public_id = "Approvals", "Approval", "approval_id"
-    empty = "Nothing waits for a yes. Requests appear here when an agent wants to do something that needs one."
+    empty = (
+        "Nothing waits for a yes. Requests appear here when an agent wants to do something that needs one."
+    )
     empty_command = 'python3 manage.py sessions input demo "Say hello"'
     verbs = (ALLOW, DENY, EDIT)
 
@@ -157,7 +158,10 @@ class ApprovalAdmin(ConsoleAdmin):
     fieldsets = (
         ("What will run, exactly", {"fields": ("tool_name", "exact_input")}),
         ("What for", {"fields": ("why", "task", "session_link", "run_link", "call_link")}),
-        ("Rules of this approval", {"classes": ("collapse",), "fields": ("policy", "digest", "asked", "expires", "decision_json")}),
+        (
+            "Rules of this approval",
+            {"classes": ("collapse",), "fields": ("policy", "digest", "asked", "expires", "decision_json")},
+        ),
     )
     shown_id = show.id_of("approval_id", "approval")
     shown_status = show.status_of()
@@ -234,7 +238,17 @@ class ApprovalVoteAdmin(ConsoleAdmin):
     list_select_related = ("approval",)
     search_fields = ("approval__approval_id__exact", "principal__exact")
     search_help_text = "An approval id, or a name"
-    fields = ("approval_link", "principal", "shown_vote", "digest", "why", "said", "auth_method", "remote_addr", "when")
+    fields = (
+        "approval_link",
+        "principal",
+        "shown_vote",
+        "digest",
+        "why",
+        "said",
+        "auth_method",
+        "remote_addr",
+        "when",
+    )
     approval_link = show.link_to("approval", "approval_id", "approval")
     why = show.line_of("justification")
     said = show.line_of("reason")

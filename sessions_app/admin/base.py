@@ -93,7 +93,7 @@ class ConsoleAdmin(VerbPages, admin.ModelAdmin):
         """Never: history stays, and configuration goes by a verb."""
         return False
 
-    def get_actions(self, request: HttpRequest) -> dict[str, tuple[Callable[..., Any], str, str]]:
+    def get_actions(self, request: HttpRequest) -> dict[str, tuple[Callable[..., Any], str, str] | None]:
         """Offer the verbs that this person's role allows on selected rows."""
         who = principal(request)
         return {
@@ -108,7 +108,9 @@ class ConsoleAdmin(VerbPages, admin.ModelAdmin):
             return self.get_queryset(request).filter(**{self.public_id: object_id}).first()
         return super().get_object(request, object_id, from_field)
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         """The list, with its own heading, its verbs for new rows and its words for when it is empty."""
         who = principal(request)
         context = {
@@ -121,7 +123,11 @@ class ConsoleAdmin(VerbPages, admin.ModelAdmin):
         return super().changelist_view(request, context | (extra_context or {}))
 
     def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """The page of one row: facts, what can be done, what belongs to it."""
         row = self.get_object(request, object_id)

@@ -39,7 +39,10 @@ class ToolCallAdmin(ConsoleAdmin):
         ("What", {"fields": ("tool_name", "exact_input", "effect", "run_link", "step_link")}),
         ("Why it may run", {"fields": ("permission_json", "digest", "idempotency_key")}),
         ("What came of it", {"fields": ("shown_state", "result", "error_code", "data_json", "stored_link")}),
-        ("Times", {"classes": ("collapse",), "fields": ("attempt", "asked", "began", "ended", "prepared_json")}),
+        (
+            "Times",
+            {"classes": ("collapse",), "fields": ("attempt", "asked", "began", "ended", "prepared_json")},
+        ),
     )
     shown_id = show.id_of("call_id", "call")
     shown_state = show.status_of("state", "state")
@@ -75,7 +78,11 @@ class ToolCallAdmin(ConsoleAdmin):
     def sections(self, row: ToolCall) -> Sequence[Section]:
         """Who was asked, and the command behind it."""
         asked = [
-            (show.link(item, show.short(item.approval_id)), show.badge(item.status), show.age(item.created_at))
+            (
+                show.link(item, show.short(item.approval_id)),
+                show.badge(item.status),
+                show.age(item.created_at),
+            )
             for item in latest(Approval.objects.filter(tool_call=row))
         ]
         tasks = [
@@ -145,9 +152,26 @@ class ShellTaskAdmin(ConsoleAdmin):
     search_fields = ("task_id__exact", "run__run_id__exact", "session__session_id__startswith")
     search_help_text = "A task or run id, or the beginning of a session's name"
     fieldsets = (
-        ("Command", {"fields": ("command_text", "about", "background", "session_link", "run_link", "call_link")}),
+        (
+            "Command",
+            {"fields": ("command_text", "about", "background", "session_link", "run_link", "call_link")},
+        ),
         ("Output", {"fields": ("output", "sizes")}),
-        ("End", {"fields": ("shown_status", "exit_code", "stop", "metadata_json", "worker", "pid", "began", "ended")}),
+        (
+            "End",
+            {
+                "fields": (
+                    "shown_status",
+                    "exit_code",
+                    "stop",
+                    "metadata_json",
+                    "worker",
+                    "pid",
+                    "began",
+                    "ended",
+                )
+            },
+        ),
     )
     shown_id = show.id_of("task_id", "task")
     shown_status = show.status_of()

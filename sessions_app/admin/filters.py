@@ -43,14 +43,14 @@ class ByPersona(_Choice):
         return [(name, name) for name in Persona.objects.values_list("persona_id", flat=True)]
 
 
-class ByKind(_Choice):
-    """By the kind of a journal entry."""
+class ByNoun(_Choice):
+    """By what a journal entry is about: the part of its kind before the dot."""
 
-    title, parameter_name, column = "kind", "kind", "kind"
+    title, parameter_name, column = "about", "about", "kind__startswith"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        """All kinds."""
-        return [(kind, kind) for kind in KINDS]
+        """All nouns."""
+        return [(f"{noun}.", noun) for noun in dict.fromkeys(kind.partition(".")[0] for kind in KINDS)]
 
 
 class ByLiveness(admin.SimpleListFilter):

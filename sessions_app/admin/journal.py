@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from sessions_app.admin import show, timeline
 from sessions_app.admin.base import ConsoleAdmin, Section
-from sessions_app.admin.filters import ByKind
+from sessions_app.admin.filters import ByNoun
 from sessions_app.models import Checkpoint, JournalEntry, Run, Session
 
 
@@ -24,7 +24,7 @@ class JournalAdmin(ConsoleAdmin):
     empty_command = "python3 manage.py sessions create demo"
 
     list_display = ("place", "what", "session_link", "run_link", "when")
-    list_filter = (ByKind,)
+    list_filter = (ByNoun,)
     list_select_related = ("session",)
     search_fields = ("session__session_id__exact",)
     search_help_text = "A whole session id, or a whole run id"
@@ -79,7 +79,11 @@ class JournalAdmin(ConsoleAdmin):
     def sections(self, row: JournalEntry) -> Sequence[Section]:
         """The entries before and after it."""
         near = JournalEntry.objects.filter(session=row.session_id, seq__range=(row.seq - 3, row.seq + 3))
-        return (timeline.section(near, show.to_list(JournalEntry, "All of the session", session__id__exact=row.session_id)),)
+        return (
+            timeline.section(
+                near, show.to_list(JournalEntry, "All of the session", session__id__exact=row.session_id)
+            ),
+        )
 
 
 @admin.register(Checkpoint)

@@ -1,4 +1,4 @@
-"""What needs a person now: the top of the console's first page, a fixed number of queries whatever there is."""
+"""What needs a person now: the top of the first page, at a fixed number of queries whatever there is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -113,7 +113,11 @@ def _waiting_card(counts: Waiting) -> Card:
         )
         if number
     ]
-    note = f"{', '.join(parts)}; the oldest for {show.span((clock.now() - oldest).total_seconds())}" if oldest else ""
+    note = (
+        f"{', '.join(parts)}; the oldest for {show.span((clock.now() - oldest).total_seconds())}"
+        if oldest
+        else ""
+    )
     return Card(
         title="Waiting for you",
         number=counts.total,
@@ -151,7 +155,9 @@ def _runs_card() -> Card:
     if stale:
         note = f"{note}; {stale} stale lease{'s' if stale != 1 else ''}"
     url = show.list_url(Session, state="stale") if stale else show.list_url(Run, needs="live")
-    return Card(title="Runs not over", number=counted["all"], note=note, url=url, tone="wait" if stale else "")
+    return Card(
+        title="Runs not over", number=counted["all"], note=note, url=url, tone="wait" if stale else ""
+    )
 
 
 def _failed() -> list[Run]:

@@ -32,7 +32,9 @@ class PersonaForm(forms.Form):
         help_text="The instructions a session binds. Sessions that bound an earlier revision keep it.",
     )
     owner = forms.CharField(max_length=200, required=False)
-    default_skills = forms.CharField(max_length=2_000, required=False, help_text="Names, with commas between.")
+    default_skills = forms.CharField(
+        max_length=2_000, required=False, help_text="Names, with commas between."
+    )
     capability_scope = JsonArea(rows=4, required=False)
     metadata = JsonArea(rows=4, required=False)
 
@@ -58,7 +60,9 @@ def _revise(row: Persona, cleaned: Cleaned, principal: Principal) -> Outcome:
     fields, before = _fields(cleaned), _current(row)
     for name in ("soul", "display_name", "metadata"):
         fields[name] = unmasked(fields[name], getattr(before, name))
-    made = personas.update(row.persona_id, fields, expected=frozenset({row.current}), principal=principal.name)
+    made = personas.update(
+        row.persona_id, fields, expected=frozenset({row.current}), principal=principal.name
+    )
     return Outcome(row=made, word=f"saved as revision {made.current}")
 
 
@@ -87,7 +91,9 @@ def _in_use(row: Persona) -> bool:
     return row.retired_at is None
 
 
-CREATE = Verb(name="persona", label="New persona", past="made", act=_create, role=Role.ADMIN, form=NewPersonaForm)
+CREATE = Verb(
+    name="persona", label="New persona", past="made", act=_create, role=Role.ADMIN, form=NewPersonaForm
+)
 REVISE = Verb(
     name="revise",
     label="New revision",
@@ -163,7 +169,12 @@ class PersonaAdmin(ConsoleAdmin):
     def sections(self, row: Persona) -> Sequence[Section]:
         """Its revisions, newest first."""
         rows = [
-            (show.link(item, f"r{item.revision}"), show.redact(item.display_name), item.created_by, show.age(item.created_at))
+            (
+                show.link(item, f"r{item.revision}"),
+                show.redact(item.display_name),
+                item.created_by,
+                show.age(item.created_at),
+            )
             for item in latest(row.revisions.all())
         ]
         columns = ("revision", "display name", "by", "when")
@@ -194,7 +205,17 @@ class PersonaRevisionAdmin(ConsoleAdmin):
     list_select_related = ("persona",)
     search_fields = ("persona__persona_id__startswith",)
     search_help_text = "The beginning of a persona's name"
-    fields = ("persona_link", "revision", "name", "soul_text", "scope_json", "skills_json", "extra_json", "created_by", "made")
+    fields = (
+        "persona_link",
+        "revision",
+        "name",
+        "soul_text",
+        "scope_json",
+        "skills_json",
+        "extra_json",
+        "created_by",
+        "made",
+    )
     persona_link = show.link_to("persona", "persona_id", "persona")
     name = show.line_of("display_name", "display name")
     soul_text = show.text_of("soul")

@@ -29,9 +29,14 @@ def _answer_form(row: UserQuestion | None) -> type[forms.Form]:
             else (forms.ChoiceField, forms.RadioSelect)
         )
         label = f"{item['header']}: {item['question']}" if item["header"] else item["question"]
-        members[f"choice_{number}"] = field(choices=choices, widget=widget, required=False, label=redact(label))
+        members[f"choice_{number}"] = field(
+            choices=choices, widget=widget, required=False, label=redact(label)
+        )
         own = forms.CharField(
-            required=False, max_length=20_000, label="or in your own words", widget=forms.Textarea(attrs={"rows": 2})
+            required=False,
+            max_length=20_000,
+            label="or in your own words",
+            widget=forms.Textarea(attrs={"rows": 2}),
         )
         members[f"text_{number}"] = own
     return type("AnswerForm", (ReasonForm,), members | {"field_order": list(members)})
@@ -124,7 +129,10 @@ class QuestionAdmin(ConsoleAdmin):
     search_fields = ("question_id__exact", "run__run_id__exact", "session__session_id__startswith")
     search_help_text = "A question or run id, or the beginning of a session's name"
     fieldsets = (
-        ("Asked", {"fields": ("questions_list", "session_link", "run_link", "call_link", "asked", "expires")}),
+        (
+            "Asked",
+            {"fields": ("questions_list", "session_link", "run_link", "call_link", "asked", "expires")},
+        ),
         ("Answered", {"fields": ("answers_json", "why", "resolved_by", "resolved")}),
     )
     shown_id = show.id_of("question_id", "question")

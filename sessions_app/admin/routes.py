@@ -28,10 +28,16 @@ class RouteForm(forms.Form):
     """What an operator writes of a route."""
 
     driver = forms.ChoiceField(choices=_drivers)
-    base_url = forms.CharField(max_length=500, required=False, help_text="Empty for the driver's own address.")
+    base_url = forms.CharField(
+        max_length=500, required=False, help_text="Empty for the driver's own address."
+    )
     model = forms.CharField(max_length=200, required=False)
-    auth_ref = forms.CharField(max_length=200, required=False, help_text="Name of a secret slot, never a key.")
-    fallbacks = forms.CharField(max_length=2_000, required=False, help_text="Routes to try after it, in order.")
+    auth_ref = forms.CharField(
+        max_length=200, required=False, help_text="Name of a secret slot, never a key."
+    )
+    fallbacks = forms.CharField(
+        max_length=2_000, required=False, help_text="Routes to try after it, in order."
+    )
     options = JsonArea(rows=6, required=False)
 
 

@@ -53,7 +53,16 @@ class RunAdmin(ConsoleAdmin):
     empty_command = 'python3 manage.py sessions input demo "Say hello" --follow'
     verbs = (CANCEL,)
 
-    list_display = ("shown_id", "shown_status", "session_link", "asked_for", "route", "tokens", "took", "submitted")
+    list_display = (
+        "shown_id",
+        "shown_status",
+        "session_link",
+        "asked_for",
+        "route",
+        "tokens",
+        "took",
+        "submitted",
+    )
     list_filter = (ByLiveness, "status", ByRoute, ByPersona)
     list_select_related = ("session",)
     search_fields = ("run_id__exact", "session__session_id__startswith")
@@ -62,10 +71,40 @@ class RunAdmin(ConsoleAdmin):
         (None, {"fields": ("session_link", "task", "answers", "failure", "stop")}),
         (
             "Pinned when it was created",
-            {"classes": ("collapse",), "fields": ("route", "fallbacks_json", "generation_json", "persona", "permission_mode", "prompt")},
+            {
+                "classes": ("collapse",),
+                "fields": (
+                    "route",
+                    "fallbacks_json",
+                    "generation_json",
+                    "persona",
+                    "permission_mode",
+                    "prompt",
+                ),
+            },
         ),
-        ("Source", {"classes": ("collapse",), "fields": ("kind", "source", "actor_id", "requested_by", "metadata_json", "targets_json")}),
-        ("Numbers", {"classes": ("collapse",), "fields": ("steps_taken", "tokens", "took", "recovered_count", "submitted", "started", "ended")}),
+        (
+            "Source",
+            {
+                "classes": ("collapse",),
+                "fields": ("kind", "source", "actor_id", "requested_by", "metadata_json", "targets_json"),
+            },
+        ),
+        (
+            "Numbers",
+            {
+                "classes": ("collapse",),
+                "fields": (
+                    "steps_taken",
+                    "tokens",
+                    "took",
+                    "recovered_count",
+                    "submitted",
+                    "started",
+                    "ended",
+                ),
+            },
+        ),
     )
     shown_id = show.id_of("run_id", "run")
     shown_status = show.status_of()
@@ -167,9 +206,7 @@ def _waits(row: Run) -> Section:
         for item in latest(OperatorDecision.objects.filter(run=row))
     ]
     more = all_of(Approval, run__id__exact=row.pk)
-    return Section(
-        title="Asked of people", columns=("what", "id", "status", "about"), rows=asked, more=more
-    )
+    return Section(title="Asked of people", columns=("what", "id", "status", "about"), rows=asked, more=more)
 
 
 def _calls(row: Run) -> Section:
@@ -184,7 +221,9 @@ def _calls(row: Run) -> Section:
         for call in latest(ToolCall.objects.filter(run=row))
     ]
     columns = ("call", "state", "what", "effect", "took")
-    return Section(title="Tool calls", columns=columns, rows=calls, more=all_of(ToolCall, run__id__exact=row.pk))
+    return Section(
+        title="Tool calls", columns=columns, rows=calls, more=all_of(ToolCall, run__id__exact=row.pk)
+    )
 
 
 def _tasks(row: Run) -> Section:
@@ -218,7 +257,17 @@ class StepAdmin(ConsoleAdmin):
     plural, singular = "Model calls", "Model call"
     empty = "No model was called yet. Runs do that."
 
-    list_display = ("name", "shown_status", "run_link", "route_id", "model", "attempt", "tokens", "latency", "began")
+    list_display = (
+        "name",
+        "shown_status",
+        "run_link",
+        "route_id",
+        "model",
+        "attempt",
+        "tokens",
+        "latency",
+        "began",
+    )
     list_filter = ("status",)
     list_select_related = ("run",)
     search_fields = ("run__run_id__exact", "provider_request_id__exact")

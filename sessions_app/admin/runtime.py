@@ -34,8 +34,12 @@ class EffectsForm(forms.Form):
 class PromptForm(forms.Form):
     """What the service adds to every run's system prompt."""
 
-    custom_prompt = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 6, "class": "kh-wide"}))
-    append_prompt = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 3, "class": "kh-wide"}))
+    custom_prompt = forms.CharField(
+        required=False, widget=forms.Textarea(attrs={"rows": 6, "class": "kh-wide"})
+    )
+    append_prompt = forms.CharField(
+        required=False, widget=forms.Textarea(attrs={"rows": 3, "class": "kh-wide"})
+    )
     override_prompt = forms.CharField(
         required=False,
         widget=forms.Textarea(attrs={"rows": 3, "class": "kh-wide"}),
@@ -88,7 +92,7 @@ EFFECTS = Verb(
     role=Role.ADMIN,
     form=EffectsForm,
     initial=lambda row: {"mode": runtime_settings.current().unknown_effects},
-    explain="What new sessions do when nobody can know whether a call happened: ask a person, or tell the agent.",
+    explain="When nobody can know whether a call happened, new sessions ask a person or tell the agent.",
 )
 PROMPT = Verb(
     name="system-prompt",

@@ -83,13 +83,46 @@ class SessionAdmin(ConsoleAdmin):
     search_fields = ("session_id__startswith", "thread_id__exact")
     search_help_text = "The beginning of a session's name, or a thread id"
     fieldsets = (
-        (None, {"fields": ("thread_id", "bound_persona", "workspace", "todo_list", "created_by", "born", "over")}),
+        (
+            None,
+            {
+                "fields": (
+                    "thread_id",
+                    "bound_persona",
+                    "workspace",
+                    "todo_list",
+                    "created_by",
+                    "born",
+                    "over",
+                )
+            },
+        ),
         (
             "Settings of future runs",
-            {"classes": ("collapse",), "fields": ("policy_json", "permission_mode", "rules_json", "unknown_effects", "targets_json")},
+            {
+                "classes": ("collapse",),
+                "fields": ("policy_json", "permission_mode", "rules_json", "unknown_effects", "targets_json"),
+            },
         ),
-        ("Scopes", {"classes": ("collapse",), "fields": ("capability_json", "credential_json", "binding_json")}),
-        ("Order", {"classes": ("collapse",), "fields": ("entries", "last_hash", "queued_runs", "blocked", "lease", "lease_epoch", "revision")}),
+        (
+            "Scopes",
+            {"classes": ("collapse",), "fields": ("capability_json", "credential_json", "binding_json")},
+        ),
+        (
+            "Order",
+            {
+                "classes": ("collapse",),
+                "fields": (
+                    "entries",
+                    "last_hash",
+                    "queued_runs",
+                    "blocked",
+                    "lease",
+                    "lease_epoch",
+                    "revision",
+                ),
+            },
+        ),
     )
     shown_id = show.id_of("session_id", "session")
     active = show.age_of("updated_at", "last change")
@@ -190,7 +223,11 @@ def _runs(row: Session) -> Section:
 
 def _checkpoints(row: Session) -> Section:
     rows = [
-        (show.link(item, f"through #{item.through_seq}"), item.trigger, f"{item.tokens_before:,} → {item.tokens_after:,}")
+        (
+            show.link(item, f"through #{item.through_seq}"),
+            item.trigger,
+            f"{item.tokens_before:,} → {item.tokens_after:,}",
+        )
         for item in latest(Checkpoint.objects.filter(session=row), 5)
     ]
     return Section(title="Checkpoints", columns=("checkpoint", "trigger", "tokens"), rows=rows)

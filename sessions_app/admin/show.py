@@ -13,7 +13,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from kheish_site.lib import clock
-from kheish_site.lib.redaction import redact
+from kheish_site.lib.redaction import redact as redact  # every page shows through it
 
 LIMIT: Final = 20_000
 """Characters of one value a page shows; the whole is in the journal and in the API."""
@@ -21,7 +21,9 @@ LIMIT: Final = 20_000
 NOTHING: Final = "–"  # noqa: RUF001 (a dash that reads as "none")
 
 _COLOURS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("completed", "allowed", "answered", "succeeded", "reconciled", "resolved", "ok"), "good"),
+    **dict.fromkeys(
+        ("completed", "allowed", "answered", "succeeded", "reconciled", "resolved", "ok"), "good"
+    ),
     **dict.fromkeys(("running", "started", "in_progress", "live", "default"), "busy"),
     **dict.fromkeys(("pending", "awaiting_approval", "unknown", "expired", "stale", "draining"), "wait"),
     **dict.fromkeys(("failed", "denied", "missing"), "bad"),
@@ -65,7 +67,7 @@ def lasted(begin: datetime | None, end: datetime | None) -> str:
 
 
 def short(public_id: str) -> SafeString:
-    """Return an id that fits a column, the whole of it on pointing; named ids lose their middle only when long."""
+    """Return an id that fits a column, the whole of it on pointing; only long names lose their middle."""
     prefix, _, rest = public_id.partition("_")
     if len(rest) == 26 and rest.isalnum():  # a ULID: its beginning is the time and says little
         shown = f"{prefix}_…{rest[-6:]}"

@@ -45,4 +45,3 @@ def told(entry: JournalEntry) -> SafeString:
         entry.kind,
         show.json_block(entry.payload, limit=PAYLOAD_LIMIT),
     )
-

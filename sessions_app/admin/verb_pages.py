@@ -1,7 +1,7 @@
 """The pages on which a verb is confirmed, for one row, for selected rows, and for a new one."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import messages
 from django.contrib.admin import helpers
@@ -24,13 +24,13 @@ ONCE_TEMPLATE = "sessions_app/admin/once.html"
 class VerbPages:
     """What a ``ModelAdmin`` with verbs needs; see ``base.ConsoleAdmin`` for the attributes used."""
 
-    verbs: Sequence[Verb]
-    creates: Sequence[Verb]
+    verbs: ClassVar[Sequence[Verb]]
+    creates: ClassVar[Sequence[Verb]]
     facts: Callable[[Any], Sequence[tuple[str, Any]]]
     get_object: Callable[..., Any]
     opts: Any
     admin_site: Any
-    plural: str
+    plural: ClassVar[str]
     title_of: Callable[[Any], str]
 
     def verb_urls(self) -> list[URLPattern]:
@@ -42,7 +42,7 @@ class VerbPages:
         ]
 
     def verbs_of(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        """Return the verbs for the page of ``row``: those with a form on the page, those with their own page."""
+        """Return the verbs for the page of ``row``: with a form on it, and with a page of their own."""
         who, possible = principal(request), [verb for verb in self.verbs if verb.applies(row)]
         allowed = [verb for verb in possible if who.holds(verb.role)]
         inline = [self._offer(verb, row) for verb in allowed if verb.inline]

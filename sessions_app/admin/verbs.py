@@ -25,7 +25,7 @@ MOST_ROWS: Final = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of a verb. ``word`` replaces the verb's own past tense; ``once`` is shown once, never stored."""
+    """What came of a verb. ``word`` replaces the verb's past tense; ``once`` is shown once, never stored."""
 
     word: str = ""
     row: Any = None
@@ -99,7 +99,11 @@ class Tally:
 
 
 def perform(
-    verb: Verb, rows: Iterable[Any], cleaned: Cleaned, principal: Principal, seen: Mapping[Any, str] | None = None
+    verb: Verb,
+    rows: Iterable[Any],
+    cleaned: Cleaned,
+    principal: Principal,
+    seen: Mapping[Any, str] | None = None,
 ) -> Tally:
     """Do ``verb`` to each row, each in the transaction of its own service call, and count what came of it."""
     tally = Tally()

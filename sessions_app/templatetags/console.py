@@ -18,8 +18,8 @@ GROUPS: Final = (
     (
         "Evidence",
         (
-            "journalentry", "toolcall", "step", "checkpoint", "approvalvote", "personarevision", "storedresult",
-            "taskoutput", "idempotencyrecord", "ticklease",
+            "journalentry", "toolcall", "step", "checkpoint", "approvalvote", "personarevision",
+            "storedresult", "taskoutput", "idempotencyrecord", "ticklease",
         ),
     ),
 )  # fmt: skip
@@ -50,7 +50,9 @@ def console_overview(context: dict[str, Any]) -> Overview | None:
 def console_menu(context: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the menu: ``[{title, links: [{name, url, current}]}]``, only what this person may see."""
     path = context["request"].path
-    models = {model["object_name"].lower(): model for app in context["available_apps"] for model in app["models"]}
+    models = {
+        model["object_name"].lower(): model for app in context["available_apps"] for model in app["models"]
+    }
     named = {name for _, names in GROUPS for name in names}
     groups = []
     for title, names in GROUPS:

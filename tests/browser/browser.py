@@ -61,7 +61,9 @@ class Browser:
 
     def wait_for(self, selector: str) -> WebElement:
         """Wait until there is such an element."""
-        return WebDriverWait(self.driver, 10).until(lambda driver: driver.find_element(By.CSS_SELECTOR, selector))
+        return WebDriverWait(self.driver, 10).until(
+            lambda driver: driver.find_element(By.CSS_SELECTOR, selector)
+        )
 
     @property
     def text(self) -> str:
@@ -69,7 +71,7 @@ class Browser:
         return self.find("body").text
 
     def troubles(self) -> list[str]:
-        """Console errors since the last call, and violations of the content policy since the window opened."""
+        """Console errors since the last call, and policy violations since the window opened."""
         logged = [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
         return logged + list(self.driver.execute_script("return window.kheishViolations || []"))
 
@@ -83,7 +85,9 @@ class Browser:
         whole = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": whole["width"], "height": min(whole["height"], 3000), "scale": 1}
         asked = {"captureBeyondViewport": True, "clip": clip}
-        file.write_bytes(base64.b64decode(self.driver.execute_cdp_cmd("Page.captureScreenshot", asked)["data"]))
+        file.write_bytes(
+            base64.b64decode(self.driver.execute_cdp_cmd("Page.captureScreenshot", asked)["data"])
+        )
         return file
 
 
@@ -92,7 +96,13 @@ def chromium(url: str) -> Iterator[Browser]:
     """A browser that ends with the block. Needs Debian's chromium and chromium-driver."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or "chromium"
-    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars", "--disable-gpu"):
+    for flag in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--hide-scrollbars",
+        "--disable-gpu",
+    ):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Driver(shutil.which("chromedriver") or "chromedriver"))

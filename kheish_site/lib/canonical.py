@@ -5,6 +5,7 @@ An approval binds to ``digest(call)``, an idempotency key to ``digest(body)``, a
 """
 
 import hashlib
+from decimal import Decimal
 from typing import Any, Final
 
 import rfc8785
@@ -15,7 +16,8 @@ _EXACT_INTEGER: Final = 2**53 - 1
 def canonical_json(value: Any) -> str:
     """Return ``value`` as canonical JSON text.
 
-    Integers outside ±(2^53-1) have no canonical form; they become ``{"$integer": "digits"}``.
+    Integers outside ±(2^53-1) have no canonical form; they become ``{"$integer": "digits"}``, whether they
+    were written as integers or as floats: a database gives ``1e22`` back as an integer.
     Raises: ValueError for NaN and infinities, TypeError for what is not JSON.
     """
     return rfc8785.dumps(_exact(value)).decode()
@@ -38,6 +40,8 @@ def _exact(value: Any) -> Any:
         return [_exact(item) for item in value]
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _EXACT_INTEGER:
         return {"$integer": str(value)}
+    if isinstance(value, float) and value.is_integer() and abs(value) > _EXACT_INTEGER:
+        return {"$integer": str(int(Decimal(repr(value))))}
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()  # a lone surrogate has no UTF-8 form
     return value

@@ -27,10 +27,15 @@ BASE_PROMPT: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Placed:
-    """A message and the sequence number of the entry it comes from."""
+    """A message and the sequence number of the entry it comes from.
+
+    ``call_ids`` are our ids of the calls it makes, or of the one it answers: a provider may use its own
+    ids again.
+    """
 
     seq: int
     message: Message
+    call_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +113,10 @@ def _definitions() -> tuple[ToolDefinition, ...]:
 def _messages(rows: Iterable[tuple[int, str, dict[str, Any]]]) -> Iterator[Placed]:
     for seq, kind, payload in rows:
         if kind == "message.created":
-            yield Placed(seq=seq, message=_spoken(payload))
+            made = tuple(call["call_id"] for call in payload.get("tool_calls", ()))
+            yield Placed(seq=seq, message=_spoken(payload), call_ids=made)
         else:
-            yield Placed(seq=seq, message=_result(payload))
+            yield Placed(seq=seq, message=_result(payload), call_ids=(payload["call_id"],))
 
 
 def _spoken(payload: dict[str, Any]) -> Message:
@@ -144,13 +150,13 @@ def _answered(placed: Iterable[Placed]) -> Iterator[Placed]:
     providers refuse both.
     """
     items = list(placed)
-    results = {item.message.tool_call_id: item for item in items if item.message.role == "tool"}
+    results = {item.call_ids[0]: item for item in items if item.message.role == "tool"}
     for item in items:
         if item.message.role == "tool":
             continue
         yield item
-        for call in item.message.tool_calls:
-            yield results.get(call.id) or Placed(
+        for call, call_id in zip(item.message.tool_calls, item.call_ids, strict=True):
+            yield results.get(call_id) or Placed(
                 seq=item.seq,
                 message=Message(role="tool", content=LOST_RESULT, tool_call_id=call.id, is_error=True),
             )

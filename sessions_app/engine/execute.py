@@ -1,11 +1,13 @@
 """Executing calls: intent committed before the effect, outcome after it, both under the lease."""
 
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from django.conf import settings
+from django.db import Error as DatabaseError
 from django.db import connection
 
 from kheish_site.lib import clock
@@ -15,11 +17,14 @@ from sessions_app.engine.turn import Turn
 from sessions_app.models import Session, ToolCall, ToolCallState
 from sessions_app.services import effects, journal, leases, sessions, writes
 from sessions_app.services.shell_tasks import SessionTasks
-from sessions_app.services.writes import Change, Entry, StepStart
+from sessions_app.services.writes import Change, Entry, LeaseLost, StaleRun, StepStart
 from sessions_app.tools import registry
 from sessions_app.tools.base import Probeable, Tool, ToolContext, ToolFailure, ToolResult
 
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
 MAX_PARALLEL: Final = 16
+BROKEN: Final = "the tool broke; what it had done until then is done. Check before you repeat the call."
 
 
 class Effects:
@@ -90,10 +95,9 @@ def _prepare(turn: Turn, call: ToolCall) -> tuple[dict[str, Any], ToolResult | N
         refusal = ToolResult(content="the tool no longer exists", is_error=True, error_code="tool_unknown")
     if refusal is not None or tool is None or not isinstance(tool, Probeable):
         return {}, refusal
-    try:
-        return tool.prepare(call.arguments, context_for(turn, call, Effects())), None
-    except ToolFailure as failure:
-        return {}, failure.as_result()
+    given = context_for(turn, call, Effects())
+    ready = _guarded(call, lambda: tool.prepare(call.arguments, given))
+    return ({}, ready) if isinstance(ready, ToolResult) else (ready, None)
 
 
 def _not_the_approved_call(call: ToolCall) -> ToolResult | None:
@@ -152,10 +156,23 @@ def _gone() -> ToolResult:
 
 
 def _run(tool: Tool, call: ToolCall, given: ToolContext) -> ToolResult:
+    return _guarded(call, lambda: tool.run(call.arguments, given))
+
+
+def _guarded(call: ToolCall, act: Callable[[], T]) -> T | ToolResult:
+    """Return what a tool's own code returns, or the error result when it failed: the edge of foreign code.
+
+    What is not the tool's failure passes: a database that is away, a lease that is lost.
+    """
     try:
-        return tool.run(call.arguments, given)
+        return act()
     except ToolFailure as failure:
         return failure.as_result()
+    except (DatabaseError, LeaseLost, StaleRun):
+        raise
+    except Exception:
+        logger.exception("a tool broke", extra={"action": "tool", "call": call.call_id})
+        return ToolResult(content=BROKEN, is_error=True, error_code="tool_broken")
 
 
 def _run_all(jobs: list[Job]) -> list[tuple[ToolResult, Effects]]:

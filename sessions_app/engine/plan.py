@@ -5,6 +5,7 @@ without end) is settled at once with a result that tells the model why; its sibl
 """
 
 import json
+import math
 from typing import Any, Final
 
 from kheish_site.lib import clock
@@ -21,28 +22,34 @@ MAX_CALLS: Final = 64
 """Calls of one answer that are planned; the rest come back as errors."""
 MAX_REPEATS: Final = 8
 """How often one run may make the identical call before it is refused: small models loop."""
+DEEPEST: Final = 64
+"""Levels of nesting in the arguments of a call."""
+_LONGEST_ID: Final = 200
 
 
 def calls(turn: Turn, step: Step, parts: tuple[ToolCallPart, ...]) -> list[ToolCall]:
     """Return unsaved ledger rows for the calls of one answer, in its order."""
-    judge = permissions.judge_for(turn.run)
-    return [_call(turn.run, step, index, part, judge) for index, part in enumerate(parts)]
+    judge, taken = permissions.judge_for(turn.run), set[str]()
+    return [_call(turn.run, step, index, part, judge, taken) for index, part in enumerate(parts)]
 
 
-def _call(run: Run, step: Step, index: int, part: ToolCallPart, judge: permissions.Judge) -> ToolCall:
+def _call(
+    run: Run, step: Step, index: int, part: ToolCallPart, judge: permissions.Judge, taken: set[str]
+) -> ToolCall:
     arguments, problem = _arguments(part.arguments)
-    tool = registry.get(part.name)
+    name = redact(part.name)[:200]
+    tool = registry.get(name)
     call_id = new_id("call")
     call = ToolCall(
         call_id=call_id,
         run=run,
         step=step,
         index=index,
-        provider_call_id=part.id or call_id,
-        tool_name=part.name[:200],
+        provider_call_id=_provider_id(part.id, taken) or call_id,
+        tool_name=name,
         effect=tool.spec.effect if tool else "read",
         arguments=arguments,
-        digest=effects.call_digest(part.name, arguments),
+        digest=effects.call_digest(name, arguments),
         idempotency_key=effects.idempotency_key(run.run_id, step.number, call_id, arguments),
         created_at=clock.now(),
     )
@@ -57,28 +64,45 @@ def _call(run: Run, step: Step, index: int, part: ToolCallPart, judge: permissio
     return call
 
 
+def _provider_id(given: str, taken: set[str]) -> str:
+    """Return the provider's id for a call, or "" when it cannot be stored as it is or was given twice."""
+    if given in taken or len(given) > _LONGEST_ID or redact(given) != given:
+        return ""
+    taken.add(given)
+    return given
+
+
 def _arguments(text: str) -> tuple[dict[str, Any], tuple[str, str] | None]:
     try:
-        value = json.loads(text or "{}", parse_constant=_no_constant)
+        value = _storable(json.loads(text or "{}", parse_constant=_not_finite, parse_float=_finite))
     except (ValueError, RecursionError):
         return {}, ("arguments_invalid", "the arguments are not valid JSON; send one JSON object")
     if not isinstance(value, dict):
         return {}, ("arguments_invalid", "the arguments must be one JSON object")
-    return _storable(value), None
+    return value, None
 
 
-def _no_constant(name: str) -> None:
+def _not_finite(name: str) -> None:
     raise ValueError(name)
 
 
-def _storable(value: Any) -> Any:
-    """Replace what no database text can hold: NUL and lone surrogates."""
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(digits)
+    return number
+
+
+def _storable(value: Any, depth: int = 0) -> Any:
+    """Replace what no database text can hold: NUL and lone surrogates. Raises: ValueError (too deep)."""
+    if depth > DEEPEST:
+        raise ValueError("nested too deeply")
     if isinstance(value, str):
         return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
     if isinstance(value, dict):
-        return {_storable(key): _storable(item) for key, item in value.items()}
+        return {_storable(key, depth): _storable(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [_storable(item) for item in value]
+        return [_storable(item, depth + 1) for item in value]
     return value
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kheish_site.lib import clock
+from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import write
 from sessions_app.engine.turn import Turn
 from sessions_app.models import Run, RunStatus, StepStatus, ToolCallState
@@ -35,7 +36,7 @@ def complete(turn: Turn, *, entries: tuple[Entry, ...], step_end: StepEnd, field
 
 def fail(turn: Turn, code: str, message: str, *, step_end: StepEnd | None = None) -> None:
     """End the run as failed, with a stable code and a sentence anybody may read."""
-    error = {"code": code, "message": message}
+    error = redact({"code": code, "message": message})
     _close(turn, RunStatus.FAILED, {"error": error}, {"error": error}, why=message, step_end=step_end)
 
 

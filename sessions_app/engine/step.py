@@ -4,6 +4,7 @@ from typing import Any
 
 from kheish_site.lib import clock
 from kheish_site.lib.crashpoints import crashpoint
+from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import write
 from sessions_app.engine import compaction, context, model_call, plan, settle
 from sessions_app.engine.model_call import Answer
@@ -60,7 +61,7 @@ def _failed(turn: Turn, code: str, message: str) -> Outcome:
 
 def _commit_answer(turn: Turn, answer: Answer) -> None:
     run, completion = turn.run, answer.completion
-    output = {"source_kind": "assistant_text", "content": _message(turn, answer, [])["content"], "parts": []}
+    output = {"source_kind": "assistant_text", "content": redact(completion.text), "parts": []}
     fields = {
         "outputs": [*run.outputs, output] if completion.text else run.outputs,
         "input_tokens": run.input_tokens + completion.usage.input_tokens,
@@ -165,5 +166,5 @@ def _answered(turn: Turn, answer: Answer) -> StepEnd:
 
 
 def _step_end(turn: Turn, status: StepStatus, error: dict[str, Any], **fields: Any) -> StepEnd:
-    ended = {"status": str(status), "error": error, "finished_at": clock.now(), **fields}
+    ended = {"status": str(status), "error": redact(error), "finished_at": clock.now(), **fields}
     return StepEnd(run_pk=turn.run.pk, number=turn.run.step, fields=ended)

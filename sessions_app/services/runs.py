@@ -78,7 +78,7 @@ def submit(session_id: str, new: NewRun, *, principal: str) -> Run:
         reply_targets=session.reply_targets,
         source_plugin=new.source_plugin,
         source_kind=new.source_kind,
-        actor_id=new.actor_id,
+        actor_id=redact(new.actor_id),
         requested_by=principal,
         input_items=items,
         input_message={"role": "user", "content": "\n\n".join(item["text"] for item in items)},
@@ -204,7 +204,7 @@ def _stop(run_id: str, to: RunStatus, *, principal: str, reason: str) -> Run:
 def _request_stop(run: Run, to: RunStatus, payload: dict[str, Any]) -> None:
     """Leave the request in the row: the lease holder, or whoever takes over, honours it."""
     run.stop_requested, run.stop_requested_by = to, payload["principal"]
-    run.stop_reason = payload["reason"][:500]
+    run.stop_reason = redact(payload["reason"])[:500]
     run.save(update_fields=["stop_requested", "stop_requested_by", "stop_reason"])
     entry = journal.entry(run.session.session_id, "run.stop_requested", {**payload, "to": str(to)}, run=run)
     journal.append(run.session_id, entry)

@@ -12,6 +12,7 @@ from kheish_site.lib import clock
 from kheish_site.lib.canonical import sha256_hex
 from kheish_site.lib.errors import BadRequest, Conflict, NotFound, PreconditionFailed
 from kheish_site.lib.ids import new_id
+from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import locked, write
 from sessions_app.models import LIVE, Persona, PersonaRevision, Session, UnknownEffects
 from sessions_app.services import journal, runtime_settings
@@ -267,7 +268,7 @@ def end(session_id: str, *, reason: str = "", principal: str) -> Session:
         return session
 
     def apply(row: Session) -> dict[str, Any]:
-        row.ended_at, row.end_reason = row.ended_at or clock.now(), reason[:200]
+        row.ended_at, row.end_reason = row.ended_at or clock.now(), redact(reason)[:200]
         return {"_fields": ["ended_at", "end_reason"], "reason": reason}
 
     return _change(session_id, apply, principal=principal, kind="session.ended", idle=True)

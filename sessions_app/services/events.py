@@ -152,16 +152,12 @@ def sessions_page(after: Mapping[int, int], *, limit: int = 500) -> Page[int]:
 
 def global_page(after: Place = START, *, limit: int = 100, filters: Filters = EVERYTHING) -> Page[Place]:
     """Return entries of all sessions after ``after`` that pass ``filters``, in the order of commits."""
-    rows = _rows().extra(where=[_AFTER], params=list(after)).order_by("commit_order", "id")  # noqa: S610 (constant text)
-    settled = RawSQL(_SETTLED, []) if on_postgresql() else Value(True, output_field=BooleanField())  # noqa: S611
-    rows = rows.annotate(settled=settled)
+    rows = _in_commit_order(after)
     if filters.session_pk is not None:
         rows = rows.filter(session_id=filters.session_pk)
     if filters.run_pk is not None:
         rows = rows.filter(run_id=filters.run_pk)
-    if filters.kinds:
-        rows = rows.filter(kind__in=sorted(filters.kinds))
-    return _page(rows, limit)
+    return _page(_of_kinds(rows, filters.kinds), limit)
 
 
 def heads(session_pks: Iterable[int]) -> dict[int, int]:
@@ -209,6 +205,18 @@ def _of_kinds(rows: QuerySet[JournalEntry], kinds: Collection[str]) -> QuerySet[
 def _rows() -> QuerySet[JournalEntry]:
     run = Run.objects.filter(pk=OuterRef("run_id")).values("run_id")[:1]
     return JournalEntry.objects.annotate(public_session=F("session__session_id"), public_run=Subquery(run))
+
+
+def _in_commit_order(after: Place) -> QuerySet[JournalEntry]:
+    """Return the entries after a place, each with ``settled``: no older transaction may still add one."""
+    rows = _rows().order_by("commit_order", "id")
+    if on_postgresql():
+        rows = rows.extra(where=[_AFTER], params=list(after))  # noqa: S610 (constant text)
+        return rows.annotate(settled=RawSQL(_SETTLED, []))  # noqa: S611 (constant text)
+    # SQLite would use only the first column of a row comparison, and so scan the whole table.
+    return rows.filter(commit_order=0, id__gt=after.row).annotate(
+        settled=Value(True, output_field=BooleanField())
+    )
 
 
 def _page(rows: QuerySet[JournalEntry], limit: int) -> Page[Any]:

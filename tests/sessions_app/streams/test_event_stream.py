@@ -6,9 +6,11 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.db import connection
 
 from kheish_site.lib.transactions import write
-from sessions_app.models import Session
+from sessions_app.models import JournalEntry, Session
 from sessions_app.services import events
 from sessions_app.services.events import START, Place
 from sessions_app.streams.sources import DELTA_KIND
@@ -26,6 +28,7 @@ from tests.sessions_app.streams.helpers import (
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PATH = "/v1/events/stream"
+PG = not settings.KHEISH.embedded
 
 
 def keys(frames: list[Frame]) -> list[tuple[str, int]]:
@@ -193,7 +196,31 @@ def test_an_unknown_filter_is_refused() -> None:
     assert asyncio.run(status(run_id="run_nowhere")) == 404
 
 
-def test_the_feed_reads_by_its_index(django_assert_num_queries: Any) -> None:
+def test_no_read_grows_with_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every page is found by the index that leads to its first row, on either database."""
+    session, plans = make_session(), []
+    rows = [
+        JournalEntry(session=session, seq=n, kind="k", at=session.created_at, commit_order=n if PG else 0)
+        for n in range(1, 3001)
+    ]
+    JournalEntry.objects.bulk_create(rows)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    monkeypatch.setattr(events, "_page", lambda found, limit: plans.append(found[: limit + 1].explain()))
+    events.global_page(events.place_of(rows[2900]))
+    events.session_page(session.pk, after=2900)
+    events.sessions_page({session.pk: 2900})
+    events.run_page(1, after=2900)
+    if PG:
+        assert "Seq Scan on sessions_app_journalentry" not in "".join(plans)
+        assert "ROW(commit_order, id) >" in plans[0]
+    else:
+        bounds = ["rowid>?)", "(session_id=? AND seq>?)"]
+        for plan, bound in zip(plans, [*bounds, bounds[1], "(run_id=? AND seq>?)"], strict=True):
+            assert bound in plan
+
+
+def test_the_feed_takes_one_query(django_assert_num_queries: Any) -> None:
     session = make_session()
     for _ in range(5):
         append(session)

@@ -1,0 +1,74 @@
+"""What the documents say is what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sessions_app.models import RunStatus
+from sessions_app.services import effects, run_state
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+EDGE = re.compile(r"^\| (?P<letter>[A-Za-z]) \| (?P<left>[^|]+) → (?P<right>[^|]+) \|", re.MULTILINE)
+WAITING = {status.value for status in RunStatus if status.value.startswith("waiting_")}
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def names(text: str) -> set[str]:
+    return WAITING if text.strip().startswith("any ") else {part.strip() for part in text.split(",")}
+
+
+def drawn(letters: str) -> set[tuple[str, str]]:
+    """The edges of the table in ARCHITECTURE whose letters have the case of ``letters``."""
+    rows = [
+        row for row in EDGE.finditer(read("ARCHITECTURE.md")) if row["letter"].isupper() == letters.isupper()
+    ]
+    edges = {(a, b, row["left"]) for row in rows for a in names(row["left"]) for b in names(row["right"])}
+    return {(a, b) for a, b, left in edges if a != b or not left.strip().startswith("any ")}
+
+
+def test_the_drawn_edges_of_a_run_are_those_of_the_code() -> None:
+    coded = {(was.value, to.value) for was, targets in run_state.EDGES.items() for to in targets}
+    assert drawn("a") == coded
+
+
+def test_the_drawn_edges_of_an_effect_are_those_of_the_code() -> None:
+    coded = {(was.value, to.value) for was, targets in effects.EDGES.items() for to in targets}
+    assert drawn("A") == coded
+
+
+def test_every_problem_code_of_the_code_is_documented() -> None:
+    told = set(re.findall(r"`([a-z_]+(?:/[a-z_]+)?)`", read("docs/errors.md")))
+    folders = ("kheish_site/lib", "sessions_app/services", "sessions_app/api", "sessions_app/streams")
+    raised = set()
+    for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+        source = path.read_text()
+        raised |= set(re.findall(r'\bcode="([a-z_/]+)"', source))
+        raised |= set(re.findall(r'^    code\b[^=\n]*= "([a-z_/]+)"', source, re.MULTILINE))
+    assert len(raised) > 60
+    assert raised - told == set()
+
+
+def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
+    read_by_code = set()
+    for path in (ROOT / "kheish_site/settings").glob("*.py"):
+        read_by_code |= set(re.findall(r'"(KHEISH_[A-Z_]+)"', path.read_text()))
+    table = set(re.findall(r"^\| `(KHEISH_[A-Z_]+)`", read("docs/operations.md"), re.MULTILINE))
+    assert table == read_by_code
+
+
+@pytest.mark.parametrize("name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/operations.md"])
+def test_links_and_paths_exist(name: str) -> None:
+    text = read(name)
+    folder = (ROOT / name).parent
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    assert [link for link in links if not (folder / link).exists()] == []
+    paths = re.findall(r"`((?:kheish_site|sessions_app|tests)/[\w/.]+)`", text)
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_the_readme_is_short() -> None:
+    assert len(read("README.md").splitlines()) < 150

@@ -1,7 +1,5 @@
 """The project glue as an app, so that its system checks run with every command."""
 
-from importlib import import_module
-
 from django.apps import AppConfig
 from django.conf import settings
 
@@ -15,16 +13,10 @@ class KheishSiteConfig(AppConfig):
     verbose_name = "Kheish"
 
     def ready(self) -> None:
-        """Import the checks, which registers them, and the Celery application where a broker is used.
-
-        Whoever publishes a wake-up uses the current application; without this one it would be
-        Celery's default, which knows another broker. The embedded web process is spared the import.
-        """
+        """Import the checks, which registers them, and teach the redaction funnel."""
         from kheish_site import checks  # noqa: F401  (app registry must be ready first)
 
         teach_redaction()
-        if settings.KHEISH.redis_url:
-            import_module("kheish_site.celery")
 
 
 def teach_redaction() -> None:

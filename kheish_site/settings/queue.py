@@ -10,11 +10,6 @@ REDIS_OPTIONS = {
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
     "socket_keepalive": True,
-    # How often a publisher tries to connect. A wake-up is not worth a wait: the sweep finds the row.
-    "max_retries": 1,
-    "interval_start": 0,
-    "interval_step": 0,
-    "interval_max": 0,
 }
 
 

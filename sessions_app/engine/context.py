@@ -68,7 +68,9 @@ def fold(session_pk: int) -> Context:
     after = Coalesce(Subquery(newest.values("through_seq")[:1]), Value(0))
     found = JournalEntry.objects.filter(session_id=session_pk, kind__in=KINDS, seq__gt=after)
     rows = list(found.order_by("seq").values_list("seq", "kind", "payload"))
-    checkpoint = next((row[2] for row in reversed(rows) if row[1] == "checkpoint.created"), {})
+    checkpoint: dict[str, Any] = next(
+        (row[2] for row in reversed(rows) if row[1] == "checkpoint.created"), {}
+    )
     return Context(
         summary=checkpoint.get("summary", ""),
         placed=tuple(_answered(_messages(row for row in rows if row[1] != "checkpoint.created"))),

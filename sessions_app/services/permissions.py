@@ -1,6 +1,7 @@
 """Permission decisions with the rules that are in force: for a run, and explained without a run."""
 
 from collections.abc import Callable
+from typing import cast
 
 from sessions_app.models import Run, Session
 from sessions_app.services import runtime_settings
@@ -13,7 +14,7 @@ Judge = Callable[[str], Decision]
 def judge_for(run: Run) -> Judge:
     """Return the decision function for the calls of ``run``: its pinned mode, its session's rules."""
     rules = rules_for(run.session)
-    mode: Mode = run.permission_mode  # type: ignore[assignment]  # checked when it was set
+    mode = cast(Mode, run.permission_mode)  # checked when it was set
 
     def judge(tool_name: str) -> Decision:
         return policy.decide(tool_name=tool_name, mode=mode, rules=rules)

@@ -5,6 +5,7 @@
 take tasks and told to claim nothing more as soon as the worker is asked to leave.
 """
 
+import logging
 import os
 from importlib import import_module
 from typing import Any
@@ -15,6 +16,7 @@ from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kheish_site.settings")
 
+logger = logging.getLogger(__name__)
 DRIVER = "sessions_app.services.worker"
 
 app = Celery("kheish")
@@ -26,7 +28,12 @@ app.autodiscover_tasks()
 def start_driving(**kwargs: Any) -> None:
     """Start claiming sessions, then say so: ``serve`` waits for the mark."""
     # Imported here and below: models can be imported only once Celery has set Django up.
-    import_module(DRIVER).start(app)
+    try:
+        import_module(DRIVER).start(app)
+    except Exception as error:
+        # Celery would log it and go on, as a worker that takes messages and renews no lease.
+        logger.exception("the worker could not start", extra={"action": "worker.start"})
+        raise SystemExit(1) from error
     settings.KHEISH.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     (settings.KHEISH.state_dir / "worker.ready").touch()
 

@@ -17,7 +17,9 @@ def execute(session_pk: int) -> None:
 
     A database that is away is no failure of any run: the lease runs out and the sweep comes back.
     """
+    process = worker.current()
+    process.begun(session_pk)
     try:
-        loop.drive(session_pk, worker.current().heartbeat)
+        loop.drive(session_pk, process.heartbeat)
     except DatabaseError:
         logger.warning("the database did not answer", exc_info=True, extra={"action": "drive"})

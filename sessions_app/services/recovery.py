@@ -5,12 +5,12 @@
 
 import logging
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Final
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 
 from kheish_site.lib import clock
@@ -74,22 +74,23 @@ def bury_dead_workers(host: str) -> int:
     On this host a process that no longer exists is dead; elsewhere one whose heartbeat has been
     silent for two leases. Their leases can be taken at once, their shell tasks are settled.
     """
-    silent = clock.now() - timedelta(seconds=DEAD_AFTER_LEASES * leases.lease_seconds())
-    dead = [worker for worker in Worker.objects.all() if _is_dead(worker, host, silent)]
-    names = [worker.name for worker in dead]
-    if names:
-        leases.expire_owned_by(names)
+    patience = timedelta(seconds=DEAD_AFTER_LEASES * leases.lease_seconds())
+    silent = ExpressionWrapper(Q(heartbeat_at__lt=Now() - patience), output_field=BooleanField())
+    workers = Worker.objects.annotate(silent=silent).values_list(
+        "name", "host", "pid", "pid_started", "silent"
+    )
+    dead = [name for name, *rest in workers if _is_dead(host, *rest)]
+    if dead:
+        leases.expire_owned_by(dead)
         with write():
-            Worker.objects.filter(name__in=names).delete()
-        logger.info("dead workers buried", extra={"action": "recover", "workers": len(names)})
+            Worker.objects.filter(name__in=dead).delete()
+        logger.info("dead workers buried", extra={"action": "recover", "workers": len(dead)})
     shell_tasks.settle_lost()  # also what an earlier burial, cut short, has left
-    return len(names)
+    return len(dead)
 
 
-def _is_dead(worker: Worker, host: str, silent: datetime) -> bool:
-    if worker.host == host:
-        return processes.started(worker.pid) != worker.pid_started
-    return worker.heartbeat_at < silent
+def _is_dead(here: str, host: str, pid: int, pid_started: str, silent: bool) -> bool:
+    return processes.started(pid) != pid_started if host == here else silent
 
 
 def expire_due() -> int:

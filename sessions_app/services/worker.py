@@ -12,10 +12,9 @@ from typing import Final
 
 from celery import Celery
 from django.conf import settings
-from django.db import Error as DatabaseError
 from django.db import close_old_connections
+from django.db.models.functions import Now
 
-from kheish_site.lib import clock
 from kheish_site.lib.ids import new_id
 from kheish_site.lib.sqlite_watch import ChangeWatcher
 from kheish_site.lib.transactions import release_connection, write
@@ -24,6 +23,7 @@ from sessions_app.services import heartbeat, processes, recovery, retention, sec
 
 logger = logging.getLogger(__name__)
 _OFFER_SECONDS: Final = 2.0
+_OFFERS_A_SLOT: Final = 2
 _HOURLY: Final = 3600.0
 
 
@@ -37,6 +37,7 @@ class WorkerProcess:
         self._app = app
         self._ended = threading.Event()
         self._offered: dict[int, float] = {}
+        self._offering = threading.Lock()
         self._cleaned = 0.0
         self._thread = threading.Thread(target=self._watch, name="feeder", daemon=True)
 
@@ -52,7 +53,8 @@ class WorkerProcess:
     def drain(self) -> None:
         """Take no new work and no new steps; what is in flight may finish its step."""
         self.heartbeat.draining.set()
-        Worker.objects.filter(name=self.name).update(draining=True)
+        with write():
+            Worker.objects.filter(name=self.name).update(draining=True)
 
     def stop(self) -> None:
         """Leave: end what still runs and take the row away."""
@@ -75,30 +77,40 @@ class WorkerProcess:
                     swept = time.monotonic()
                     self._sweep()
                 release_connection()
-            except DatabaseError:
-                logger.warning("feeder: the database did not answer", exc_info=True)
+            except Exception:  # the thread's edge: a broker or a database that is away comes back
+                logger.warning("the search for work failed", exc_info=True, extra={"action": "worker.watch"})
                 self._ended.wait(1.0)
             (watcher or self._ended).wait(settings.KHEISH.sweep_seconds)
 
     def _feed(self) -> None:
-        """Offer each due session to the pool once; offer again only if it is still due later."""
-        if self.heartbeat.draining.is_set():
+        """Offer due sessions to the pool, each once; again only if it was not begun and is still due later.
+
+        No more than the pool can begin soon: offers nobody takes would pile up in the broker.
+        """
+        slots, driven = settings.KHEISH.worker_threads, self.heartbeat.driven()
+        if self.heartbeat.draining.is_set() or len(driven) >= slots:
             return
         now = time.monotonic()
-        self._offered = {pk: at for pk, at in self._offered.items() if now - at < _OFFER_SECONDS}
-        driven = self.heartbeat.driven()
-        for session_pk in recovery.due_sessions():
-            if session_pk not in self._offered and session_pk not in driven:
-                self._offered[session_pk] = now
-                self._app.send_task("kheish.execute", args=[session_pk])
+        with self._offering:
+            self._offered = {pk: at for pk, at in self._offered.items() if now - at < _OFFER_SECONDS}
+            room = slots * _OFFERS_A_SLOT - len(self._offered)
+            due = [pk for pk in recovery.due_sessions() if pk not in self._offered and pk not in driven]
+            self._offered |= dict.fromkeys(due[: max(room, 0)], now)
+        for session_pk in due[: max(room, 0)]:
+            self._app.send_task("kheish.execute", args=[session_pk])
+
+    def begun(self, session_pk: int) -> None:
+        """Say that a thread has taken an offer up."""
+        with self._offering:
+            self._offered.pop(session_pk, None)
 
     def _sweep(self) -> None:
         self._beat()
         shell_tasks.stop_requested([self.name])
         shell_tasks.stop_settled()
         secrets.refresh_redaction()
+        recovery.bury_dead_workers(self.host)  # not the tick's: the dead one may have held it
         if recovery.take_tick(self.name):
-            recovery.bury_dead_workers(self.host)
             recovery.expire_due()
             if time.monotonic() - self._cleaned > _HOURLY:
                 self._cleaned = time.monotonic()
@@ -106,11 +118,12 @@ class WorkerProcess:
 
     def _beat(self) -> None:
         """Refresh the worker's row; one that was buried by mistake (a long freeze) comes back as it was."""
-        if not Worker.objects.filter(name=self.name).update(heartbeat_at=clock.now()):
+        with write():
+            beaten = Worker.objects.filter(name=self.name).update(heartbeat_at=Now())
+        if not beaten:
             self._announce()
 
     def _announce(self) -> None:
-        now = clock.now()
         with write():
             Worker.objects.create(
                 name=self.name,
@@ -119,8 +132,8 @@ class WorkerProcess:
                 pid_started=processes.started(os.getpid()),
                 slots=settings.KHEISH.worker_threads,
                 draining=self.heartbeat.draining.is_set(),
-                started_at=now,
-                heartbeat_at=now,
+                started_at=Now(),
+                heartbeat_at=Now(),  # by the database's clock, which all workers share
             )
 
 

@@ -1,0 +1,192 @@
+"""The worker process: what it offers to its pool, whom it buries, and failures it must survive."""
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from kombu.exceptions import OperationalError as BrokerAway
+
+from kheish_site.lib import clock
+from sessions_app.engine import loop
+from sessions_app.models import Session, ShellTask, Worker
+from sessions_app.services import approvals, leases, processes, recovery, runs, shell_tasks
+from sessions_app.services.approvals import Vote
+from sessions_app.services.heartbeat import Heartbeat
+from sessions_app.services.worker import WorkerProcess
+from tests.factories import make_run, make_session
+from tests.sessions_app.engine.conftest import ALICE, call, kinds, pending, submit
+from tests.support.engine import LONG_AGO, expire_lease
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Script = Callable[..., Any]
+
+
+class Broker:
+    """Takes messages, unless it is away."""
+
+    def __init__(self) -> None:
+        self.sent: list[int] = []
+        self.away = False
+
+    def send_task(self, name: str, args: list[int]) -> None:
+        if self.away:
+            raise BrokerAway("no route to the broker")
+        self.sent += args
+
+
+@pytest.fixture
+def broker() -> Broker:
+    return Broker()
+
+
+@pytest.fixture
+def process(broker: Broker) -> Iterator[WorkerProcess]:
+    made = WorkerProcess(broker)  # type: ignore[arg-type]
+    yield made
+    made._ended.set()
+    if made._thread.is_alive():
+        made._thread.join(10)
+
+
+def test_no_more_is_offered_than_the_pool_can_begin(
+    process: WorkerProcess, broker: Broker, settings: Any
+) -> None:
+    from dataclasses import replace
+
+    settings.KHEISH = replace(settings.KHEISH, worker_threads=3)
+    sessions = [make_session(f"s{number}") for number in range(10)]
+    for session in sessions:
+        make_run(session)
+    for _ in range(5):
+        process._feed()
+    assert broker.sent == [session.pk for session in sessions[:6]]
+    process.begun(sessions[0].pk)
+    process._feed()
+    assert len(broker.sent) == 7
+
+
+def test_a_full_pool_is_offered_nothing(process: WorkerProcess, broker: Broker, settings: Any) -> None:
+    from dataclasses import replace
+
+    settings.KHEISH = replace(settings.KHEISH, worker_threads=1)
+    make_run(make_session())
+    lease = leases.Lease(session_pk=10**6, owner=process.name, epoch=1)
+    with process.heartbeat.hold(lease):
+        process._feed()
+    assert broker.sent == []
+    process._feed()
+    assert len(broker.sent) == 1
+
+
+def test_the_search_for_work_survives_its_failures(
+    process: WorkerProcess, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = make_session()
+    make_run(session)
+    failures = threading.Event()
+
+    def broken(*given: Any) -> list[int]:
+        failures.set()
+        monkeypatch.undo()
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(recovery, "due_sessions", broken)
+    process._thread.start()
+    assert failures.wait(10)
+    for _ in range(100):
+        if broker.sent:
+            break
+        threading.Event().wait(0.1)
+    assert broker.sent == [session.pk]
+
+
+def test_only_the_dead_are_buried(process: WorkerProcess, session: Session) -> None:
+    process._announce()
+    now = clock.now()
+    common = {"slots": 1, "started_at": now, "pid_started": "1"}
+    for name, host, pid, beat in (
+        ("gone", process.host, 2**22 + 1, now),
+        ("silent", "elsewhere", 1, now - timedelta(hours=1)),
+        ("busy", "elsewhere", 1, now),
+    ):
+        Worker.objects.create(name=name, host=host, pid=pid, heartbeat_at=beat, **common)
+    Session.objects.filter(pk=session.pk).update(
+        lease_owner="silent", lease_epoch=1, lease_expires_at=now + timedelta(hours=1), queued_runs=1
+    )
+    assert recovery.bury_dead_workers(process.host) == 2
+    assert set(Worker.objects.values_list("name", flat=True)) == {process.name, "busy"}
+    assert session.pk in recovery.due_sessions()
+
+
+def test_a_worker_buried_by_mistake_comes_back(process: WorkerProcess) -> None:
+    process._announce()
+    Worker.objects.all().delete()
+    process._beat()
+    assert Worker.objects.get().pid_started == processes.started(Worker.objects.get().pid)
+
+
+def test_a_task_settled_while_its_worker_was_frozen_is_ended_and_says_no_more(
+    script: Script, session: Session, heartbeat: Heartbeat
+) -> None:
+    """The worker's row was buried; the process it watches must go, and nothing of it may be journalled."""
+    script(
+        {"tool_calls": [call("bash", command="sleep 60; echo late", run_in_background=True)]}, {"text": "end"}
+    )
+    run = submit(session)
+    loop.drive(session.pk, heartbeat)
+    (approval,) = pending(run)
+    approvals.resolve(approval.approval_id, Vote(behavior="allow"), principal=ALICE)
+    loop.drive(session.pk, heartbeat)
+    assert runs.get(run.run_id).status == "completed"
+    assert shell_tasks.settle_lost() == 1
+    before = kinds(run)
+    (process,) = list(shell_tasks._LIVE.values())
+    shell_tasks.stop_settled()
+    assert process.wait(10) is not None
+    task = ShellTask.objects.get(run=run)
+    assert (task.status, task.metadata["terminal_reason"]) == ("failed", "daemon_restarted")
+    assert kinds(run) == before and not task.chunks.exists()
+
+
+@pytest.mark.services_only
+def test_one_locked_session_does_not_let_the_other_leases_run_out(
+    script: Script, heartbeat: Heartbeat
+) -> None:
+    """A client that is frozen inside its transaction must not cost a worker all it drives."""
+    first, second = make_session("first"), make_session("second")
+    for session in (first, second):
+        Session.objects.filter(pk=session.pk).update(
+            lease_owner="worker-1", lease_epoch=1, lease_expires_at=clock.now() + timedelta(seconds=30)
+        )
+    locked, done = threading.Event(), threading.Event()
+
+    def hold_the_row() -> None:
+        from django.db import transaction
+
+        with transaction.atomic():
+            Session.objects.select_for_update().get(pk=first.pk)
+            locked.set()
+            done.wait(30)
+        connection.close()
+
+    thread = threading.Thread(target=hold_the_row)
+    thread.start()
+    try:
+        assert locked.wait(10)
+        assert leases.renew("worker-1", [first.pk, second.pk]) == 1
+        assert set(leases.held_epochs("worker-1", [first.pk, second.pk])) == {first.pk, second.pk}
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_an_expired_lease_is_not_renewed(session: Session) -> None:
+    Session.objects.filter(pk=session.pk).update(
+        lease_owner="worker-1", lease_epoch=1, lease_expires_at=LONG_AGO
+    )
+    expire_lease(session.pk)
+    assert leases.renew("worker-1", [session.pk]) == 0
+    assert leases.held_epochs("worker-1", [session.pk]) == {}

@@ -130,7 +130,9 @@ def test_any_id_in_a_path(path: str, ids: list[str], client: APIClient) -> None:
     check(client.get(path.format(*quoted)))
 
 
-@pytest.mark.parametrize("path", ["/v1/%0a", "/v1/sessions/a%0ab/tasks/x%2fy/output", "/v1/sessions/%0a/x/%0a"])
+@pytest.mark.parametrize(
+    "path", ["/v1/%0a", "/v1/sessions/a%0ab/tasks/x%2fy/output", "/v1/sessions/%0a/x/%0a"]
+)
 def test_line_breaks_in_a_path_are_a_problem_too(path: str, client: APIClient) -> None:
     answer = client.get(path)
     assert answer.status_code == 404

@@ -85,7 +85,7 @@ class SecretSlotAdmin(ConsoleAdmin):
 
     plural, singular, public_id = "Secret slots", "Secret slot", "slot_id"
     empty = "No secret is stored. Routes name a slot in auth_ref; the value goes in once and never comes out."
-    empty_command = "python3 manage.py secrets put openai-key --provider openai"
+    empty_command = "python3 manage.py secrets set openai --provider openai"
     verbs, creates = (ROTATE, FORGET), (STORE,)
 
     list_display = ("slot_id", "state", "provider", "mode", "revision", "changed")

@@ -1,11 +1,15 @@
 """Every table has its page, for everybody who may look, and no page can be used to write."""
 
+import shlex
+
 import pytest
 from django.apps import apps
 from django.contrib import admin
 from django.db import models
 from django.urls import reverse
 
+from kheish_site.cli.parser import build_parser
+from kheish_site.entry import TOOLS
 from sessions_app.admin.base import ConsoleAdmin
 from tests.factories import make_persona, make_secret
 from tests.sessions_app.admin.conftest import (
@@ -58,6 +62,17 @@ def test_an_empty_list_says_what_to_do(model, desk: Desk) -> None:
         assert admin.site._registry[model].empty.split(".")[0] in answer.content.decode().replace(
             "&#x27;", "'"
         )
+
+
+def test_commands_that_empty_lists_suggest_are_understood() -> None:
+    suggested = {
+        shown.empty_command for shown in admin.site._registry.values() if getattr(shown, "empty_command", "")
+    }
+    assert len(suggested) > 5
+    for line in suggested:
+        python, manage, word, *rest = shlex.split(line)
+        assert (python, manage) == ("python3", "manage.py")
+        assert word in TOOLS or build_parser().parse_args([word, *rest]).command is not None
 
 
 def test_every_row_has_a_page_for_viewers(desk: Desk) -> None:

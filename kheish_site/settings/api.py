@@ -33,6 +33,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/v1/",
     "POSTPROCESSING_HOOKS": [
+        "sessions_app.api.stream_schema.add_streams",
         "sessions_app.api.schema.add_problems",
     ],
     # Served from the box: no page of the service loads anything from elsewhere.

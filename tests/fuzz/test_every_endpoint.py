@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, Phase, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
+from sessions_app.api.stream_schema import TAG
 from tests.fuzz.world import World, make_world
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
@@ -38,7 +39,7 @@ def world() -> Iterator[World]:
         signal.connect(close_old_connections)
 
 
-@SCHEMA.parametrize()
+@SCHEMA.exclude(tag=TAG).parametrize()  # a stream does not end by itself: its tests are its own
 @settings(
     max_examples=EXAMPLES,
     deadline=None,

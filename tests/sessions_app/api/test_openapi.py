@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 from django.contrib.staticfiles import finders
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver
+from django.urls import URLPattern, URLResolver, get_resolver, resolve
 
 from sessions_app.api.views.base import KheishView
 from sessions_app.api.views.documents import openapi_document
@@ -122,3 +122,12 @@ def test_the_page_loads_nothing_from_elsewhere_and_nothing_inline():
     script = Client().get("/docs/?script=").content.decode()
     assert "/v1/openapi.json" in script or "../v1/openapi.json" in script
     assert '"validatorUrl": null' in script
+
+
+def test_the_streams_are_described_where_they_are(document: dict[str, Any]) -> None:
+    paths = document["paths"]
+    for path in ("/v1/sessions/{session_id}/stream", "/v1/runs/{run_id}/stream", "/v1/events/stream"):
+        answer = paths[path]["get"]["responses"]["200"]["content"]["text/event-stream"]
+        assert "run.ended" in answer["example"]
+        filled = path.format(session_id="s", run_id="r")
+        assert resolve(filled).view_name.endswith("-stream")

@@ -8,6 +8,7 @@ survives the place that killed the first. Unset, the cost is one comparison.
 
 import os
 import signal
+import threading
 from typing import Final
 
 _TARGET: Final = os.environ.get("KHEISH_CRASHPOINT", "")
@@ -19,8 +20,13 @@ def crashpoint(name: str) -> None:
     if not _TARGET:
         return
     wanted, _, action = _TARGET.partition(":")
-    if wanted == name and _first_time():
-        os.kill(os.getpid(), signal.SIGSTOP if action == "stop" else signal.SIGKILL)
+    if wanted != name or not _first_time():
+        return
+    if action == "stop":
+        # At this thread: sent to the process, another thread may take it while this one runs on.
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+    else:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _first_time() -> bool:

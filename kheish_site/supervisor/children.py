@@ -67,16 +67,16 @@ class Child:
         code = self.exited()
         if code is None:
             return ""
-        now = time.monotonic()
+        now, news = time.monotonic(), ""
         if not self._start_at:
             self._deaths = 1 if now - self._started_at > STEADY_SECONDS else self._deaths + 1
             wait = 0.0 if self._deaths == 1 else min(LONGEST_WAIT_SECONDS, 2.0 ** (self._deaths - 2))
             self._start_at = now + wait
-            return f"The {self.name} process ended ({_how(code)}); starting it again in {wait:.0f} s."
+            news = f"The {self.name} process ended ({_how(code)}); starting it again in {wait:.0f} s."
         if now >= self._start_at:
             self._start_at = 0.0
             self.start()
-        return ""
+        return news
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal if the child is alive."""

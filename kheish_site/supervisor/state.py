@@ -86,7 +86,8 @@ def fingerprint() -> str:
     for file in _sources():
         digest.update(f"{file}\0".encode())
         digest.update(file.read_bytes() if file.is_file() else b"missing")
-    for name in sorted(name for name in os.environ if name.startswith("KHEISH_")):
+    settings = (name for name in os.environ if name.startswith("KHEISH_"))
+    for name in sorted(name for name in settings if not name.startswith("KHEISH_CRASHPOINT")):
         digest.update(f"{name}={os.environ[name]}\0".encode())
     return digest.hexdigest()
 

@@ -53,6 +53,10 @@ class Deployment(ABC):
         """Wait until, or see to it that, as many workers live as at the start."""
 
     @abstractmethod
+    def renew(self, **environment: str) -> None:
+        """SIGKILL at least the workers, and start them with this added to the environment."""
+
+    @abstractmethod
     def kill(self) -> None:
         """SIGKILL every process at once."""
 
@@ -62,7 +66,7 @@ class Deployment(ABC):
 
     @abstractmethod
     def end(self) -> None:
-        """Whatever happened in the test, leave nothing running."""
+        """Whatever happened in the test, leave nothing running; nobody is asked to leave."""
 
     @property
     def token(self) -> str:
@@ -132,8 +136,6 @@ class Service(Deployment):
 
     def children(self) -> dict[str, int]:
         """Process ids by part: `web`, `worker`."""
-        command = ["ps", "-ww", "--ppid", str(self.pid), "-o", "pid=,args="]
-        told = subprocess.run(command, capture_output=True, text=True)
         parts = {"-m celery": "worker", "-m daphne": "web"}
         found = processes.children_of(self.pid).items()
         return {part: pid for pid, command in found for word, part in parts.items() if word in command}
@@ -147,6 +149,11 @@ class Service(Deployment):
     def revive(self, **environment: str) -> None:
         """The supervisor restarts its worker by itself."""
         processes.until(self.workers, 20, self.words)
+
+    def renew(self, **environment: str) -> None:
+        """The supervisor's environment is its worker's, so all of it starts again."""
+        self.end()
+        self.start(**environment)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         assert self._process is not None
@@ -165,9 +172,7 @@ class Service(Deployment):
 
     def end(self) -> None:
         if self._process is not None and self._process.poll() is None:
-            for pid in self.everybody():
-                os.kill(pid, signal.SIGCONT)
-        processes.end(self._process, seconds=30)
+            self.kill()
 
 
 class Fleet(Deployment):
@@ -214,12 +219,10 @@ class Fleet(Deployment):
     def _is_up(self) -> bool:
         assert self._web is not None and self._web.poll() is None, self.words()
         assert all(worker.poll() is None for worker in self._crew), self.words()
-        return self._ready() and self._announced() >= len(self._crew)
-
-    def _announced(self) -> int:
-        """How many of the living workers say that they are ready."""
-        said = set(re.findall(r"action=worker\.start.*?worker=\S+?:(\d+):", self.words()))
-        return len(said & {str(worker.pid) for worker in self._crew if worker.poll() is None})
+        if not self._ready():
+            return False
+        announced = {worker["pid"] for worker in self.ask("GET", "/v1/status")[1]["workers"]}
+        return announced.issuperset(self.workers())
 
     def workers(self) -> list[int]:
         return [worker.pid for worker in self._crew if worker.poll() is None]
@@ -234,6 +237,22 @@ class Fleet(Deployment):
         more = self._environment(environment)
         self._crew += [self._worker(more) for _ in range(self.WORKERS - len(self._crew))]
         processes.until(self._is_up, START_SECONDS, self.words)
+
+    def renew(self, **environment: str) -> None:
+        if self._web is None:
+            self.start(**environment)
+            return
+        for worker in self._crew:
+            worker.kill()
+        for worker in self._crew:
+            worker.wait()
+        self.revive(**environment)
+
+    def dismiss(self, pid: int) -> int:
+        """Ask one worker to leave; returns its exit code."""
+        (worker,) = (worker for worker in self._crew if worker.pid == pid)
+        worker.terminate()
+        return worker.wait(timeout=30)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         parts = [*self._crew, *([self._web] if self._web else [])]
@@ -252,12 +271,7 @@ class Fleet(Deployment):
                 part.wait()
 
     def end(self) -> None:
-        for part in [*self._crew, self._web]:
-            if part is not None and part.poll() is None:
-                part.send_signal(signal.SIGCONT)
-                part.terminate()
-        for part in [*self._crew, self._web]:
-            processes.end(part, seconds=15)
+        self.kill()
 
 
 def make(state_dir: Path, environment: Mapping[str, str] | None = None) -> Deployment:

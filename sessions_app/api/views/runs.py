@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from django.db.models import BigIntegerField, Case, F, QuerySet, Value, When
+from django.db.models import BigIntegerField, Case, ExpressionWrapper, F, QuerySet, Value, When
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -121,7 +121,8 @@ def _live_first(rows: QuerySet[Run]) -> QuerySet[Run]:
         default=Value(0),
         output_field=BigIntegerField(),
     )
-    return rows.annotate(place=rank + F("id"))
+    # A sum of two big integers counts as a plain one, beyond which a comparison is dropped as always true.
+    return rows.annotate(place=ExpressionWrapper(rank + F("id"), output_field=BigIntegerField()))
 
 
 class OneRun(KheishView):

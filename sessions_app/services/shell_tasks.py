@@ -33,13 +33,20 @@ from sessions_app.models import (
 from sessions_app.services import journal, leases
 from sessions_app.services.writes import Lease
 from sessions_app.tools.base import OutputView, TaskView, ToolFailure
-from sessions_app.tools.shell_process import ExitReport, ShellProcess, StartFailed
+from sessions_app.tools.shell_process import (
+    DRAIN_SECONDS,
+    GRACE_SECONDS,
+    ExitReport,
+    ShellProcess,
+    StartFailed,
+)
 
 logger = logging.getLogger(__name__)
 KEEP_BYTES: Final = 8 * 1024 * 1024
 ROTATE_TO_BYTES: Final = 6 * 1024 * 1024
 PARTIAL_BYTES: Final = 4_000
 _POLL_SECONDS: Final = 0.2
+STOP_SECONDS: Final = 2 * GRACE_SECONDS + DRAIN_SECONDS
 
 _LIVE: dict[str, ShellProcess] = {}
 """Processes of this worker by task id: a cache of what the rows say, needed only to signal them."""
@@ -268,9 +275,9 @@ class SessionTasks:
         return output(get(self._run.session.session_id, task_id), tail_bytes=tail_bytes, full=full)
 
     def stop(self, task_id: str, reason: str) -> TaskView:
-        """Ask the task to end. Raises: TaskMissing."""
+        """Ask the task to end and wait until it has, or for as long as that may take. Raises: TaskMissing."""
         request_stop(get(self._run.session.session_id, task_id), reason)
-        return self.get(task_id)
+        return self.wait(task_id, STOP_SECONDS)
 
 
 class _Watch:

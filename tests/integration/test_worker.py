@@ -190,3 +190,23 @@ def test_an_expired_lease_is_not_renewed(session: Session) -> None:
     expire_lease(session.pk)
     assert leases.renew("worker-1", [session.pk]) == 0
     assert leases.held_epochs("worker-1", [session.pk]) == {}
+
+
+def test_a_command_that_takes_too_long_has_ended_when_the_model_hears_of_it(
+    script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from sessions_app.tools.bash import Bash
+
+    monkeypatch.setattr(Bash, "spec", replace(Bash.spec, timeout_seconds=0.2))
+    script({"tool_calls": [call("bash", command="echo begun; sleep 60")]}, {"text": "end"})
+    run = submit(session)
+    loop.drive(session.pk, heartbeat)
+    (approval,) = pending(run)
+    approvals.resolve(approval.approval_id, Vote(behavior="allow"), principal=ALICE)
+    loop.drive(session.pk, heartbeat)
+    made = run.tool_calls.get()
+    assert (made.state, made.error_code) == ("failed", "command_stopped")
+    assert "begun" in made.content and "exit code None" not in made.content
+    assert ShellTask.objects.get(run=run).status == "cancelled"

@@ -16,7 +16,8 @@ from sessions_app.models import Run, Step, ToolCall, ToolCallState
 from sessions_app.providers.base import ToolCallPart
 from sessions_app.services import effects, permissions
 from sessions_app.tools import registry
-from sessions_app.tools.base import Tool
+from sessions_app.tools.ask_user_question import normalise_questions
+from sessions_app.tools.base import Tool, ToolFailure
 
 MAX_CALLS: Final = 64
 """Calls of one answer that are planned; the rest come back as errors."""
@@ -115,6 +116,11 @@ def _unusable(run: Run, index: int, tool: Tool | None, call: ToolCall) -> tuple[
     found = registry.validate(tool, call.arguments)
     if found:
         return "arguments_invalid", "the arguments do not fit the tool: " + "; ".join(found[:5])
+    if tool.spec.suspends == "question":
+        try:
+            normalise_questions(call.arguments)
+        except ToolFailure as failure:  # rules no schema can state, such as different labels
+            return failure.code, failure.message
     if run.step > MAX_REPEATS and run.tool_calls.filter(digest=call.digest).count() >= MAX_REPEATS:
         return "call_repeated", f"this exact call was already made {MAX_REPEATS} times in this run"
     return None

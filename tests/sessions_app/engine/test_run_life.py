@@ -188,6 +188,16 @@ def test_a_question_waits_and_its_answer_reaches_the_model(
     assert run.status == "completed" and "Staging" in run.outputs[0]["content"]
 
 
+def test_questions_no_schema_can_refuse_come_back_as_an_error(
+    script: Script, session: Session, heartbeat: Heartbeat
+) -> None:
+    same = {"question": "Which one?", "options": [{"label": "Staging"}, {"label": "staging"}]}
+    script({"tool_calls": [call("ask_user_question", questions=[same])]}, {"text": "ok"})
+    run = finish(submit(session), heartbeat)
+    assert run.status == "completed", run.error
+    assert payloads(run, "tool.returned")[0]["error_code"] == "invalid_questions"
+
+
 def test_a_turn_ceiling_ends_a_loop(
     script: Script, session: Session, heartbeat: Heartbeat, settings: Any
 ) -> None:

@@ -16,8 +16,7 @@ from sessions_app.models import Run, Step, ToolCall, ToolCallState
 from sessions_app.providers.base import ToolCallPart
 from sessions_app.services import effects, permissions
 from sessions_app.tools import registry
-from sessions_app.tools.ask_user_question import normalise_questions
-from sessions_app.tools.base import Tool, ToolFailure
+from sessions_app.tools.base import Tool
 
 MAX_CALLS: Final = 64
 """Calls of one answer that are planned; the rest come back as errors."""
@@ -29,8 +28,11 @@ _LONGEST_ID: Final = 200
 
 
 def calls(turn: Turn, step: Step, parts: tuple[ToolCallPart, ...]) -> list[ToolCall]:
-    """Return unsaved ledger rows for the calls of one answer, in its order."""
-    judge, taken = permissions.judge_for(turn.run), set[str]()
+    """Return unsaved ledger rows for the calls of one answer, in its order.
+
+    ``step`` brings its run and session as they are now: a rule set during a long run counts at once.
+    """
+    judge, taken = permissions.judge_for(step.run), set[str]()
     return [_call(turn.run, step, index, part, judge, taken) for index, part in enumerate(parts)]
 
 
@@ -116,11 +118,6 @@ def _unusable(run: Run, index: int, tool: Tool | None, call: ToolCall) -> tuple[
     found = registry.validate(tool, call.arguments)
     if found:
         return "arguments_invalid", "the arguments do not fit the tool: " + "; ".join(found[:5])
-    if tool.spec.suspends == "question":
-        try:
-            normalise_questions(call.arguments)
-        except ToolFailure as failure:  # rules no schema can state, such as different labels
-            return failure.code, failure.message
     if run.step > MAX_REPEATS and run.tool_calls.filter(digest=call.digest).count() >= MAX_REPEATS:
         return "call_repeated", f"this exact call was already made {MAX_REPEATS} times in this run"
     return None

@@ -195,7 +195,7 @@ def test_questions_no_schema_can_refuse_come_back_as_an_error(
     script({"tool_calls": [call("ask_user_question", questions=[same])]}, {"text": "ok"})
     run = finish(submit(session), heartbeat)
     assert run.status == "completed", run.error
-    assert payloads(run, "tool.returned")[0]["error_code"] == "invalid_questions"
+    assert payloads(run, "tool.returned")[0]["error_code"] == "arguments_invalid"
 
 
 def test_a_turn_ceiling_ends_a_loop(
@@ -333,3 +333,18 @@ def _die_when(name: str) -> Callable[[str], None]:
             raise _Died
 
     return crash
+
+
+def test_a_rule_set_during_a_run_counts_at_once(
+    script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script({"tool_calls": [call("list_files", base=".")]}, {"text": "heard: {{ last_result }}"})
+
+    def forbid(name: str) -> None:
+        if name == "model.after":
+            rule = {"tool_name_pattern": "list_files", "behavior": "deny", "reason": "closed now"}
+            sessions.set_permission_rules(session.session_id, [rule], principal="alice")
+
+    monkeypatch.setattr("sessions_app.engine.step.crashpoint", forbid)
+    run = finish(submit(session), heartbeat)
+    assert "closed now" in run.outputs[0]["content"]

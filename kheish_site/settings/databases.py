@@ -8,6 +8,9 @@ from kheish_site.settings.runtime import Kheish
 
 SQLITE_PRAGMAS = "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;PRAGMA foreign_keys=ON;"
 
+# A client that froze inside a transaction would hold its session's row until its connection breaks.
+POSTGRESQL_LIMITS = "-c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
+
 
 def databases(kheish: Kheish) -> dict[str, dict[str, Any]]:
     """Django's ``DATABASES``."""
@@ -30,4 +33,5 @@ def _postgresql(kheish: Kheish) -> dict[str, Any]:
     options = config.setdefault("OPTIONS", {})
     options["pool"] = {"min_size": 1, "max_size": kheish.worker_threads + 8, "timeout": 5}
     options.setdefault("connect_timeout", 5)
+    options.setdefault("options", POSTGRESQL_LIMITS)
     return config | {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True}

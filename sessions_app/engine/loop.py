@@ -5,6 +5,7 @@ its worker died goes on from its last committed step.
 """
 
 import logging
+from itertools import count
 from typing import Final
 
 from django.db import DataError, IntegrityError
@@ -20,6 +21,8 @@ from sessions_app.services.writes import Entry, Lease, LeaseBusy, LeaseLost, Sta
 
 logger = logging.getLogger(__name__)
 _LOOKS: Final = 3
+RUNS_IN_A_ROW: Final = 4
+"""Runs of one session a worker drives before it lets other sessions go first, if any are due."""
 
 
 def drive(session_pk: int, heartbeat: Heartbeat) -> None:
@@ -47,13 +50,14 @@ def drive(session_pk: int, heartbeat: Heartbeat) -> None:
 
 def _drive_runs(run: Run, opening: StepStart | None, lease: Lease, hold: Hold, heartbeat: Heartbeat) -> None:
     try:
-        while True:
+        for driven in count(1):
             hold.begin(run.pk)
             turn = _turn(run, opening, lease, hold)
             _drive_run(turn, heartbeat)
             if turn.released:
                 return
-            following = _start_following(lease, heartbeat)
+            yields = driven >= RUNS_IN_A_ROW and bool(recovery.due_sessions(limit=1))
+            following = None if yields else _start_following(lease, heartbeat)
             if following is None:
                 leases.release(lease)
                 return

@@ -75,7 +75,7 @@ def _commit_answer(turn: Turn, answer: Answer) -> None:
 def _commit_plan(turn: Turn, answer: Answer) -> None:
     """Commit the assistant's message, its planned calls and what was refused at once, together."""
     run, usage = turn.run, answer.completion.usage
-    step = Step.objects.get(run=run, number=run.step)
+    step = Step.objects.select_related("run__session").get(run=run, number=run.step)
     calls = plan.calls(turn, step, answer.completion.tool_calls)
     session_id = turn.session_id
     entries = [_spoken(turn, answer, calls), *(_planned(session_id, run, call) for call in calls)]

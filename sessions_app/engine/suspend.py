@@ -4,7 +4,7 @@ from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.transactions import write
 from sessions_app.engine import settle
 from sessions_app.engine.turn import Outcome, Turn
-from sessions_app.models import RunStatus, ToolCall, ToolCallState, UnknownEffects
+from sessions_app.models import RunStatus, Session, ToolCall, ToolCallState, UnknownEffects
 from sessions_app.services import (
     approvals,
     decisions,
@@ -29,7 +29,6 @@ def if_needed(turn: Turn, calls: list[ToolCall]) -> Outcome | None:
     """
     asks = [call for call in calls if call.state == ToolCallState.PLANNED and _needs_person(call)]
     unknown = [call for call in calls if call.state == ToolCallState.UNKNOWN]
-    telling = turn.run.session.unknown_effects == UnknownEffects.TELL
     if not asks and not unknown:
         return None
     with write():
@@ -37,6 +36,7 @@ def if_needed(turn: Turn, calls: list[ToolCall]) -> Outcome | None:
         if settle.stop_requested(turn.run):
             return Outcome.CONTINUE
         entries = [_ask(turn, call) for call in asks]
+        telling = bool(unknown) and _tells_the_agent(turn)
         for call in unknown:
             partial = shell_tasks.partial_output(call)
             if telling:
@@ -47,6 +47,12 @@ def if_needed(turn: Turn, calls: list[ToolCall]) -> Outcome | None:
     if waits:
         crashpoint("suspended")
     return Outcome.LEFT if waits else None
+
+
+def _tells_the_agent(turn: Turn) -> bool:
+    """Read what the session says now of unknown effects, not what it said when the run was taken."""
+    chosen = Session.objects.values_list("unknown_effects", flat=True).get(pk=turn.run.session_id)
+    return chosen == UnknownEffects.TELL
 
 
 def _leave(turn: Turn, entries: list[Entry]) -> bool:

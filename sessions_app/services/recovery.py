@@ -43,10 +43,10 @@ _LOOK_BACK: Final = 400
 def due_sessions(limit: int = BATCH) -> list[int]:
     """Return sessions with a run to drive and nobody who drives it, longest waiting first.
 
-    Two partial indexes answer it; finished runs and idle sessions are not looked at.
+    Expired leases first. Two partial indexes answer it; finished runs and idle sessions are not looked at.
     """
     ready = Session.objects.filter(queued_runs__gt=0, blocked=False, lease_owner="")
-    found = list(ready.order_by("id").values_list("pk", flat=True)[:limit])
+    found = list(ready.order_by("updated_at").values_list("pk", flat=True)[:limit])
     lost = Session.objects.filter(~Q(lease_owner=""), lease_expires_at__lte=Now())
     return [*lost.order_by("lease_expires_at").values_list("pk", flat=True)[:limit], *found]
 

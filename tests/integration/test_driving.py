@@ -8,10 +8,12 @@ import pytest
 from django.db import DataError, OperationalError
 
 from sessions_app.engine import loop
+from sessions_app.engine.loop import RUNS_IN_A_ROW
 from sessions_app.models import Run, Session
-from sessions_app.services import approvals, leases, recovery, runs
+from sessions_app.services import approvals, leases, recovery, runs, sessions
 from sessions_app.services.approvals import Vote
 from sessions_app.services.heartbeat import Heartbeat
+from sessions_app.services.sessions import NewSession
 from tests.sessions_app.engine.conftest import ALICE, call, kinds, pending, submit
 from tests.support.engine import Died, at_crashpoint, check_ended, check_session, dying_at, expire_lease
 
@@ -240,3 +242,19 @@ def test_a_draining_worker_starts_no_queued_run(
     loop.drive(session.pk, Heartbeat("worker-2"))
     assert runs.get(second.run_id).status == "completed"
     check_session(session.pk)
+
+
+def test_a_long_queue_lets_other_sessions_go_first(heartbeat: Heartbeat, script: Script) -> None:
+    script({"text": "done"})
+    greedy = sessions.create(NewSession(session_id="greedy"), principal="alice")[0]
+    patient = sessions.create(NewSession(session_id="patient"), principal="alice")[0]
+    many = [submit(greedy) for _ in range(RUNS_IN_A_ROW + 2)]
+    one = submit(patient)
+    loop.drive(greedy.pk, heartbeat)
+    statuses = [runs.get(run.run_id).status for run in many]
+    assert statuses == ["completed"] * RUNS_IN_A_ROW + ["queued"] * 2
+    assert recovery.due_sessions() == [patient.pk, greedy.pk]
+    loop.drive(patient.pk, heartbeat)
+    assert runs.get(one.run_id).status == "completed"
+    loop.drive(greedy.pk, heartbeat)
+    assert {runs.get(run.run_id).status for run in many} == {"completed"}

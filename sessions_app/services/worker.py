@@ -51,10 +51,12 @@ class WorkerProcess:
         logger.info("worker started", extra={"action": "worker.start", "worker": self.name})
 
     def drain(self) -> None:
-        """Take no new work and no new steps; what is in flight may finish its step."""
+        """Take no new work and no new steps; what is in flight may finish its step.
+
+        Called in Celery's signal handler, which interrupts the main thread anywhere, also inside a query:
+        touching the database here would wait for ourselves for ever. The next beat tells the others.
+        """
         self.heartbeat.draining.set()
-        with write():
-            Worker.objects.filter(name=self.name).update(draining=True)
 
     def stop(self) -> None:
         """Leave: end what still runs and take the row away."""
@@ -119,7 +121,9 @@ class WorkerProcess:
     def _beat(self) -> None:
         """Refresh the worker's row; one that was buried by mistake (a long freeze) comes back as it was."""
         with write():
-            beaten = Worker.objects.filter(name=self.name).update(heartbeat_at=Now())
+            beaten = Worker.objects.filter(name=self.name).update(
+                heartbeat_at=Now(), draining=self.heartbeat.draining.is_set()
+            )
         if not beaten:
             self._announce()
 

@@ -11,7 +11,7 @@ import pytest
 from kheish_site.cli.exits import Exit
 from tests.support.service import ROOT, Deployment
 from tests.support.service_api import Api, call
-from tests.support.service_process import clean_environment, kill, until
+from tests.support.service_process import clean_environment, until
 
 pytestmark = pytest.mark.slow
 
@@ -119,7 +119,7 @@ def test_tasks_and_decisions_after_a_worker_died(shared: Deployment, kheish: Khe
     doubtful, lost = api.start({"tool_calls": [call("bash", command="exec sleep 300")]}, {"text": "told"})
     api.allow(lost)
     api.until_kind(lost, "task.started")
-    kill(*shared.workers())
+    shared.kill_workers()
     shared.revive()
     api.until(lost, "waiting_for_operator")
     (decision,) = kheish.json("decisions", "list", "--session-id", doubtful)["items"]

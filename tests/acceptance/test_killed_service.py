@@ -8,7 +8,7 @@ import pytest
 from tests.acceptance.conftest import Say
 from tests.support.service import Deployment
 from tests.support.service_api import Api, call, moment
-from tests.support.service_process import alive, kill, until
+from tests.support.service_process import alive, until
 
 pytestmark = pytest.mark.slow
 
@@ -63,10 +63,10 @@ def test_the_whole_service_dies_with_a_call_a_command_and_three_waits_in_flight(
     began = time.time()
     own.start()
     assert api.until(called, "completed")["outputs"][0]["content"] == "the answer came late"
+    assert api.until(behind, "completed")["outputs"][0]["content"] == "second in line"
     seconds = resumed_after(api, calling, called, began)
     say(f"service killed during a model call: resumed {seconds:.2f} s after the start (promised: 3 s)")
     assert seconds < RESUMED_SECONDS * LOADED
-    assert api.until(behind, "completed")["outputs"][0]["content"] == "second in line"
 
     _an_edited_approval_resumes_once(api, edited, approval)
     _a_question_resumes_once(api, asked, question)
@@ -126,7 +126,7 @@ def test_a_worker_killed_from_outside_loses_neither_call_nor_background_task(own
     for _, run_id in called:
         api.until(run_id, "running")
     died = time.time()
-    kill(*own.workers())  # from outside, in the middle of four model calls
+    own.kill_workers()  # from outside, in the middle of four model calls
     own.revive()
     for session, run_id in called:
         assert api.until(run_id, "completed")["outputs"][0]["content"] == "the answer came late"

@@ -53,6 +53,10 @@ class Deployment(ABC):
         """Wait until, or see to it that, as many workers live as at the start."""
 
     @abstractmethod
+    def kill_workers(self) -> None:
+        """SIGKILL every worker from outside."""
+
+    @abstractmethod
     def renew(self, **environment: str) -> None:
         """SIGKILL at least the workers, and start them with this added to the environment."""
 
@@ -76,9 +80,9 @@ class Deployment(ABC):
     @property
     def login(self) -> tuple[str, str]:
         """The login that the first start made; read from what it printed."""
-        found = re.search(r"Login +(\S+) / (\S+)", self.words())
+        found = re.search(r'Login +(\S+) / (\S+)|"username": "(.+?)", "password": "(.+?)"', self.words())
         assert found, self.words()
-        return found[1], found[2]
+        return found[1] or found[3], found[2] or found[4]
 
     def words(self) -> str:
         """Everything the service printed, over all its starts."""
@@ -149,6 +153,9 @@ class Service(Deployment):
     def revive(self, **environment: str) -> None:
         """The supervisor restarts its worker by itself."""
         processes.until(self.workers, 20, self.words)
+
+    def kill_workers(self) -> None:
+        processes.kill(*self.workers())
 
     def renew(self, **environment: str) -> None:
         """The supervisor's environment is its worker's, so all of it starts again."""
@@ -242,11 +249,14 @@ class Fleet(Deployment):
         if self._web is None:
             self.start(**environment)
             return
+        self.kill_workers()
+        self.revive(**environment)
+
+    def kill_workers(self) -> None:
         for worker in self._crew:
             worker.kill()
         for worker in self._crew:
-            worker.wait()
-        self.revive(**environment)
+            worker.wait()  # a process whose threads are still dying cannot be reaped yet
 
     def dismiss(self, pid: int) -> int:
         """Ask one worker to leave; returns its exit code."""

@@ -7,6 +7,8 @@ from django.views.generic import RedirectView
 
 from kheish_site.health import healthz, readyz
 
+admin.autodiscover()
+
 urlpatterns = [
     path("healthz", healthz),
     path("readyz", readyz),

@@ -1,6 +1,8 @@
 """What wakes other processes, and what happens when it cannot."""
 
+import shutil
 import sqlite3
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -109,8 +111,12 @@ def test_the_last_to_bind_hears(tmp_path: Path) -> None:
         assert decode(second.recv(1 << 16)) == DELTA
 
 
-def test_a_path_too_long_for_a_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded.tempfile, "gettempdir", lambda: str(tmp_path))
+def test_a_path_too_long_for_a_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    short = Path(tempfile.mkdtemp(prefix="k-", dir="/tmp"))
+    request.addfinalizer(lambda: shutil.rmtree(short))
+    monkeypatch.setattr(embedded.tempfile, "gettempdir", lambda: str(short))
     state_dir = tmp_path / ("long" * 30)
     path = socket_path(state_dir)
     assert len(str(path)) < 108

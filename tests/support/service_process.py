@@ -69,11 +69,13 @@ def state(pid: int) -> str:
 
 def children_of(pid: int) -> dict[int, str]:
     """Process ids and command lines of the direct children."""
-    told = subprocess.run(
-        ["ps", "-ww", "--ppid", str(pid), "-o", "pid=,args="], capture_output=True, text=True
-    )
-    lines = (line.split(maxsplit=1) for line in told.stdout.splitlines())
-    return {int(line[0]): line[1] for line in lines if len(line) == 2}
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):  # not ps: a bare Debian has none
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+                found[int(folder.name)] = b" ".join(words).decode(errors="replace").strip()
+    return found
 
 
 def kill(*pids: int) -> None:

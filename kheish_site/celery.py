@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import setup_logging, worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kheish_site.settings")
@@ -22,6 +22,11 @@ DRIVER = "sessions_app.services.worker"
 app = Celery("kheish")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@setup_logging.connect
+def keep_logging(**kwargs: Any) -> None:
+    """Celery would set the root logger's level from its own option; ``KHEISH_LOG_LEVEL`` has said it."""
 
 
 @worker_ready.connect

@@ -15,7 +15,7 @@ from kheish_site.lib.crashpoints import crashpoint
 from sessions_app.engine import settle, step, tools_phase
 from sessions_app.engine.turn import Outcome, Phase, Turn
 from sessions_app.models import WAITING, Run, Step, StepStatus
-from sessions_app.services import journal, leases, recovery, runs
+from sessions_app.services import journal, leases, recovery, runs, secrets
 from sessions_app.services.heartbeat import Heartbeat, Hold
 from sessions_app.services.writes import Entry, Lease, LeaseBusy, LeaseLost, StaleRun, StepStart
 
@@ -35,6 +35,7 @@ def drive(session_pk: int, heartbeat: Heartbeat) -> None:
         if run is None:
             break
         opening = _opening(run)
+        secrets.refresh_redaction()  # nothing this worker writes may hold a value stored meanwhile
         try:
             lease = leases.claim(run, heartbeat.owner, entries=_greeting(run), step_start=opening)
         except LeaseBusy:

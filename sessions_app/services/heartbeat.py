@@ -16,11 +16,12 @@ from django.db import close_old_connections
 
 from kheish_site.lib.transactions import release_connection
 from sessions_app.models import Run, RunStatus
-from sessions_app.services import leases
+from sessions_app.services import leases, secrets
 from sessions_app.services.writes import Lease
 
 logger = logging.getLogger(__name__)
 _BEAT_SECONDS: Final = 0.5
+_SECRETS_AGE_SECONDS: Final = 0.4
 
 
 class Hold:
@@ -106,11 +107,12 @@ class Heartbeat:
                 logger.warning("a heartbeat failed", exc_info=True, extra={"action": "worker.beat"})
 
     def beat(self, *, renew: bool = False) -> None:
-        """Hear stop requests; every third of a lease's life, or now, renew the leases of living threads."""
+        """Hear of stop requests and new secrets; renew the leases of living threads when due, or now."""
         with self._lock:
             holds = {pk: hold for pk, hold in self._holds.items() if hold.thread.is_alive()}
         if not holds:
             return
+        secrets.refresh_redaction(max_age_seconds=_SECRETS_AGE_SECONDS)
         asked = Run.objects.filter(session_id__in=holds, status=RunStatus.RUNNING).exclude(stop_requested="")
         for session_pk, run_pk in asked.values_list("session_id", "pk"):
             holds[session_pk].ask(run_pk)

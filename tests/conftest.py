@@ -10,13 +10,20 @@ import pytest
 
 PROFILE = os.environ.get("KHEISH_TEST_PROFILE", "embedded")
 OTHER = {"embedded": "services_only", "services": "embedded_only"}[PROFILE]
-NO_DATABASE = [Path(__file__).parent / name for name in ("unit", "conformance")]
+HERE = Path(__file__).parent
+NO_DATABASE = [HERE / name for name in ("unit", "conformance")]
 collect_ignore = [] if find_spec("selenium") else ["browser"]  # `test --browser` installs its client
+SLOW = tuple(HERE / folder for folder in ("fuzz", "integration", "sessions_app/admin", "conformance"))
+"""Folders that ``--fast`` leaves out whole."""
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what belongs to the other profile; deselected, so that nothing counts as skipped."""
+    for item in items:
+        if any(folder in item.path.parents for folder in SLOW):
+            item.add_marker(pytest.mark.slow)
     gone = [item for item in items if item.get_closest_marker(OTHER) or _ran_already(item)]
     if gone:
         config.hook.pytest_deselected(items=gone)

@@ -41,7 +41,7 @@ class Effect:
 TODOS = [{"id": "one", "content": "write it down", "completed": False}]
 READ = Effect("read_file", {"path": "facts.txt"})
 EMIT = Effect("emit_output", {"content": "said once"})
-TODO = Effect("todo_write", {"todos": TODOS})
+TODO_LIST = Effect("todo_write", {"todos": TODOS})
 WRITE = Effect("write_file", {"path": "new.txt", "content": "written\n"}, asks=True)
 BASH = Effect("bash", {"command": APPEND}, asks=True)
 
@@ -136,7 +136,7 @@ def checked(effect: Effect, view: dict[str, Any], workspace: Path, crash: Crash)
         assert lines(workspace) == 1
     elif effect is EMIT:
         assert [output["content"] for output in view["outputs"]].count("said once") == 1
-    elif effect is TODO:
+    elif effect is TODO_LIST:
         assert crash.api.client.sessions(view["session_id"]).get()["todos"] == TODOS
 
 
@@ -184,7 +184,7 @@ STARTS: dict[str, Callable[[Effect], int]] = {
     ("point", "first", "second"),
     [
         ("tool.started", READ, WRITE),
-        ("tool.started", TODO, BASH),
+        ("tool.started", TODO_LIST, BASH),
         ("tool.returned", READ, WRITE),
         ("tool.returned", EMIT, BASH),
     ],

@@ -1,1 +1,6 @@
-"""Transports that bring input in and carry answers out."""
+"""Many ways in, many ways out: connectors, the sessions they feed, and the deliveries that leave.
+
+Read ``models``; then ``services/contracts.py`` (what a kind of connector is), ``services/ingress.py`` (an
+event becomes exactly one run), ``services/deliveries`` (an output reaches its targets), then one folder of
+``kinds`` whole, then ``api`` and ``admin``.
+"""

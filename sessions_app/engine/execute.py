@@ -15,7 +15,7 @@ from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.transactions import release_connection, write
 from sessions_app.engine.turn import Turn
 from sessions_app.models import Session, ToolCall, ToolCallState
-from sessions_app.services import effects, journal, leases, sessions, writes
+from sessions_app.services import effects, journal, leases, ports, sessions, writes
 from sessions_app.services.shell_tasks import SessionTasks
 from sessions_app.services.writes import Change, Entry, LeaseLost, StaleRun, StepStart
 from sessions_app.tools import registry
@@ -201,17 +201,18 @@ def _commit_results(
             state = ToolCallState.FAILED if result.is_error else ToolCallState.SUCCEEDED
             effects.settle(call, state, result)
             entries.append(effects.settled_entry(turn.session_id, run, call))
-            entries += _keep(turn, kept)
+            entries += _keep(turn, call, kept)
         _commit(turn, tuple(entries), opening)
         fields = {"outputs": run.outputs, "step": opening.number if opening else run.step}
         type(run).objects.filter(pk=run.pk).update(**fields)
 
 
-def _keep(turn: Turn, kept: Effects) -> list[Entry]:
+def _keep(turn: Turn, call: ToolCall, kept: Effects) -> list[Entry]:
     entries = []
-    for output in kept.outputs:
+    for number, output in enumerate(kept.outputs):
         entry = journal.entry(turn.session_id, "output.emitted", output, run=turn.run)
         turn.run.outputs = [*turn.run.outputs, entry.decoded()]
+        ports.output_emitted(turn.run, entry.decoded(), f"{call.call_id}:{number}")
         entries.append(entry)
     if kept.todos is not None:
         entry = journal.entry(turn.session_id, "todo.written", {"todos": kept.todos}, run=turn.run)

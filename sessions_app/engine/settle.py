@@ -8,7 +8,7 @@ from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import write
 from sessions_app.engine.turn import Turn
 from sessions_app.models import Run, RunStatus, StepStatus, ToolCallState
-from sessions_app.services import leases, run_state, shell_tasks, waiting
+from sessions_app.services import leases, ports, run_state, shell_tasks, waiting
 from sessions_app.services.writes import Entry, Lease, StepEnd, StepStart
 
 
@@ -28,10 +28,25 @@ def start(run: Run, lease: Lease, entries: tuple[Entry, ...], opening: StepStart
     leases.start_held(run, lease, entries=(head, *entries), step_start=opening)
 
 
-def complete(turn: Turn, *, entries: tuple[Entry, ...], step_end: StepEnd, fields: Mapping[str, Any]) -> None:
-    """End the run well: the answer, its step and the release of the lease in one commit."""
+def complete(
+    turn: Turn,
+    *,
+    entries: tuple[Entry, ...],
+    step_end: StepEnd,
+    fields: Mapping[str, Any],
+    said: Mapping[str, Any] | None,
+) -> None:
+    """End the run well: the answer, its step and the release of the lease in one commit.
+
+    ``said`` is the answer as an output; where the run has somebody to answer to, it leaves with the commit.
+    """
     payload = {"outputs": fields["outputs"], "usage": _usage(fields)}
-    _end(turn, RunStatus.COMPLETED, payload, fields, before=entries, step_end=step_end)
+    if said is None or not turn.run.reply_targets:
+        _end(turn, RunStatus.COMPLETED, payload, fields, before=entries, step_end=step_end)
+        return
+    with write():
+        _end(turn, RunStatus.COMPLETED, payload, fields, before=entries, step_end=step_end)
+        ports.output_emitted(turn.run, said, f"{turn.run.run_id}:answer")
 
 
 def fail(turn: Turn, code: str, message: str, *, step_end: StepEnd | None = None) -> None:

@@ -67,8 +67,9 @@ def _commit_answer(turn: Turn, answer: Answer) -> None:
         "input_tokens": run.input_tokens + completion.usage.input_tokens,
         "output_tokens": run.output_tokens + completion.usage.output_tokens,
     }
+    said = output if completion.text else None
     settle.complete(
-        turn, entries=(_spoken(turn, answer, []),), step_end=_answered(turn, answer), fields=fields
+        turn, entries=(_spoken(turn, answer, []),), step_end=_answered(turn, answer), fields=fields, said=said
     )
 
 

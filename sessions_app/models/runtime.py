@@ -45,9 +45,9 @@ class Worker(models.Model):
 
 
 class TickLease(models.Model):
-    """Who runs the periodic sweep now; one row a name."""
+    """Who does a piece of periodic work now; one row a name."""
 
-    name = name_field(unique=True, length=40)
+    name = name_field(unique=True)
     owner = name_field(length=120, blank=True, default="")
     expires_at = models.DateTimeField(null=True, blank=True)
 

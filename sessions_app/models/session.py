@@ -36,6 +36,7 @@ class Session(models.Model):
     capability_scope = JSONObject()
     credential_scope = JSONObject()
     reply_targets = JSONObject(default=list)
+    reply_targets_pinned = models.BooleanField(default=False)
     binding_keys = JSONObject(default=list)
     todos = JSONObject(default=list)
     workspace = name_field(length=300)

@@ -7,7 +7,7 @@ from kheish_site.lib.errors import Forbidden, Unauthorized
 from sessions_app.models import Role
 from sessions_app.services import tokens
 
-AuthMethod = Literal["token", "session", "system"]
+AuthMethod = Literal["token", "session", "system", "chat"]
 _RANK: Final = {"": 0, Role.VIEWER: 1, Role.OPERATOR: 2, Role.ADMIN: 3}
 
 

@@ -23,11 +23,10 @@ from sessions_app.models import (
     QuestionStatus,
     Run,
     Session,
-    TickLease,
     UserQuestion,
     Worker,
 )
-from sessions_app.services import approvals, leases, processes, questions, shell_tasks
+from sessions_app.services import approvals, leases, processes, questions, shell_tasks, ticks
 
 logger = logging.getLogger(__name__)
 BATCH: Final = 200
@@ -113,9 +112,4 @@ def _expired(expire: Callable[[], bool]) -> bool:
 
 def take_tick(owner: str) -> bool:
     """Take or keep the right to run the periodic work, so that one worker at a time does it."""
-    now = clock.now()
-    until = now + timedelta(seconds=max(3 * settings.KHEISH.sweep_seconds, 5))
-    with write():
-        TickLease.objects.get_or_create(name="sweep")
-        mine = Q(owner=owner) | Q(expires_at=None) | Q(expires_at__lte=now)
-        return TickLease.objects.filter(mine, name="sweep").update(owner=owner, expires_at=until) == 1
+    return ticks.take("sweep", owner, seconds=max(3 * settings.KHEISH.sweep_seconds, 5))

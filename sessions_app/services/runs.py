@@ -19,6 +19,8 @@ from sessions_app.services.writes import Change
 
 _PREVIEW: Final = 160
 _DAEMON_METADATA: Final = "daemon_"
+_OWN_PLUGINS: Final = frozenset({"daemon", "scheduler"})
+"""Sources whose explicit reply targets stay with their run."""
 
 
 class RunMissing(NotFound):
@@ -35,7 +37,11 @@ class RunStateConflict(Conflict):
 
 @dataclass(frozen=True, kw_only=True)
 class NewRun:
-    """What a submitter may say. Either ``content`` or ``input_items`` (``[{type: text, text}]``)."""
+    """What a submitter may say. Either ``content`` or ``input_items`` (``[{type: text, text}]``).
+
+    ``reply_targets`` (``{"plugin", "address"}`` in normal form) are explicit: they stand in for the session's
+    defaults. ``daemon_metadata`` comes from the runtime itself and is kept as it is.
+    """
 
     content: str = ""
     input_items: list[dict[str, Any]] = field(default_factory=list)
@@ -47,11 +53,14 @@ class NewRun:
     source_kind: str = "api"
     actor_id: str = "api-user"
     kind: str = "input"
+    reply_targets: list[dict[str, Any]] = field(default_factory=list)
+    daemon_metadata: dict[str, Any] = field(default_factory=dict)
 
 
 def submit(session_id: str, new: NewRun, *, principal: str) -> Run:
     """Accept one input: the run, ``run.accepted`` and ``run.queued`` in one commit, then the doorbell.
 
+    Explicit reply targets of a connector also become the session's defaults, in the same transaction.
     Joins an open transaction (the idempotency record's). No model is called and no worker is needed
     for it to succeed. Raises: SessionMissing, SessionEnded, RouteUnknown, RouteNotReady, BadRequest.
     """
@@ -75,14 +84,14 @@ def submit(session_id: str, new: NewRun, *, principal: str) -> Run:
         persona=session.persona,
         permission_mode=session.permission_mode or live.permission_mode,
         runtime_revision=live.revision,
-        reply_targets=session.reply_targets,
+        reply_targets=new.reply_targets or session.reply_targets,
         source_plugin=new.source_plugin,
         source_kind=new.source_kind,
         actor_id=redact(new.actor_id),
         requested_by=principal,
         input_items=items,
         input_message={"role": "user", "content": "\n\n".join(item["text"] for item in items)},
-        metadata=_client_metadata(new.metadata),
+        metadata=_client_metadata(new.metadata) | dict(redact(new.daemon_metadata)),
         max_steps=settings.KHEISH.max_turns,
         submitted_at=now,
         updated_at=now,
@@ -92,6 +101,8 @@ def submit(session_id: str, new: NewRun, *, principal: str) -> Run:
         journal.entry(session_id, "run.queued", {"to": "queued"}, run=run),
     )
     writes.commit(Change(session_pk=session.pk, entries=entries, accept=run))
+    if new.reply_targets and new.source_plugin not in _OWN_PLUGINS:
+        session_service.adopt_reply_targets(session, run)
     return run
 
 

@@ -7,14 +7,15 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import F
 
 from kheish_site.lib import clock
 from kheish_site.lib.canonical import sha256_hex
 from kheish_site.lib.errors import BadRequest, Conflict, NotFound, PreconditionFailed
 from kheish_site.lib.ids import new_id
 from kheish_site.lib.redaction import redact
-from kheish_site.lib.transactions import locked, write
-from sessions_app.models import LIVE, Persona, PersonaRevision, Session, UnknownEffects
+from kheish_site.lib.transactions import locked, require_transaction, write
+from sessions_app.models import LIVE, Persona, PersonaRevision, Run, Session, UnknownEffects
 from sessions_app.services import journal, runtime_settings
 
 MODES: Final = ("default", "acceptEdits", "bypassPermissions", "plan", "dontAsk")
@@ -200,6 +201,29 @@ def set_route_policy(
         return {"_fields": ["route_policy"], "route_policy": {"from": was, "to": row.route_policy}}
 
     return _change(session_id, apply, principal=principal, expected_revision=expected_revision)
+
+
+def adopt_reply_targets(session: Session, run: Run) -> None:
+    """Make the explicit reply targets of a connector's run the session's defaults for future runs.
+
+    Not when the session pins its own. Only the change is journalled: which connector, from what, to what.
+    Needs the transaction that accepted the run, which holds the session's row.
+    Source: product text, "Decide where outputs should go".
+    """
+    require_transaction()
+    row = Session.objects.only("reply_targets", "reply_targets_pinned").get(pk=session.pk)
+    if row.reply_targets_pinned or row.reply_targets == run.reply_targets:
+        return
+    change = {"from": row.reply_targets, "to": run.reply_targets}
+    row.reply_targets = run.reply_targets
+    Session.objects.filter(pk=row.pk).update(reply_targets=run.reply_targets, revision=F("revision") + 1)
+    payload = {
+        "principal": run.requested_by,
+        "source_plugin": run.source_plugin,
+        "connector": run.metadata.get("connector", ""),
+        "reply_targets": change,
+    }
+    journal.append(row.pk, journal.entry(session.session_id, "session.updated", payload, run=run))
 
 
 def set_permission_mode(

@@ -19,7 +19,7 @@ from kheish_site.lib.ids import new_id
 from kheish_site.lib.sqlite_watch import ChangeWatcher
 from kheish_site.lib.transactions import release_connection, write
 from sessions_app.models import Worker
-from sessions_app.services import heartbeat, processes, recovery, retention, secrets, shell_tasks
+from sessions_app.services import heartbeat, ports, processes, recovery, retention, secrets, shell_tasks
 
 logger = logging.getLogger(__name__)
 _OFFER_SECONDS: Final = 2.0
@@ -39,6 +39,7 @@ class WorkerProcess:
         self._offered: dict[int, float] = {}
         self._offering = threading.Lock()
         self._cleaned = 0.0
+        self._background = ports.make_background()
         self._thread = threading.Thread(target=self._watch, name="feeder", daemon=True)
 
     def start(self) -> None:
@@ -48,6 +49,8 @@ class WorkerProcess:
         recovery.bury_dead_workers(self.host)
         self.heartbeat.start()
         self._thread.start()
+        for part in self._background:
+            part.start(self.name)
         logger.info("worker started", extra={"action": "worker.start", "worker": self.name})
 
     def drain(self) -> None:
@@ -57,10 +60,14 @@ class WorkerProcess:
         touching the database here would wait for ourselves for ever. The next beat tells the others.
         """
         self.heartbeat.draining.set()
+        for part in self._background:
+            part.drain()
 
     def stop(self) -> None:
         """Leave: end what still runs and take the row away."""
         self._ended.set()
+        for part in self._background:
+            part.stop()
         shell_tasks.stop_all("the worker stopped")
         self.heartbeat.end()
         with write():

@@ -1,0 +1,173 @@
+"""What a kind of connector is, and the neutral shapes between kinds and services.
+
+A kind lives in one folder of ``kinds``: its settings, how it reads an event, how it sends. It translates;
+whether an event is accepted, where it goes and when something is sent again is decided by services.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+from rest_framework import serializers
+
+from connectors_app.models import Connector
+
+Address = dict[str, Any]
+"""Where a kind sends to, in the kind's own normal form; JSON-safe."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InboundEvent:
+    """One event of a platform: what becomes exactly one run.
+
+    ``key`` names it within its connector and ``fingerprint`` (64 hex) what it said: a repeat has the same of
+    both. Either ``content`` or ``input_items``. Where it goes is tried in this order: the connector's
+    ``fixed_session_id``, ``named_session_id`` (the caller's own word), the session bound to one of
+    ``binding_keys``, ``natural_session_id``. ``reply_targets`` (``{"plugin", "address"}``) are explicit:
+    empty means the session's defaults. ``metadata`` is the daemon's own and stored as it is.
+    """
+
+    key: str
+    fingerprint: str
+    actor_id: str
+    source_kind: str
+    content: str = ""
+    input_items: tuple[dict[str, Any], ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    named_session_id: str = ""
+    binding_keys: tuple[str, ...] = ()
+    natural_session_id: str = ""
+    reply_targets: tuple[dict[str, Any], ...] = ()
+    rate_scope: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attachment:
+    """A stored asset that goes with a message; ``read`` returns its bytes."""
+
+    asset_id: str
+    media_type: str
+    file_name: str
+    sha256: str
+    size_bytes: int
+    read: Callable[[], bytes] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Button:
+    """Something a person can press. ``data`` (at most 64 bytes of ASCII) comes back with the click."""
+
+    label: str
+    data: str
+    style: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parcel:
+    """What a sender is given: one message for one address, at one attempt.
+
+    ``progress`` is what ``keep`` was last given for this delivery: parts that a platform has already
+    confirmed are not sent again. ``keep`` commits at once; it raises when the delivery is no longer ours.
+    ``buttons`` decide what the message asks (an approval, a question).
+    """
+
+    delivery_id: str
+    attempt: int
+    idempotency_key: str
+    address: Address
+    session_id: str
+    thread_id: str
+    run_id: str
+    content: str
+    parts: tuple[dict[str, Any], ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    buttons: tuple[tuple[Button, ...], ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    progress: Mapping[str, Any] = field(default_factory=dict)
+    keep: Callable[[dict[str, Any]], None] = field(default=lambda progress: None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """The target took it. ``reference`` is what the platform calls it; both are JSON-safe and shown."""
+
+    reference: str = ""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+class SendFailure(Exception):
+    """It was certainly not taken. ``error_class`` is one of ERROR_CLASSES; the message is safe to show."""
+
+    def __init__(self, error_class: str, message: str) -> None:
+        super().__init__(message)
+        self.error_class = error_class
+        self.message = message
+
+
+class RetryLater(SendFailure):
+    """Not taken now; it may be later, not before ``retry_after_seconds``."""
+
+    def __init__(self, error_class: str, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(error_class, message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Refused(SendFailure):
+    """Not taken, and never will be as it is."""
+
+
+class Ambiguous(SendFailure):
+    """The request left and nobody knows whether it was taken.
+
+    Sent again only where the target honours keys; elsewhere the delivery is ``unknown`` and a person decides.
+    """
+
+
+ERROR_CLASSES = (
+    "terminal", "blocked_external_fetch", "rate_limited", "timeout", "status", "decode", "connect",
+    "internal",
+)  # fmt: skip
+
+
+class Sender(Protocol):
+    """How one plugin of reply targets sends. Stateless; no transaction is open and no connection is held."""
+
+    plugin: str
+
+    def normal(self, address: Any) -> Address:
+        """Return the address in the form that names its target. Raises: BadRequest(invalid_reply_target)."""
+        ...
+
+    def check(self, address: Address) -> None:
+        """Refuse an address that cannot work now: no such connector, no credential, not allowed.
+
+        Needs the database. Raises: BadRequest(invalid_reply_target), NotFound(connector_not_found).
+        """
+        ...
+
+    def honours_keys(self, address: Address) -> bool:
+        """Tell whether the target recognises a repeat by its key, so that sending again is safe."""
+        ...
+
+    def send(self, parcel: Parcel) -> Sent:
+        """Send once. Raises: RetryLater, Refused, Ambiguous."""
+        ...
+
+
+class Kind(Protocol):
+    """One transport. ``settings`` describes what an operator writes; ``secrets`` names its secret fields."""
+
+    name: ClassVar[str]
+    settings: ClassVar[type[serializers.Serializer]]
+    secrets: ClassVar[tuple[str, ...]]
+
+    def check(self, settings: Mapping[str, Any], secrets: Sequence[str]) -> None:
+        """Judge the whole definition; ``secrets`` are the fields that have a value.
+
+        Raises: BadRequest(invalid_connector) with the reason.
+        """
+        ...
+
+    def test_event(self, connector: Connector) -> InboundEvent:
+        """Return an event as this transport would bring it, to try the way in without the platform."""
+        ...

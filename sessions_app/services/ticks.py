@@ -1,0 +1,25 @@
+"""Periodic work that one process at a time may do: a named right with an expiry, renewed by its holder."""
+
+from datetime import timedelta
+
+from django.db.models import Q
+
+from kheish_site.lib import clock
+from kheish_site.lib.transactions import write
+from sessions_app.models import TickLease
+
+
+def take(name: str, owner: str, *, seconds: float) -> bool:
+    """Take or keep the right ``name`` for ``seconds``; False while somebody else has it."""
+    now = clock.now()
+    with write():
+        TickLease.objects.get_or_create(name=name)
+        mine = Q(owner=owner) | Q(expires_at=None) | Q(expires_at__lte=now)
+        until = now + timedelta(seconds=seconds)
+        return TickLease.objects.filter(mine, name=name).update(owner=owner, expires_at=until) == 1
+
+
+def give_back(name: str, owner: str) -> None:
+    """Let others take the right at once; nothing happens when it is not ours."""
+    with write():
+        TickLease.objects.filter(name=name, owner=owner).update(owner="", expires_at=None)

@@ -37,6 +37,10 @@ def impossible(kheish: Kheish) -> Iterable[CheckMessage]:
         )
     if kheish.routes_file is not None and not kheish.routes_file.is_file():
         yield Error(f"KHEISH_ROUTES_FILE names {kheish.routes_file}, which is not a file.", id="kheish.E004")
+    if kheish.connectors_file is not None and not kheish.connectors_file.is_file():
+        yield Error(
+            f"KHEISH_CONNECTORS_FILE names {kheish.connectors_file}, which is not a file.", id="kheish.E006"
+        )
     if kheish.sweep_seconds > kheish.lease_seconds:
         yield Error(
             "KHEISH_SWEEP_SECONDS is longer than KHEISH_LEASE_SECONDS.",

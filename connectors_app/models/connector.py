@@ -16,6 +16,8 @@ class ConnectorSource(models.TextChoices):
 class Connector(models.Model):
     """One transport definition, named by kind and name. Born by PUT or by the file; removed by either.
 
+    A removed one keeps its row, so that its receipts still know a repeat when it comes back.
+
     Read from its row for every event, so a change holds from the next event on. ``settings`` are checked by
     its kind; ``secrets`` maps a field to where its value is: ``{"slot": ID, "origin": inline | secret_ref}``
     or ``{"env": NAME}``, never the value. ``revision`` rises with each change.
@@ -27,6 +29,7 @@ class Connector(models.Model):
     settings = JSONObject()
     secrets = JSONObject()
     enabled = models.BooleanField(default=True)
+    removed_at = models.DateTimeField(null=True, blank=True)
     paused_at = models.DateTimeField(null=True, blank=True)
     paused_by = name_field(blank=True, default="")
     revision = models.PositiveIntegerField(default=1)

@@ -28,6 +28,10 @@ class Kheish:
     """One folder per session is made below it."""
     routes_file: Path | None
     """TOML file of routes and secret slots, loaded at start."""
+    connectors_file: Path | None
+    """TOML file of connectors, loaded at start and when it changes."""
+    keep_receipts_days: float
+    """How long an accepted event is known, so that a repeat makes no second run; 0 is for ever."""
     lease_seconds: float
     """How long a worker may be silent before another one takes its sessions over."""
     sweep_seconds: float
@@ -80,6 +84,8 @@ def load() -> Kheish:
         master_keys_in_environment=bool(env.text("KHEISH_MASTER_KEY")),
         workspace_root=env.path("KHEISH_WORKSPACE_ROOT") or state_dir / "workspaces",
         routes_file=env.path("KHEISH_ROUTES_FILE"),
+        connectors_file=env.path("KHEISH_CONNECTORS_FILE"),
+        keep_receipts_days=env.number("KHEISH_KEEP_RECEIPTS_DAYS", 7, low=0, high=36_500),
         lease_seconds=env.number("KHEISH_LEASE_SECONDS", 15, low=0.5, high=600),
         sweep_seconds=env.number("KHEISH_SWEEP_SECONDS", 2, low=0.1, high=60),
         drain_seconds=env.number("KHEISH_DRAIN_SECONDS", 10, low=0, high=600),

@@ -31,8 +31,16 @@ OutputListener = Callable[[Run, Mapping[str, Any], str], None]
 The session's row lock is held. The key is the same whenever the same output is committed again.
 """
 
+SlotUsers = Callable[[list[str]], Mapping[str, list[str]]]
+"""Returns for each secret slot of a list what names it, such as ``connector:slack/ops``; one query."""
+
+Preparation = Callable[[], object]
+"""Makes what an installation needs before it serves; idempotent. Raises KheishError with the reason."""
+
 _BACKGROUND: list[Callable[[], Background]] = []
 _OUTPUTS: list[OutputListener] = []
+_SLOT_USERS: list[SlotUsers] = []
+_PREPARATIONS: list[Preparation] = []
 
 
 def register_background(factory: Callable[[], Background]) -> None:
@@ -54,3 +62,28 @@ def output_emitted(run: Run, output: Mapping[str, Any], key: str) -> None:
     """Tell the listeners of an output. Needs the transaction that commits it."""
     for listener in _OUTPUTS:
         listener(run, output, key)
+
+
+def register_slot_users(users: SlotUsers) -> None:
+    """Let ``users`` say which secret slots are in use."""
+    _SLOT_USERS.append(users)
+
+
+def slot_users(slot_ids: list[str]) -> dict[str, list[str]]:
+    """Return what the apps above name of these slots."""
+    found: dict[str, list[str]] = {slot_id: [] for slot_id in slot_ids}
+    for users in _SLOT_USERS:
+        for slot_id, names in users(slot_ids).items():
+            found[slot_id] += names
+    return found
+
+
+def on_prepare(preparation: Preparation) -> None:
+    """Run ``preparation`` whenever an installation is prepared, after the routes."""
+    _PREPARATIONS.append(preparation)
+
+
+def prepare() -> None:
+    """Run what the apps above prepare. Raises: KheishError."""
+    for preparation in _PREPARATIONS:
+        preparation()

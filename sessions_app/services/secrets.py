@@ -17,6 +17,7 @@ from kheish_site.lib import crypto, redaction
 from kheish_site.lib.errors import BadRequest, Conflict, NotFound
 from kheish_site.lib.transactions import exclusive, locked, write
 from sessions_app.models import Route, SecretSlot
+from sessions_app.services import ports
 
 logger = logging.getLogger(__name__)
 
@@ -113,8 +114,8 @@ def delete(slot_id: str) -> None:
 
 
 def references(slot_ids: list[str]) -> dict[str, list[str]]:
-    """Return for each slot what names it, as ``route:ID``; one query."""
-    found: dict[str, list[str]] = {slot_id: [] for slot_id in slot_ids}
+    """Return for each slot what names it, as ``route:ID``; a query for each kind of user."""
+    found = ports.slot_users(slot_ids)
     rows = (
         Route.objects.filter(auth_ref__in=slot_ids).order_by("route_id").values_list("auth_ref", "route_id")
     )

@@ -226,6 +226,19 @@ def adopt_reply_targets(session: Session, run: Run) -> None:
     journal.append(row.pk, journal.entry(session.session_id, "session.updated", payload, run=run))
 
 
+def note_binding_keys(session: Session, keys: list[str], *, principal: str) -> None:
+    """Show and journal the conversations that were just bound to the session. Needs the open transaction.
+
+    The rows that hold the bindings belong to the connectors; the session shows their names.
+    """
+    require_transaction()
+    row = locked(Session.objects.filter(pk=session.pk)).only("binding_keys").get()
+    names = sorted({*row.binding_keys, *keys})
+    Session.objects.filter(pk=session.pk).update(binding_keys=names)
+    payload = {"principal": principal, "keys": sorted(keys)}
+    journal.append(session.pk, journal.entry(session.session_id, "session.bound", payload))
+
+
 def set_permission_mode(
     session_id: str, mode: str, *, principal: str, expected_revision: int | None = None
 ) -> Session:

@@ -8,7 +8,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from kheish_site.lib.errors import KheishError
-from sessions_app.services import accounts, routes, routes_file, tokens
+from sessions_app.services import accounts, ports, routes, routes_file, tokens
 
 
 class Command(BaseCommand):
@@ -32,5 +32,6 @@ class Command(BaseCommand):
             if settings.KHEISH.routes_file is not None:
                 routes_file.load(settings.KHEISH.routes_file)
             routes.ensure_builtin()
+            ports.prepare()
         except KheishError as error:
-            raise CommandError(f"The routes cannot be set up: {error.detail}") from error
+            raise CommandError(f"The configuration cannot be set up: {error.detail}") from error

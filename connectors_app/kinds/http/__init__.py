@@ -1,0 +1,1 @@
+"""Any program that can POST JSON: bearer token, signature, or both."""

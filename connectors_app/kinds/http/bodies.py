@@ -1,0 +1,169 @@
+"""What a POST to an HTTP connector says, as a neutral event."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from rest_framework import serializers
+
+from connectors_app.kinds.http.kind import natural_id, receipt_key
+from connectors_app.models import Connector
+from connectors_app.services.contracts import InboundEvent
+from connectors_app.services.resolution import DOMAIN
+from connectors_app.services.shapes import Keys
+from kheish_site.lib.canonical import digest
+from kheish_site.lib.errors import BadRequest
+from kheish_site.lib.ids import new_id
+from sessions_app.api.limits import check_metadata
+from sessions_app.api.parsers import loads
+from sessions_app.api.serializers.base import JsonObject, StrictSerializer, Text
+
+RESERVED: Final = frozenset(
+    {"connector", "connector_ingress_key", "http_ingress_key", "http_ingress_key_sha256", "http_ingress_fingerprint"}
+)  # fmt: skip
+_MOST_ITEMS: Final = 64
+_MOST_ATTACHMENTS: Final = 10
+_LONGEST_IDEMPOTENCY_KEY: Final = 1000
+
+
+class IngressInvalid(BadRequest):
+    """The event cannot be read, or says what the connector does not allow."""
+
+    code, domain = "invalid_event", DOMAIN
+
+
+class Body(StrictSerializer):
+    """A body in our own format."""
+
+    session_id = Text(max_length=200, required=False)
+    binding_keys = Keys()
+    actor_id = Text(max_length=200, required=False)
+    content = Text(required=False, allow_blank=True)
+    input_items = serializers.ListField(child=JsonObject(), required=False, max_length=_MOST_ITEMS)
+    attachments = serializers.ListField(child=JsonObject(), required=False, max_length=_MOST_ATTACHMENTS)
+    metadata = serializers.JSONField(required=False)
+    reply_targets = serializers.ListField(child=JsonObject(), required=False, max_length=20)
+    reply_plugin = Text(max_length=60, required=False)
+    reply_address = serializers.JSONField(required=False)
+    idempotency_key = Text(max_length=_LONGEST_IDEMPOTENCY_KEY, required=False)
+
+
+def read(
+    connector: Connector, raw: bytes, headers: Mapping[str, str], *, authenticated: bool
+) -> InboundEvent:
+    """Return the event. ``headers`` are lower case. Raises: IngressInvalid, InvalidJson, ValidationError."""
+    value = loads(raw)
+    if connector.settings["body_format"] == "event":
+        return _foreign(connector, value, headers)
+    return _own(connector, value, headers, authenticated=authenticated)
+
+
+def _own(
+    connector: Connector, value: Any, headers: Mapping[str, str], *, authenticated: bool
+) -> InboundEvent:
+    shape = Body(data=value)
+    shape.is_valid(raise_exception=True)
+    said: dict[str, Any] = dict(shape.validated_data)
+    settings = connector.settings
+    _check_allowed(connector, said, authenticated=authenticated)
+    keys = tuple(sorted({*(said["binding_keys"] or settings["default_binding_keys"])}))
+    print_of = digest(value)
+    return InboundEvent(
+        key=_event_key(connector, said.get("idempotency_key"), headers, print_of),
+        fingerprint=print_of,
+        actor_id=said.get("actor_id") or settings["actor_id"] or "http-webhook",
+        source_kind=connector.name,
+        content=said.get("content", ""),
+        input_items=tuple(said.get("input_items", ())),
+        attachments=tuple(said.get("attachments", ())),
+        metadata=_metadata(said.get("metadata")),
+        named_session_id=said.get("session_id", ""),
+        binding_keys=keys,
+        natural_session_id=natural_id(connector, keys),
+        reply_targets=_reply_targets(said) or tuple(settings["default_reply_targets"]),
+    )
+
+
+def _foreign(connector: Connector, value: Any, headers: Mapping[str, str]) -> InboundEvent:
+    """Return somebody else's event: its whole JSON as the input, behind the connector's instructions."""
+    settings = connector.settings
+    print_of = digest(value)
+    named = [_at(value, pointer) for pointer in settings["event_binding_pointers"]]
+    found = {f"http:{connector.name}:{text}" for text in named if text}
+    keys = tuple(sorted(found or set(settings["default_binding_keys"])))
+    text = json.dumps(value, ensure_ascii=False, indent=1)
+    return InboundEvent(
+        key=_event_key(connector, None, headers, print_of),
+        fingerprint=print_of,
+        actor_id=settings["actor_id"] or "http-webhook",
+        source_kind=connector.name,
+        content="\n\n".join(filter(None, [settings["event_instructions"], text])),
+        binding_keys=keys,
+        natural_session_id=natural_id(connector, keys),
+        reply_targets=tuple(settings["default_reply_targets"]),
+    )
+
+
+def _event_key(connector: Connector, said: str | None, headers: Mapping[str, str], print_of: str) -> str:
+    """Return the receipt's key: the body's word, the header's, or (where none is required) the content."""
+    given = said or headers.get("idempotency-key") or headers.get("webhook-id")
+    if given is None and connector.settings["require_idempotency_key"]:
+        raise IngressInvalid("the event needs an idempotency_key", code="idempotency_key_required")
+    if given is not None and len(given) > _LONGEST_IDEMPOTENCY_KEY:
+        raise IngressInvalid("the idempotency key is too long", code="invalid_idempotency_key")
+    if given is None:
+        # Nobody names the event, so every delivery is one: nothing could tell a repeat from a second event.
+        given = new_id("event")
+    return receipt_key(connector, given)
+
+
+def _check_allowed(connector: Connector, said: Mapping[str, Any], *, authenticated: bool) -> None:
+    replies = {"reply_targets", "reply_plugin", "reply_address"} & set(said)
+    if replies and not (authenticated and connector.settings["allow_payload_reply_targets"]):
+        raise IngressInvalid(
+            "this connector takes no reply targets from an event", code="reply_targets_not_allowed"
+        )
+    if authenticated:
+        return
+    if said.get("session_id") or said["binding_keys"]:
+        raise IngressInvalid(
+            "an event that is not authenticated cannot name a session", code="session_not_allowed"
+        )
+    items = [*said.get("input_items", ()), *said.get("attachments", ())]
+    if any(
+        item.get("type") in ("asset_reference", "board_reference") or "asset_id" in item for item in items
+    ):
+        raise IngressInvalid(
+            "an event that is not authenticated cannot name stored assets", code="asset_not_allowed"
+        )
+
+
+def _metadata(given: Any) -> dict[str, Any]:
+    metadata = given if isinstance(given, dict) else {} if given is None else {"payload": given}
+    reserved = sorted(RESERVED & set(metadata))
+    if reserved:
+        raise IngressInvalid(f"metadata may not set {reserved[0]}", code="reserved_metadata")
+    check_metadata(metadata)
+    return metadata
+
+
+def _reply_targets(said: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    if ("reply_plugin" in said) != ("reply_address" in said):
+        raise IngressInvalid("reply_plugin and reply_address go together")
+    first = (
+        [{"plugin": said["reply_plugin"], "address": said["reply_address"]}] if "reply_plugin" in said else []
+    )
+    return (*first, *said.get("reply_targets", ()))
+
+
+def _at(value: Any, pointer: str) -> str:
+    """Return the text or number at a JSON pointer, "" when there is none."""
+    for step in pointer.split("/")[1:]:
+        name = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(value, dict):
+            value = value.get(name)
+        elif isinstance(value, list) and name.isdecimal() and int(name) < len(value):
+            value = value[int(name)]
+        else:
+            return ""
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""

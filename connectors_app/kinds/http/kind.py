@@ -1,0 +1,85 @@
+"""What an HTTP connector is told."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from rest_framework import serializers
+
+from connectors_app.models import Connector
+from connectors_app.services.contracts import InboundEvent
+from connectors_app.services.shapes import ConnectorInvalid, InboundSettings, Keys, Targets, optional_text
+from kheish_site.lib.canonical import sha256_hex
+from kheish_site.lib.ids import new_id
+from sessions_app.api.serializers.base import Choice, Flag, Text, Whole
+
+FORMATS = ("kheish", "event")
+
+
+class Settings(InboundSettings):
+    """``body_format`` ``event`` takes any JSON object, as webhooks of other products send it.
+
+    Then ``event_instructions`` stand before it in the input, and ``event_binding_pointers`` (JSON pointers)
+    name the members whose values bind the conversation.
+    """
+
+    ingress_events_per_second = Whole(min_value=1, max_value=100_000, default=60)
+    actor_id = optional_text()
+    allow_unauthenticated_ingress = Flag(default=False)
+    require_hmac_signature = Flag(default=False)
+    allow_payload_reply_targets = Flag(default=False)
+    require_idempotency_key = Flag(default=True)
+    signature_max_age_secs = Whole(min_value=1, max_value=3600, default=300)
+    default_reply_targets = Targets()
+    default_binding_keys = Keys()
+    body_format = Choice(choices=FORMATS, default="kheish")
+    event_instructions = Text(max_length=20_000, required=False, allow_blank=True, default="")
+    event_binding_pointers = Keys(max_length=10)
+
+
+class HttpKind:
+    """``connectors_app.services.contracts.Kind`` for HTTP."""
+
+    name: ClassVar[str] = "http"
+    settings: ClassVar[type[serializers.Serializer]] = Settings
+    secrets: ClassVar[tuple[str, ...]] = ("bearer_token", "hmac_secret")
+
+    def check(self, settings: Mapping[str, Any], secrets: Sequence[str]) -> None:
+        """Raise ConnectorInvalid unless something proves who sends, or nobody has to by explicit word."""
+        signed = settings["require_hmac_signature"]
+        if signed and "hmac_secret" not in secrets:
+            raise ConnectorInvalid("require_hmac_signature needs an hmac_secret")
+        if signed and not settings["require_idempotency_key"]:
+            raise ConnectorInvalid("require_hmac_signature needs require_idempotency_key")
+        if not (signed or "bearer_token" in secrets or settings["allow_unauthenticated_ingress"]):
+            raise ConnectorInvalid(
+                "give a bearer_token, or require_hmac_signature with an hmac_secret, "
+                "or say allow_unauthenticated_ingress"
+            )
+        if any(not pointer.startswith("/") for pointer in settings["event_binding_pointers"]):
+            raise ConnectorInvalid("an event_binding_pointer is a JSON pointer such as /data/customer")
+
+    def test_event(self, connector: Connector) -> InboundEvent:
+        """Return an event with the connector's own keys and targets."""
+        event_id = new_id("test")
+        keys = tuple(connector.settings["default_binding_keys"])
+        return InboundEvent(
+            key=receipt_key(connector, event_id),
+            fingerprint=sha256_hex(event_id),
+            actor_id=connector.settings["actor_id"] or "http-webhook",
+            source_kind=connector.name,
+            content="Test event: answer in one short sentence that you received it.",
+            metadata={"test_event": True},
+            binding_keys=keys,
+            natural_session_id=natural_id(connector, keys) or f"http:{connector.name}:test",
+            reply_targets=tuple(connector.settings["default_reply_targets"]),
+        )
+
+
+def receipt_key(connector: Connector, idempotency_key: str) -> str:
+    """Return the name of an event within its connector."""
+    return f"http:{connector.name}:{sha256_hex(idempotency_key)[:32]}"
+
+
+def natural_id(connector: Connector, keys: Sequence[str]) -> str:
+    """Return the session that the first key stands for; "" without keys."""
+    return f"http:{connector.name}:{sha256_hex(min(keys))[:16]}" if keys else ""

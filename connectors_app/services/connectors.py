@@ -1,0 +1,293 @@
+"""Connectors: defined, changed, paused, removed. Rows are read for every event, so changes are live."""
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any, Final
+
+from django.db.models import QuerySet
+
+from connectors_app.models import Connector, ConnectorSource
+from connectors_app.services import handles, registry
+from connectors_app.services.contracts import Kind
+from connectors_app.services.shapes import ConnectorInvalid
+from kheish_site.lib import clock
+from kheish_site.lib.errors import Conflict, KheishError, NotFound, PreconditionFailed, Unavailable
+from kheish_site.lib.redaction import register_secret
+from kheish_site.lib.transactions import exclusive, locked, write
+from sessions_app.models import Persona, SecretSlot
+from sessions_app.services import secrets
+
+logger = logging.getLogger(__name__)
+TARGET_SETTINGS: Final = ("default_reply_targets", "additional_reply_targets")
+PAUSED_RETRY_SECONDS: Final = 60
+
+
+class ConnectorMissing(NotFound):
+    """No such connector."""
+
+    code, domain = "connector_not_found", "connectors"
+
+
+class ConnectorDisabled(Conflict):
+    """The connector takes no events."""
+
+    code, domain = "connector_disabled", "connectors"
+
+
+class ConnectorPaused(Unavailable):
+    """The connector takes no events for now; the sender should come back."""
+
+    code, domain = "connector_paused", "connectors"
+
+
+class ConnectorFromFile(Conflict):
+    """The definition belongs to the connectors file and is changed there."""
+
+    code, domain = "connector_from_file", "connectors"
+
+
+class ConnectorInUse(Conflict):
+    """Another connector answers through this one."""
+
+    code, domain = "connector_in_use", "connectors"
+
+
+def everything() -> QuerySet[Connector]:
+    """Return all connectors that are not removed."""
+    return Connector.objects.filter(removed_at=None)
+
+
+def get(kind: str, name: str) -> Connector:
+    """Return one connector. Raises: ConnectorMissing."""
+    found = everything().filter(kind=kind, name=name).first()
+    if found is None:
+        raise ConnectorMissing(f"there is no {kind} connector {name}")
+    return found
+
+
+def admitted(kind: str, name: str) -> Connector:
+    """Return a connector that takes events now.
+
+    Raises: ConnectorMissing, ConnectorDisabled, ConnectorPaused.
+    """
+    connector = get(kind, name)
+    if not connector.enabled:
+        raise ConnectorDisabled(f"the {kind} connector {name} is disabled")
+    if connector.paused_at is not None:
+        raise ConnectorPaused(
+            f"the {kind} connector {name} is paused", retry_after_seconds=PAUSED_RETRY_SECONDS
+        )
+    return connector
+
+
+def holds(connector: Connector, field: str) -> bool:
+    """Tell whether a secret field is configured."""
+    return field in connector.secrets
+
+
+def secret(connector: Connector, field: str) -> str:
+    """Return the value of a secret field, for use at once; "" when none is configured.
+
+    Raises: Unavailable(connector_secret_unreadable) when what is named is not there.
+    """
+    place = connector.secrets.get(field)
+    if place is None:
+        return ""
+    try:
+        if "env" in place:
+            value = os.environ[place["env"]]
+            register_secret(f"{connector}.{field}", value)
+            return value
+        return secrets.reveal(place["slot"])
+    except (KeyError, KheishError) as error:
+        raise Unavailable(
+            f"the secret {field} of {connector} cannot be read",
+            code="connector_secret_unreadable",
+            domain="connectors",
+        ) from error
+
+
+def put(
+    kind_name: str,
+    name: str,
+    settings: Mapping[str, Any],
+    given: Mapping[str, Any],
+    *,
+    principal: str,
+    source: str = ConnectorSource.DAEMON,
+    expected: frozenset[int] | None = None,
+    whole: bool = False,
+) -> tuple[Connector, bool]:
+    """Write a definition; return it and whether it is new. What is not said keeps its stored value.
+
+    ``given`` are secret fields: ``{"value"}``, ``{"secret_ref"}``, ``{"env"}``, or None to take one away.
+    ``whole`` replaces the definition instead (the file's way). It is judged whole before anything changes.
+    Raises: ConnectorInvalid, InvalidReplyTarget, ConnectorFromFile, PreconditionFailed, NotFound (a kind).
+    """
+    kind = kind_of(kind_name)
+    with write():
+        exclusive("configuration")
+        row = locked(Connector.objects.filter(kind=kind_name, name=name)).first()
+        created = row is None or row.removed_at is not None
+        if row is None:
+            row = Connector(kind=kind_name, name=name, revision=0, created_by=principal)
+        _check_owner(row, created, source, expected)
+        afresh = whole or created
+        row.settings = _judged_settings(kind, {} if afresh else row.settings, settings)
+        kept = {} if afresh else dict(row.secrets)
+        row.secrets = _places(kind, row, kept, given)
+        kind.check(row.settings, sorted(row.secrets))
+        _store_values(row, given)
+        row.source, row.removed_at, row.revision = source, None, row.revision + 1
+        row.save()
+    logger.info("connector written", extra={"action": "connectors.put", "connector": str(row)})
+    return row, created
+
+
+def kind_of(name: str) -> Kind:
+    """Return a kind by name. Raises: NotFound(connector_kind_not_found)."""
+    kind = registry.kinds().get(name)
+    if kind is None:
+        known = ", ".join(registry.kinds())
+        raise NotFound(
+            f"there is no kind {name}; there are: {known}",
+            code="connector_kind_not_found",
+            domain="connectors",
+        )
+    return kind
+
+
+def _check_owner(row: Connector, created: bool, source: str, expected: frozenset[int] | None) -> None:
+    if not created and row.source != source:
+        raise ConnectorFromFile(f"{row} belongs to the {row.source}; it cannot also be written here")
+    if expected is not None and row.revision not in expected:
+        raise PreconditionFailed(f"the connector is at revision {row.revision}", revision=row.revision)
+
+
+def _judged_settings(kind: Kind, stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the whole settings, checked by the kind's serializer, with reply targets in normal form."""
+    shape = kind.settings(data={**stored, **given})
+    shape.is_valid(raise_exception=True)
+    settings = _plain(shape.validated_data)
+    for member in TARGET_SETTINGS:
+        if member in settings:
+            settings[member] = handles.normal_list(settings[member])
+    persona_id = settings.get("session_policy", {}).get("persona_id")
+    if persona_id and not Persona.objects.filter(persona_id=persona_id, retired_at=None).exists():
+        raise ConnectorInvalid(f"there is no persona {persona_id}")
+    return settings
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _places(
+    kind: Kind, row: Connector, kept: dict[str, Any], given: Mapping[str, Any]
+) -> dict[str, dict[str, str]]:
+    """Return where each secret is once the change is made."""
+    unknown = sorted(set(given) - set(kind.secrets))
+    if unknown:
+        raise ConnectorInvalid(f"a {kind.name} connector has no secret {unknown[0]}")
+    for field, said in given.items():
+        if said is None:
+            kept.pop(field, None)
+        else:
+            kept[field] = _place(row, field, said)
+    return kept
+
+
+def _place(row: Connector, field: str, said: Mapping[str, Any]) -> dict[str, str]:
+    if len(said) != 1 or not isinstance(next(iter(said.values())), str) or not next(iter(said.values())):
+        raise ConnectorInvalid(f"{field} is one of value, secret_ref and env, and not empty")
+    [(origin, text)] = said.items()
+    if origin == "value":
+        return {"origin": "inline", "slot": slot_of(row, field)}
+    if origin == "env":
+        return {"origin": "env", "env": text}
+    if not SecretSlot.objects.filter(slot_id=text).exists():
+        raise ConnectorInvalid(f"there is no secret slot {text}")
+    return {"origin": "secret_ref", "slot": text}
+
+
+def slot_of(row: Connector, field: str) -> str:
+    """Return the name of the slot that keeps a value given inline."""
+    return f"connectors.{row.kind}.{row.name}.{field}"
+
+
+def _store_values(row: Connector, given: Mapping[str, Any]) -> None:
+    for field, said in given.items():
+        if said is not None and "value" in said:
+            secrets.put(slot_of(row, field), provider=row.kind, value=said["value"], mode="connector")
+
+
+def set_paused(kind: str, name: str, paused: bool, *, principal: str) -> Connector:
+    """Pause a connector or let it go on; saying it again changes nothing. Raises: ConnectorMissing."""
+    with write():
+        row = _locked(kind, name)
+        if (row.paused_at is not None) != paused:
+            row.paused_at, row.paused_by = (clock.now(), principal) if paused else (None, "")
+            _save(row, "paused_at", "paused_by")
+    return row
+
+
+def set_enabled(kind: str, name: str, enabled: bool) -> Connector:
+    """Switch a connector on or off; saying it again changes nothing. Raises: ConnectorMissing."""
+    with write():
+        row = _locked(kind, name)
+        if row.enabled != enabled:
+            row.enabled = enabled
+            _save(row, "enabled")
+    return row
+
+
+def delete(kind: str, name: str, *, source: str = ConnectorSource.DAEMON) -> None:
+    """Remove a connector and the secrets given with it. What it accepted stays known.
+
+    Raises: ConnectorMissing, ConnectorFromFile, ConnectorInUse.
+    """
+    with write():
+        exclusive("configuration")
+        row = _locked(kind, name)
+        if row.source != source:
+            raise ConnectorFromFile(f"{row} belongs to the {row.source}; remove it there")
+        users = [str(other) for other in everything().exclude(pk=row.pk) if _answers_through(other, row)]
+        if users:
+            raise ConnectorInUse(f"{row} is a reply target of {', '.join(users)}", referenced_by=users)
+        inline = [place["slot"] for place in row.secrets.values() if place["origin"] == "inline"]
+        row.removed_at, row.secrets = clock.now(), {}
+        _save(row, "removed_at", "secrets")
+        for slot_id in inline:
+            secrets.delete(slot_id)
+    logger.info("connector removed", extra={"action": "connectors.delete", "connector": str(row)})
+
+
+def _answers_through(other: Connector, row: Connector) -> bool:
+    targets = [handle for member in TARGET_SETTINGS for handle in other.settings.get(member, [])]
+    named = [(handle["plugin"], handle["address"].get("connector")) for handle in targets]
+    return (row.kind, row.name) in named
+
+
+def _locked(kind: str, name: str) -> Connector:
+    row = locked(everything().filter(kind=kind, name=name)).first()
+    if row is None:
+        raise ConnectorMissing(f"there is no {kind} connector {name}")
+    return row
+
+
+def _save(row: Connector, *fields: str) -> None:
+    row.revision += 1
+    row.save(update_fields=[*fields, "revision", "updated_at"])
+
+
+def users_of_slots(slot_ids: list[str]) -> dict[str, list[str]]:
+    """Return for each slot the connectors that name it (``ports.SlotUsers``)."""
+    wanted, found = set(slot_ids), {slot_id: list[str]() for slot_id in slot_ids}
+    for connector in everything().exclude(secrets={}):
+        for place in connector.secrets.values():
+            if place.get("slot") in wanted:
+                found[place["slot"]].append(f"connector:{connector}")
+    return found

@@ -1,0 +1,70 @@
+"""Reply targets as people write them, brought into the one normal form ``{"plugin", "address"}``.
+
+The raw form names plugin and address. The tagged forms (``{"type": "slack", "connector": …}``) put the
+address' members beside the type. ``daemon`` stays local: the output is kept with the run and sent nowhere.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from connectors_app.services import registry
+from kheish_site.lib.canonical import canonical_json, sha256_hex
+from kheish_site.lib.errors import BadRequest
+
+LOCAL: Final = "daemon"
+Handle = dict[str, Any]
+
+
+class InvalidReplyTarget(BadRequest):
+    """The reply target cannot be read, or cannot work."""
+
+    code, domain = "invalid_reply_target", "reply_targets"
+
+
+def normal(given: Any) -> Handle:
+    """Return the handle in normal form. Raises: InvalidReplyTarget. Needs no database."""
+    plugin, address = _parts(given)
+    if plugin == LOCAL:
+        return {"plugin": LOCAL, "address": _local(address)}
+    sender = registry.senders().get(plugin)
+    if sender is None:
+        known = ", ".join([LOCAL, *registry.senders()])
+        raise InvalidReplyTarget(f"there is no plugin {plugin!r}; there are: {known}")
+    return {"plugin": plugin, "address": sender.normal(address)}
+
+
+def normal_list(given: Iterable[Any]) -> list[Handle]:
+    """Return handles in normal form, each target once, in the order given. Raises: InvalidReplyTarget."""
+    found = {canonical_json(handle): handle for handle in map(normal, given)}
+    return list(found.values())
+
+
+def check(handle: Handle) -> None:
+    """Refuse a handle in normal form that cannot work now. Raises: InvalidReplyTarget, NotFound."""
+    if handle["plugin"] != LOCAL:
+        registry.senders()[handle["plugin"]].check(handle["address"])
+
+
+def shown(handle: Handle) -> str:
+    """Return the name of a target that gives nothing of its address away."""
+    return f"{handle['plugin']}:address_sha256:{sha256_hex(canonical_json(handle['address']))[:16]}"
+
+
+def _parts(given: Any) -> tuple[str, Any]:
+    if not isinstance(given, Mapping):
+        raise InvalidReplyTarget("a reply target is an object")
+    members = dict(given)
+    if "type" in members and members["type"] != "raw":
+        plugin = members.pop("type")
+        return str(plugin), members
+    members.pop("type", None)
+    if set(members) != {"plugin", "address"} or not isinstance(members["plugin"], str):
+        raise InvalidReplyTarget('a reply target is {"plugin": NAME, "address": …}')
+    return members["plugin"], members["address"]
+
+
+def _local(address: Any) -> dict[str, str]:
+    session_id = address.get("session_id") if isinstance(address, Mapping) else address
+    if not isinstance(session_id, str) or not session_id.strip():
+        raise InvalidReplyTarget("the address of daemon is a session id")
+    return {"session_id": session_id}

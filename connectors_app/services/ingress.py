@@ -1,0 +1,184 @@
+"""The one door for events: an event becomes exactly one run, however often and wherever it arrives.
+
+Receipt, session, binding keys and run commit together or not at all. A repeat finds the receipt; two
+deliveries at the same moment meet in its unique index, where the second one waits for the first and then
+answers with its run. Source: reference, "Ingress pipeline and idempotency"; product text, "One event still
+means one run".
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from django.db import IntegrityError
+from django.db.models import F
+
+from connectors_app.models import Connector, IngressReceipt, IngressRefusal
+from connectors_app.services import handles, resolution
+from connectors_app.services.contracts import InboundEvent
+from connectors_app.services.resolution import DOMAIN, BindingTaken, Target
+from kheish_site.lib import clock
+from kheish_site.lib.buckets import TokenBuckets
+from kheish_site.lib.crashpoints import crashpoint
+from kheish_site.lib.errors import Conflict, KheishError, RateLimited
+from kheish_site.lib.redaction import redact
+from kheish_site.lib.transactions import write
+from sessions_app.api.limits import check_text
+from sessions_app.models import Run
+from sessions_app.services import runs, sessions
+from sessions_app.services.runs import NewRun
+
+logger = logging.getLogger(__name__)
+_BUCKETS: Final = TokenBuckets()
+
+
+class IngressConflict(Conflict):
+    """The event was accepted before and said something else then."""
+
+    code, domain = "ingress_conflict", DOMAIN
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """The run of an event. ``duplicate``: it was accepted before, nothing was created now."""
+
+    run: Run
+    session_id: str
+    duplicate: bool
+
+
+def principal_name(connector: Connector) -> str:
+    """Return the name under which a connector acts in every record."""
+    return f"connector:{connector}"
+
+
+def seen(connector: Connector, key: str, fingerprint: str) -> Accepted | None:
+    """Return the run of an event that was accepted before, None when it is new. Counts the repeat.
+
+    Raises: IngressConflict.
+    """
+    rows = IngressReceipt.objects.filter(connector=connector, key=key)
+    receipt = rows.select_related("run__session", "run__persona__persona").first()
+    if receipt is None or receipt.run is None:
+        return None
+    session_id = receipt.run.session.session_id
+    if receipt.fingerprint != fingerprint:
+        raise IngressConflict(
+            "an event with this key was accepted before, with another content",
+            run_id=receipt.run.run_id,
+            session_id=session_id,
+        )
+    with write():
+        rows.update(duplicates=F("duplicates") + 1, last_duplicate_at=clock.now())
+    return Accepted(run=receipt.run, session_id=session_id, duplicate=True)
+
+
+def accept(connector: Connector, event: InboundEvent) -> Accepted:
+    """Accept an event: its session, its run and its receipt in one commit, then the doorbell.
+
+    Opens its own transaction; needs no worker and waits for no run. Raises: IngressConflict, RateLimited,
+    what ``resolution`` and ``runs.submit`` raise; then nothing was kept and the event may be sent again.
+    """
+    found = seen(connector, event.key, event.fingerprint)
+    if found is not None:
+        return found
+    _check_rate(connector, event)
+    check_text([event.content, *(str(item.get("text", "")) for item in event.input_items)])
+    try:
+        accepted = _accept_in_race(connector, event)
+    except IntegrityError:
+        # Somebody else accepted the same event, or took one of its keys, at the same moment.
+        found = seen(connector, event.key, event.fingerprint)
+        if found is None:
+            raise
+        return found
+    crashpoint("ingress.accepted")
+    logger.info(
+        "event accepted",
+        extra={"action": "ingress.accept", "connector": str(connector), "run": accepted.run.run_id},
+    )
+    return accepted
+
+
+def _accept_in_race(connector: Connector, event: InboundEvent) -> Accepted:
+    """Accept; when another event took one of the keys meanwhile, once more, to the session it chose."""
+    try:
+        return _accept(connector, event)
+    except BindingTaken:
+        return _accept(connector, event)
+
+
+def plan(connector: Connector, event: InboundEvent) -> Target:
+    """Return where the event would go, and change nothing. Raises what ``accept`` raises for that."""
+    return resolution.resolve(connector, event)
+
+
+def _accept(connector: Connector, event: InboundEvent) -> Accepted:
+    principal = principal_name(connector)
+    with write():
+        target = resolution.resolve(connector, event)
+        session = resolution.ensure(connector, target, principal=principal)
+        new_keys = resolution.bind(connector, session, target, event.binding_keys)
+        if new_keys:
+            sessions.note_binding_keys(session, new_keys, principal=principal)
+        run = runs.submit(session.session_id, _new_run(connector, event), principal=principal)
+        crashpoint("ingress.submitted")
+        IngressReceipt.objects.create(
+            connector=connector,
+            key=event.key,
+            fingerprint=event.fingerprint,
+            run=run,
+            session=session,
+            accepted_at=run.submitted_at,
+        )
+    return Accepted(run=run, session_id=session.session_id, duplicate=False)
+
+
+def _new_run(connector: Connector, event: InboundEvent) -> NewRun:
+    return NewRun(
+        content=event.content,
+        input_items=list(event.input_items),
+        daemon_metadata={
+            **event.metadata,
+            "connector": str(connector),
+            "connector_ingress_key": event.key,
+        },
+        source_plugin=connector.kind,
+        source_kind=event.source_kind[:60],
+        actor_id=event.actor_id[:200],
+        reply_targets=handles.normal_list(event.reply_targets),
+    )
+
+
+def _check_rate(connector: Connector, event: InboundEvent) -> None:
+    """Raise RateLimited when the connector's events come faster than it allows; repeats are never counted."""
+    rate = float(connector.settings.get("ingress_events_per_second") or 0)
+    if not rate:
+        return
+    scope = f"{connector.pk}:{event.rate_scope}"
+    wait = _BUCKETS.take(scope, capacity=rate, per_second=rate, now=time.monotonic())
+    if wait:
+        raise RateLimited(
+            f"more than {rate:g} events a second",
+            code=f"{connector.kind}_ingress_rate_limited",
+            domain=DOMAIN,
+            retry_after_seconds=max(1, wait),
+            retry_after_ms=int(wait * 1000) + 1,
+        )
+
+
+def note_refusal(connector: Connector, error: KheishError) -> None:
+    """Count a refused event for the people who look at the connector."""
+    now, detail = clock.now(), redact(error.detail)[:500]
+    with write():
+        rows = IngressRefusal.objects.filter(connector=connector, code=error.error_code)
+        if not rows.update(count=F("count") + 1, last_at=now, detail=detail):
+            IngressRefusal.objects.bulk_create(
+                [
+                    IngressRefusal(
+                        connector=connector, code=error.error_code, count=1, last_at=now, detail=detail
+                    )
+                ],
+                ignore_conflicts=True,
+            )

@@ -1,0 +1,89 @@
+"""Connectors as people and programs see them: never a secret, always what happened last."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from django.db.models import Count, Max, Sum
+
+from connectors_app.models import Connector, IngressReceipt, IngressRefusal
+from connectors_app.services import registry
+from kheish_site.lib import clock
+from kheish_site.lib.redaction import redact
+from sessions_app.models import SecretSlot
+
+
+def connector_views(rows: Iterable[Connector]) -> list[dict[str, Any]]:
+    """Return the connectors in the order given; three queries whatever their number."""
+    connectors = list(rows)
+    pks = [row.pk for row in connectors]
+    receipts = IngressReceipt.objects.filter(connector_id__in=pks).order_by().values("connector_id")
+    counted = receipts.annotate(n=Count("pk"), repeats=Sum("duplicates"), last=Max("accepted_at"))
+    activity = {row["connector_id"]: row for row in counted}
+    refusals: dict[int, list[IngressRefusal]] = defaultdict(list)
+    for refusal in IngressRefusal.objects.filter(connector_id__in=pks).order_by("-last_at"):
+        refusals[refusal.connector_id].append(refusal)
+    slots = set(SecretSlot.objects.values_list("slot_id", flat=True))
+    return [_view(row, activity.get(row.pk, {}), refusals[row.pk], slots) for row in connectors]
+
+
+def _view(
+    row: Connector, activity: dict[str, Any], refusals: list[IngressRefusal], slots: set[str]
+) -> dict[str, Any]:
+    secrets = {field: _secret(row, field) for field in _secret_fields(row)}
+    missing = [
+        f"the slot of {field} does not exist"
+        for field, place in row.secrets.items()
+        if "slot" in place and place["slot"] not in slots
+    ]
+    return {
+        "kind": row.kind,
+        "name": row.name,
+        "source": row.source,
+        "status": _status(row, missing),
+        "problems": missing,
+        "settings": redact(row.settings),
+        "secrets": secrets,
+        "enabled": row.enabled,
+        "paused_at": clock.rfc3339(row.paused_at),
+        "activity": {
+            "accepted_events": activity.get("n", 0),
+            "duplicate_events": activity.get("repeats") or 0,
+            "refused_events": sum(refusal.count for refusal in refusals),
+            "last_event_at": clock.rfc3339(activity.get("last")),
+            "refusals": [
+                {
+                    "code": refusal.code,
+                    "count": refusal.count,
+                    "detail": refusal.detail,
+                    "last_at": clock.rfc3339(refusal.last_at),
+                }
+                for refusal in refusals[:10]
+            ],
+        },
+        "revision": row.revision,
+        "created_at": clock.rfc3339(row.created_at),
+        "updated_at": clock.rfc3339(row.updated_at),
+    }
+
+
+def _secret_fields(row: Connector) -> list[str]:
+    kind = registry.kinds().get(row.kind)
+    return sorted({*(kind.secrets if kind else ()), *row.secrets})
+
+
+def _secret(row: Connector, field: str) -> dict[str, Any]:
+    place = row.secrets.get(field)
+    if place is None:
+        return {"configured": False}
+    named = {"secret_ref": place["slot"]} if place["origin"] == "secret_ref" else {}
+    named |= {"env": place["env"]} if place["origin"] == "env" else {}
+    return {"configured": True, "source": place["origin"], **named}
+
+
+def _status(row: Connector, problems: list[str]) -> str:
+    if not row.enabled:
+        return "disabled"
+    if row.paused_at is not None:
+        return "paused"
+    return "error" if problems else "ok"

@@ -1,0 +1,65 @@
+"""Settings that several kinds share, as strict serializers."""
+
+from typing import Any, Final
+
+from rest_framework import serializers
+
+from kheish_site.lib.errors import BadRequest
+from sessions_app.api.serializers.base import Flag, JsonObject, StrictSerializer, Text, Whole
+from sessions_app.api.serializers.fields import CapabilityScope, CredentialScope
+
+MOST_TARGETS: Final = 20
+MOST_KEYS: Final = 50
+LONGEST_KEY: Final = 1000
+
+
+class ConnectorInvalid(BadRequest):
+    """The definition breaks a rule of its kind; the detail says which."""
+
+    code, domain = "invalid_connector", "connectors"
+
+
+class SessionPolicy(StrictSerializer):
+    """What a session fed by the connector must be, and whether an event may create it."""
+
+    create_if_missing = Flag(default=True)
+    persona_id = Text(max_length=200, required=False, allow_blank=True, default="")
+    capability_scope = CapabilityScope(required=False)
+    credential_scope = CredentialScope(required=False)
+
+
+class Targets(serializers.ListField):
+    """Handles ``{"plugin", "address"}``; ``handles.normal`` judges them."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(child=JsonObject(), max_length=MOST_TARGETS, required=False, default=list, **kwargs)
+
+
+class Keys(serializers.ListField):
+    """Names: of conversations, chats, hosts."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("max_length", MOST_KEYS)
+        super().__init__(child=Text(max_length=LONGEST_KEY), required=False, default=list, **kwargs)
+
+
+def optional_text(*, max_length: int = 200) -> Text:
+    """Return a text that may be absent or empty, which mean the same."""
+    return Text(max_length=max_length, required=False, allow_blank=True, default="")
+
+
+class InboundSettings(StrictSerializer):
+    """What every kind of connector that brings events has."""
+
+    fixed_session_id = optional_text()
+    session_policy = SessionPolicy(required=False, default=lambda: {"create_if_missing": True})
+    ingress_events_per_second = Whole(min_value=1, max_value=100_000, default=100)
+
+
+class ChatSettings(InboundSettings):
+    """What kinds have that answer where the event came from."""
+
+    allow_unauthenticated_ingress = Flag(default=False)
+    include_self_output = Flag(default=True)
+    additional_reply_targets = Targets()
+    additional_binding_keys = Keys()

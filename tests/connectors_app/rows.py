@@ -35,7 +35,7 @@ def make_event(key: str = "", **fields: Any) -> InboundEvent:
         "source_kind": "test",
         "content": "hello",
     }
-    return InboundEvent(key=key, **(given | fields))
+    return InboundEvent(key=key, source_kind="test", **(given | fields))
 
 
 def sender(token: str = TOKEN) -> APIClient:

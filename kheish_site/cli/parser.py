@@ -11,6 +11,7 @@ from kheish_site.cli.command import Argument, Command, arg, program
 from kheish_site.cli.exits import MEANINGS
 from kheish_site.cli.nouns import (
     approvals,
+    connectors,
     decisions,
     personas,
     questions,
@@ -35,6 +36,7 @@ COMMANDS: tuple[Command, ...] = (
     *routes.COMMANDS,
     *secrets.COMMANDS,
     *tokens.COMMANDS,
+    *connectors.COMMANDS,
     *runtime.COMMANDS,
     *service.COMMANDS,
 )
@@ -50,6 +52,7 @@ NOUNS = {
     "routes": "ways to a model",
     "secrets": "slots for keys",
     "tokens": "who may speak to the API",
+    "connectors": "ways in: webhooks, Slack, Telegram, sidecars",
     "runtime": "settings and permission rules",
 }
 

@@ -167,5 +167,5 @@ def _show(report: Report, *, as_json: bool) -> None:
     print(f"{report.answered} of {report.sent} events answered, {report.refused} not")
     print(f"answered within: p50 {report.p50_ms} ms, p95 {report.p95_ms} ms, p99 {report.p99_ms} ms")
     print(
-        f"longest {report.longest_ms} ms; all {report.runs} runs completed {report.drained_seconds:.1f} s later"
+        f"longest {report.longest_ms} ms; all {report.runs} runs ended {report.drained_seconds:.1f} s later"
     )

@@ -6,9 +6,11 @@ from channels.routing import ProtocolTypeRouter
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kheish_site.settings")
-http = get_asgi_application()  # loads the apps, which the streams need
+django = get_asgi_application()  # loads the apps, which the streams need
 
+from kheish_site.pooled import PooledHandler, short_requests  # noqa: E402
 from sessions_app.streams.routing import application as websocket  # noqa: E402
 from sessions_app.streams.shutdown import finishing  # noqa: E402
 
+http = short_requests(PooledHandler(), django)
 application = ProtocolTypeRouter({"http": finishing(http), "websocket": finishing(websocket)})

@@ -122,7 +122,8 @@ def _accept(connector: Connector, event: InboundEvent) -> Accepted:
         new_keys = resolution.bind(connector, session, target, event.binding_keys)
         if new_keys:
             sessions.note_binding_keys(session, new_keys, principal=principal)
-        run = runs.submit(session.session_id, _new_run(connector, event), principal=principal)
+        new = _new_run(connector, event)
+        run = runs.submit(session.session_id, new, principal=principal, session=session)
         crashpoint("ingress.submitted")
         IngressReceipt.objects.create(
             connector=connector,

@@ -57,14 +57,15 @@ class NewRun:
     daemon_metadata: dict[str, Any] = field(default_factory=dict)
 
 
-def submit(session_id: str, new: NewRun, *, principal: str) -> Run:
+def submit(session_id: str, new: NewRun, *, principal: str, session: Session | None = None) -> Run:
     """Accept one input: the run, ``run.accepted`` and ``run.queued`` in one commit, then the doorbell.
 
+    ``session`` spares reading it, with its persona, where the caller has it in the same transaction.
     Explicit reply targets of a connector also become the session's defaults, in the same transaction.
     Joins an open transaction (the idempotency record's). No model is called and no worker is needed
     for it to succeed. Raises: SessionMissing, SessionEnded, RouteUnknown, RouteNotReady, BadRequest.
     """
-    session = session_service.get(session_id)
+    session = session or session_service.get(session_id)
     if session.ended_at is not None:
         raise writes.SessionEnded(f"session {session_id} has ended")
     items = _items(new)

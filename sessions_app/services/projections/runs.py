@@ -58,21 +58,30 @@ def run_views(rows: Iterable[Run]) -> list[View]:
     One query more when some of them are queued, three more when some wait for a person.
     """
     runs = list(rows)
-    places = _places([run.pk for run in runs if run.status == RunStatus.QUEUED])
+    places = _places([run for run in runs if run.status == RunStatus.QUEUED])
     waits = _open([run.pk for run in runs if run.status in WAITING])
     return [_view(run, places.get(run.pk), waits.get(run.pk, _Open())) for run in runs]
 
 
-def _places(pks: Sequence[int]) -> dict[int, int]:
+def _places(queued: Sequence[Run]) -> dict[int, int]:
     """Return the place of each queued run in its session, from 1."""
-    if not pks:
+    if len(queued) == 1:
+        return {queued[0].pk: _place(queued[0])}
+    if not queued:
         return {}
     ahead = Run.objects.filter(
         session=OuterRef("session"), status=RunStatus.QUEUED, position__lte=OuterRef("position")
     ).order_by()
     counted = ahead.values("session").annotate(number=Count("pk")).values("number")
     place = Coalesce(Subquery(counted, output_field=IntegerField()), 1)
-    return dict(Run.objects.filter(pk__in=pks).annotate(place=place).values_list("pk", "place"))
+    found = Run.objects.filter(pk__in=[run.pk for run in queued]).annotate(place=place)
+    return dict(found.values_list("pk", "place"))
+
+
+def _place(run: Run) -> int:
+    """Return the place of one queued run: the same, by a query that is cheap to build."""
+    waiting = Run.objects.filter(session_id=run.session_id, status=RunStatus.QUEUED)
+    return waiting.filter(position__lte=run.position).count() or 1
 
 
 def _open(pks: Sequence[int]) -> dict[int, _Open]:

@@ -42,10 +42,10 @@ class PooledHandler(ASGIHandler):
             return
         try:
             request, refusal = self.create_request(scope, body)
-            loop = asyncio.get_running_loop()
-            answer = (
-                refusal if request is None else await loop.run_in_executor(self._pool, self._answer, request)
-            )
+            answer: Any = refusal
+            if request is not None:
+                loop = asyncio.get_running_loop()
+                answer = await loop.run_in_executor(self._pool, self._answer, request)
             await self.send_response(answer, send)
         finally:
             body.close()

@@ -37,13 +37,19 @@ async def ask(app: Any, wanted: dict[str, Any], body: bytes = b"") -> tuple[int,
 def test_it_answers_as_django_does() -> None:
     handler = PooledHandler()
     token = make_client()._credentials["HTTP_AUTHORIZATION"]
+    sent = {
+        "host": "localhost",
+        "authorization": token,
+        "content_length": "1",
+        "content_type": "application/json",
+    }
 
     async def talk() -> list[Any]:
         return [
             await ask(handler, scope("/v1/sessions", host="localhost", authorization=token)),
             await ask(handler, scope("/v1/sessions", host="localhost")),
             await ask(handler, scope("/v1/nowhere", host="localhost")),
-            await ask(handler, scope("/v1/sessions", "POST", host="localhost", authorization=token), b"{"),
+            await ask(handler, scope("/v1/sessions", "POST", **sent), b"{"),
             await ask(handler, scope("/v1/sessions", host="evil.example")),
         ]
 

@@ -13,6 +13,7 @@ from kheish_site.cli.nouns import (
     approvals,
     connectors,
     decisions,
+    identities,
     personas,
     questions,
     routes,
@@ -37,6 +38,7 @@ COMMANDS: tuple[Command, ...] = (
     *secrets.COMMANDS,
     *tokens.COMMANDS,
     *connectors.COMMANDS,
+    *identities.COMMANDS,
     *runtime.COMMANDS,
     *service.COMMANDS,
 )
@@ -53,6 +55,7 @@ NOUNS = {
     "secrets": "slots for keys",
     "tokens": "who may speak to the API",
     "connectors": "ways in: webhooks, Slack, Telegram, sidecars",
+    "identities": "who may decide from a chat",
     "runtime": "settings and permission rules",
 }
 

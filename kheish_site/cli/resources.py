@@ -238,8 +238,25 @@ CONNECTOR = Resource(
         ("SOURCE", "source"),
     ),
 )
+IDENTITY = Resource(
+    name="identity",
+    plural="identities",
+    id_field="external_id",
+    empty="Nobody may decide from this chat yet. Map one: {} identities set KIND NAME PERSON PRINCIPAL",
+    columns=(
+        ("PERSON", "external_id"),
+        ("ACTS AS", "principal"),
+        ("ROLE", "role"),
+        ("NOW", lambda item: item.get("effective_role") or "nobody"),
+        ("MAPPED BY", "created_by"),
+        ("SINCE", ago("created_at")),
+    ),
+)
 
-RESOURCES = (SESSION, RUN, APPROVAL, QUESTION, DECISION, TASK, PERSONA, ROUTE, SECRET, TOKEN, CONNECTOR)
+RESOURCES = (
+    *(SESSION, RUN, APPROVAL, QUESTION, DECISION, TASK, PERSONA, ROUTE, SECRET, TOKEN),
+    *(CONNECTOR, IDENTITY),
+)
 
 
 def show_list(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from sessions_app.models import RunStatus
+from tests.connectors_app.people import make_connector, make_person
 from tests.factories import make_client, make_persona, make_secret
 from tests.sessions_app.api.rows import (
     ask_approvals,
@@ -35,6 +36,7 @@ def make_world() -> World:
     _, decision = ask_decision(make_session("doubts"))
     running = move(make_run(make_session("busy")), RunStatus.RUNNING)
     task = make_task(running, "output\n")
+    make_person(make_connector("ops", "slack"), "U1", "alice")
     ids = {
         "session_id": ["desk", "asks", "doubts", "busy"],
         "run_id": [waiting.run_id, queued.run_id, running.run_id],
@@ -45,5 +47,8 @@ def make_world() -> World:
         "persona_id": ["reviewer"],
         "route_id": ["scripted"],
         "slot_id": ["main-key"],
+        "kind": ["slack"],
+        "name": ["ops"],
+        "external_id": ["U1"],
     }
     return World(authorization=client._credentials["HTTP_AUTHORIZATION"], ids=ids)

@@ -11,6 +11,7 @@ from kheish_site.cli.command import Argument, Command, arg, program
 from kheish_site.cli.exits import MEANINGS
 from kheish_site.cli.nouns import (
     approvals,
+    audit,
     connectors,
     decisions,
     personas,
@@ -38,6 +39,7 @@ COMMANDS: tuple[Command, ...] = (
     *tokens.COMMANDS,
     *connectors.COMMANDS,
     *runtime.COMMANDS,
+    *audit.COMMANDS,
     *service.COMMANDS,
 )
 
@@ -54,6 +56,7 @@ NOUNS = {
     "tokens": "who may speak to the API",
     "connectors": "ways in: webhooks, Slack, Telegram, sidecars",
     "runtime": "settings and permission rules",
+    "audit": "signed records of what left the service",
 }
 
 GLOBALS: tuple[Argument, ...] = (

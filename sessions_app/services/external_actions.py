@@ -15,7 +15,7 @@ from django.conf import settings
 
 from kheish_site.lib import action_chain, clock
 from kheish_site.lib.action_chain import GENESIS, UNSIGNED, VERSION, Signer
-from kheish_site.lib.errors import NotFound, Unavailable
+from kheish_site.lib.errors import Unavailable
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import locked, require_transaction
 from sessions_app.models import ActionChain, ExternalAction, Run
@@ -44,12 +44,6 @@ class ChainBroken(LedgerUnavailable):
     """The head of a chain is not what was signed: somebody wrote into the database."""
 
     code = "audit_chain_broken"
-
-
-class BucketMissing(NotFound):
-    """There is no such chain."""
-
-    code, domain = "audit_bucket_not_found", "audit"
 
 
 @dataclass(frozen=True, kw_only=True)

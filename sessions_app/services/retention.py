@@ -92,7 +92,7 @@ def _delete_session(session_pk: int) -> None:
 
 
 def _action_chains(days: float) -> int:
-    """Delete whole chains of signed records whose session is gone; one with a piece missing proves nothing."""
+    """Delete chains of signed records whose session is gone: whole, for a part would prove nothing."""
     if not days:
         return 0
     old = ActionChain.objects.filter(_abandoned(), at__lt=clock.now() - timedelta(days=days))
@@ -102,10 +102,8 @@ def _action_chains(days: float) -> int:
 
 def _abandoned() -> Q:
     alive = Session.objects.filter(session_id=OuterRef("bucket"))
-    reserved = Q(
-        bucket__in=[external_actions.UNSCOPED, external_actions.bucket_of(external_actions.UNSCOPED)]
-    )
-    return ~Q(Exists(alive)) & ~reserved
+    unscoped = external_actions.UNSCOPED
+    return ~Q(Exists(alive)) & ~Q(bucket__in=[unscoped, external_actions.bucket_of(unscoped)])
 
 
 def _delete_chain(chain_pk: int, days: float) -> int:

@@ -12,6 +12,7 @@ from tests.sessions_app.api.rows import (
     make_session,
     make_task,
     move,
+    record_action,
 )
 
 
@@ -35,6 +36,7 @@ def make_world() -> World:
     _, decision = ask_decision(make_session("doubts"))
     running = move(make_run(make_session("busy")), RunStatus.RUNNING)
     task = make_task(running, "output\n")
+    record_action(queued)
     ids = {
         "session_id": ["desk", "asks", "doubts", "busy"],
         "run_id": [waiting.run_id, queued.run_id, running.run_id],
@@ -45,5 +47,6 @@ def make_world() -> World:
         "persona_id": ["reviewer"],
         "route_id": ["scripted"],
         "slot_id": ["main-key"],
+        "bucket": ["desk"],
     }
     return World(authorization=client._credentials["HTTP_AUTHORIZATION"], ids=ids)

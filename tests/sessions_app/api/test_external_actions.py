@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.db import connection
 from django.test import AsyncClient
 from django.test.utils import CaptureQueriesContext
@@ -161,7 +162,9 @@ def test_an_event_loop_sends_pieces_as_they_are_read() -> None:
 
     async def read() -> list[bytes]:
         answer = await AsyncClient().get(EXPORT, headers={"authorization": authorization})
-        return [piece async for piece in answer]
+        pieces = [piece async for piece in answer]
+        await sync_to_async(connection.close)()  # the loop's thread has one of its own
+        return pieces
 
     pieces = asyncio.run(read())
     assert len(pieces) > 1

@@ -25,3 +25,4 @@ def teach_redaction() -> None:
     register_secret("secret key", settings.SECRET_KEY)
     for key in settings.KHEISH.master_keys:
         register_secret("master key", key)
+    register_secret("audit signing key", settings.KHEISH.audit_signing_key)

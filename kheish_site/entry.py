@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOUNS = frozenset(
     {
         "sessions", "runs", "approvals", "questions", "decisions", "tasks",
-        "personas", "routes", "secrets", "tokens", "connectors", "runtime", "status", "doctor",
+        "personas", "routes", "secrets", "tokens", "connectors", "runtime", "audit", "status", "doctor",
         "capabilities", "events",
     }
 )  # fmt: skip
@@ -34,7 +34,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command in an interpreter that holds what it needs, and return its exit code."""
     word = arguments[0] if arguments else "help"
     if word in NOUNS:
-        if "verify" in arguments:  # canonical JSON is a library's work, the one need of the client
+        if "verify" in arguments:  # canonical JSON and signatures are work of libraries
             bootstrap.enter(ROOT, lock=bootstrap.RUNTIME_LOCK, arguments=arguments)
         return _main("kheish_site.cli", arguments)
     module, lock = TOOLS.get(word, ("", bootstrap.RUNTIME_LOCK))

@@ -151,6 +151,11 @@ class Client:
             )
         )
 
+    def download(self, path: str, *, query: Mapping[str, object] | None = None) -> Iterator[bytes]:
+        """The lines of an export, as pieces of bytes that may end anywhere."""
+        headers = {"Accept": "application/x-ndjson"}
+        return self._transport.download(Request(method="GET", path=path, query=query or {}, headers=headers))
+
     def sessions(self, session_id: str) -> SessionHandle:
         return SessionHandle(self, session_id)
 

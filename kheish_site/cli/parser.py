@@ -11,6 +11,7 @@ from kheish_site.cli.command import Argument, Command, arg, program
 from kheish_site.cli.exits import MEANINGS
 from kheish_site.cli.nouns import (
     approvals,
+    audit,
     connectors,
     decisions,
     identities,
@@ -40,6 +41,7 @@ COMMANDS: tuple[Command, ...] = (
     *connectors.COMMANDS,
     *identities.COMMANDS,
     *runtime.COMMANDS,
+    *audit.COMMANDS,
     *service.COMMANDS,
 )
 
@@ -57,6 +59,7 @@ NOUNS = {
     "connectors": "ways in: webhooks, Slack, Telegram, sidecars",
     "identities": "who may decide from a chat",
     "runtime": "settings and permission rules",
+    "audit": "signed records of what left the service",
 }
 
 GLOBALS: tuple[Argument, ...] = (

@@ -257,6 +257,26 @@ RESOURCES = (
     *(SESSION, RUN, APPROVAL, QUESTION, DECISION, TASK, PERSONA, ROUTE, SECRET, TOKEN),
     *(CONNECTOR, IDENTITY),
 )
+ACTION = Resource(
+    name="record",
+    plural="records",
+    id_field="action_id",
+    empty="Nothing has left the service yet.",
+    columns=(
+        ("CHAIN", lambda item: f"{item.get('bucket')}#{item.get('seq')}"),
+        ("AT", ago("at")),
+        ("KIND", "kind"),
+        ("PHASE", "phase"),
+        ("TARGET", "target"),
+        ("OUTCOME", "outcome"),
+        ("WHO", "principal_id"),
+        ("ALLOWED BY", "grant_id"),
+    ),
+)
+
+RESOURCES = (
+    SESSION, RUN, APPROVAL, QUESTION, DECISION, TASK, PERSONA, ROUTE, SECRET, TOKEN, CONNECTOR, ACTION
+)  # fmt: skip
 
 
 def show_list(

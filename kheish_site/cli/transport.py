@@ -11,7 +11,7 @@ import http.client
 import json
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urlencode, urlsplit
@@ -20,6 +20,7 @@ CONNECT_SECONDS = 10.0
 REPEATS = 3
 LONGEST_RETRY_AFTER_SECONDS = 10.0
 MAX_BODY_BYTES = 64 * 1024 * 1024
+PIECE_BYTES = 64 * 1024
 PASSING_STATUSES = (429, 502, 503, 504)
 
 BROKEN = (OSError, http.client.HTTPException)
@@ -132,6 +133,21 @@ class Transport:
         except BROKEN as error:
             connection.close()
             raise Unreachable(self.base_url, _reason(error), refused=False) from error
+
+    def download(self, request: Request) -> Iterator[bytes]:
+        """Yield the body as it arrives, for what is too large to hold. Raises Unreachable or Problem."""
+        exchange = self.open(request, timeout_seconds=self._timeout_seconds)
+        try:
+            if exchange.response.status >= 300:
+                read_answer(exchange.response, exchange.response.read(MAX_BODY_BYTES))
+            while piece := exchange.response.read(PIECE_BYTES):
+                yield piece
+            if exchange.response.length:
+                raise Unreachable(self.base_url, "the answer was cut off", refused=False)
+        except BROKEN as error:
+            raise Unreachable(self.base_url, _reason(error), refused=False) from error
+        finally:
+            exchange.close()
 
     def _once(self, request: Request) -> Reply:
         exchange = self.open(request, timeout_seconds=self._timeout_seconds)

@@ -1,4 +1,5 @@
-"""The two keys of an installation: Django's secret key and the master key that seals secrets at rest.
+"""The keys of an installation: Django's secret key, the master key that seals secrets at rest, and the key
+that signs the audit records.
 
 Each comes from ``NAME``, from the file named by ``NAME_FILE``, or else from a file in the state folder
 which is made on first use, readable by its owner alone.
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
+from kheish_site.lib.action_chain import decoded_key
 from kheish_site.settings import env
 
 Maker = Callable[[], str]
@@ -46,6 +48,16 @@ def new_master_key() -> str:
 def master_key_file(state_dir: Path) -> Path:
     """Where the master keys are kept when the environment does not hold them."""
     return env.path("KHEISH_MASTER_KEY_FILE") or state_dir / "master.key"
+
+
+def audit_signing_key(state_dir: Path) -> str:
+    """The Ed25519 key of the external-action ledger: 32 bytes in base64. Keep it with the ledger."""
+    written = _read("KHEISH_AUDIT_SIGNING_KEY", state_dir / "audit-signing.key", new_master_key)
+    try:
+        decoded_key(written)
+    except ValueError:
+        raise ImproperlyConfigured("KHEISH_AUDIT_SIGNING_KEY must hold 32 bytes in base64") from None
+    return written
 
 
 def _read(name: str, default_file: Path, fresh: Maker) -> str:

@@ -24,6 +24,8 @@ class Kheish:
     """Where ``master_keys`` were read from, unless the environment held them."""
     master_keys_in_environment: bool
     """True when ``KHEISH_MASTER_KEY`` holds the keys themselves."""
+    audit_signing_key: str = field(repr=False)
+    """Ed25519 key that signs the external-action ledger: 32 bytes in base64."""
     workspace_root: Path
     """One folder per session is made below it."""
     routes_file: Path | None
@@ -62,6 +64,8 @@ class Kheish:
     """How long the output of an ended shell task is kept; 0 is for ever."""
     keep_ended_sessions_days: float
     """How long an ended session is kept, journal and all; 0, the default, is for ever."""
+    keep_external_actions_days: float
+    """How long the signed records of a deleted session are kept; 0, the default, is for ever."""
 
     @property
     def embedded(self) -> bool:
@@ -84,6 +88,7 @@ def load() -> Kheish:
         master_keys=keys.master_keys(state_dir),
         master_key_file=keys.master_key_file(state_dir),
         master_keys_in_environment=bool(env.text("KHEISH_MASTER_KEY")),
+        audit_signing_key=keys.audit_signing_key(state_dir),
         workspace_root=env.path("KHEISH_WORKSPACE_ROOT") or state_dir / "workspaces",
         routes_file=env.path("KHEISH_ROUTES_FILE"),
         connectors_file=env.path("KHEISH_CONNECTORS_FILE"),
@@ -103,4 +108,5 @@ def load() -> Kheish:
         keep_answers_hours=env.number("KHEISH_KEEP_ANSWERS_HOURS", 24, low=1, high=8_760),
         keep_task_output_days=env.number("KHEISH_KEEP_TASK_OUTPUT_DAYS", 30, low=0, high=36_500),
         keep_ended_sessions_days=env.number("KHEISH_KEEP_ENDED_SESSIONS_DAYS", 0, low=0, high=36_500),
+        keep_external_actions_days=env.number("KHEISH_KEEP_EXTERNAL_ACTIONS_DAYS", 0, low=0, high=36_500),
     )

@@ -11,6 +11,7 @@ from sessions_app.admin import (  # noqa: F401  (importing them registers the pa
     approvals,
     calls,
     decisions,
+    evidence,
     journal,
     personas,
     questions,

@@ -7,13 +7,14 @@ from django.contrib import admin
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from sessions_app.admin import show, timeline
+from sessions_app.admin import evidence, show, timeline
 from sessions_app.admin.base import ConsoleAdmin, Section, all_of, latest
 from sessions_app.admin.filters import ByLiveness, ByPersona, ByRoute
 from sessions_app.admin.verbs import Cleaned, Outcome, ReasonForm, Verb
 from sessions_app.models import (
     LIVE,
     Approval,
+    ExternalAction,
     JournalEntry,
     OperatorDecision,
     Run,
@@ -182,11 +183,13 @@ class RunAdmin(ConsoleAdmin):
 
     def sections(self, row: Run) -> Sequence[Section]:
         """What it waits for, what it did, what is written down."""
+        actions = ExternalAction.objects.filter(run_id=row.run_id)
         journal = JournalEntry.objects.filter(run_id=row.pk)
         return (
             _waits(row),
             _calls(row),
             _tasks(row),
+            evidence.section(actions, all_of(ExternalAction, q=row.run_id)),
             timeline.section(journal, all_of(JournalEntry, run_id=row.pk)),
             _steps(row),
         )

@@ -5,7 +5,16 @@ from typing import Any
 import django_filters as filters
 from django.db.models import Q, QuerySet
 
-from sessions_app.models import Approval, OperatorDecision, Run, RunStatus, Session, ShellTask, UserQuestion
+from sessions_app.models import (
+    Approval,
+    ExternalAction,
+    OperatorDecision,
+    Run,
+    RunStatus,
+    Session,
+    ShellTask,
+    UserQuestion,
+)
 from sessions_app.services import projections
 
 
@@ -84,6 +93,18 @@ class TaskFilter(filters.FilterSet):
 
     class Meta:
         model = ShellTask
+        fields: list[str] = []
+
+
+class ExternalActionFilter(filters.FilterSet):
+    """Signed records by session, run and kind."""
+
+    session_id = filters.CharFilter()
+    run_id = filters.CharFilter()
+    kind = filters.CharFilter()
+
+    class Meta:
+        model = ExternalAction
         fields: list[str] = []
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from sessions_app.api.views import credentials, documents, personas, routes, runtime, status
+from sessions_app.api.views import audit, credentials, documents, personas, routes, runtime, status
 
 urlpatterns = [
     path("v1/openapi.json", documents.OpenApiDocument.as_view(), name="openapi"),
@@ -15,6 +15,7 @@ urlpatterns = [
     path("v1/tokens", credentials.Tokens.as_view()),
     path("v1/tokens/<str:token_id>", credentials.OneToken.as_view()),
     path("v1/runtime", runtime.Runtime.as_view()),
+    path("v1/runtime/audit-key", audit.AuditKey.as_view()),
     path("v1/runtime/secrets", credentials.Secrets.as_view()),
     path("v1/runtime/secrets/<str:slot_id>", credentials.OneSecret.as_view()),
     path("v1/runtime/model", runtime.RuntimeModel.as_view()),

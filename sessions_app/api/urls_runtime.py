@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from sessions_app.api.views import runs, session_settings, sessions, tasks, waiting
+from sessions_app.api.views import audit, runs, session_settings, sessions, tasks, waiting
 
 _SESSION = "v1/sessions/<str:session_id>"
 
@@ -24,6 +24,8 @@ urlpatterns = [
     path(f"{_SESSION}/runs", runs.SessionRuns.as_view()),
     path(f"{_SESSION}/input", runs.SessionInput.as_view()),
     path(f"{_SESSION}/approvals", runs.SessionApprovals.as_view()),
+    path(f"{_SESSION}/external-actions", audit.SessionExternalActions.as_view()),
+    path(f"{_SESSION}/external-actions/export", audit.SessionExternalActionsExport.as_view()),
     path(f"{_SESSION}/tasks", tasks.Tasks.as_view()),
     path(f"{_SESSION}/tasks/<str:task_id>", tasks.OneTask.as_view()),
     path(f"{_SESSION}/tasks/<str:task_id>/output", tasks.TaskOutput.as_view()),
@@ -31,8 +33,11 @@ urlpatterns = [
     path("v1/runs", runs.Runs.as_view(), name="runs"),
     path("v1/runs/<str:run_id>", runs.OneRun.as_view(), name="run"),
     path("v1/runs/<str:run_id>/events", runs.RunEvents.as_view()),
+    path("v1/runs/<str:run_id>/external-actions", audit.RunExternalActions.as_view()),
     path("v1/runs/<str:run_id>/cancel", runs.RunCancel.as_view()),
     path("v1/runs/<str:run_id>/approvals", runs.RunApprovals.as_view()),
+    path("v1/external-actions", audit.ExternalActions.as_view()),
+    path("v1/external-actions/export", audit.ExternalActionsExport.as_view()),
     path("v1/approvals", waiting.Approvals.as_view(), name="approvals"),
     path("v1/approvals/<str:approval_id>", waiting.OneApproval.as_view()),
     path("v1/approvals/<str:approval_id>/resolve", waiting.ApprovalResolve.as_view()),

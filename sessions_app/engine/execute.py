@@ -15,7 +15,7 @@ from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.transactions import release_connection, write
 from sessions_app.engine.turn import Turn
 from sessions_app.models import Session, ToolCall, ToolCallState
-from sessions_app.services import effects, journal, leases, ports, sessions, writes
+from sessions_app.services import effects, journal, leases, outward, ports, sessions, writes
 from sessions_app.services.shell_tasks import SessionTasks
 from sessions_app.services.writes import Change, Entry, LeaseLost, StaleRun, StepStart
 from sessions_app.tools import registry
@@ -119,6 +119,7 @@ def _commit_started(turn: Turn, calls: list[tuple[ToolCall, dict[str, Any]]]) ->
     with write():
         entries = tuple(_started_entry(turn, call) for call, _ in calls)
         _commit(turn, entries)
+        outward.started(turn.run, [call for call, _ in calls])
         for call, prepared in calls:
             effects.advance(
                 call,
@@ -196,12 +197,14 @@ def _commit_results(
     run = turn.run
     with write():
         writes.commit(Change(session_pk=run.session_id, lease=turn.lease, lease_seconds=turn.lease_seconds))
+        began = [call for call, _, _ in results if call.state == ToolCallState.STARTED]
         entries: list[Entry] = []
         for call, result, kept in results:
             state = ToolCallState.FAILED if result.is_error else ToolCallState.SUCCEEDED
             effects.settle(call, state, result)
             entries.append(effects.settled_entry(turn.session_id, run, call))
             entries += _keep(turn, call, kept)
+        outward.finished(run, began)
         _commit(turn, tuple(entries), opening)
         fields = {"outputs": run.outputs, "step": opening.number if opening else run.step}
         type(run).objects.filter(pk=run.pk).update(**fields)

@@ -16,6 +16,7 @@ from sessions_app.engine import settle, step, tools_phase
 from sessions_app.engine.turn import Outcome, Phase, Turn
 from sessions_app.models import WAITING, Run, Step, StepStatus
 from sessions_app.services import journal, leases, recovery, runs, secrets
+from sessions_app.services.external_actions import LedgerUnavailable
 from sessions_app.services.heartbeat import Heartbeat, Hold
 from sessions_app.services.writes import Entry, Lease, LeaseBusy, LeaseLost, StaleRun, StepStart
 
@@ -86,6 +87,10 @@ def _drive_run(turn: Turn, heartbeat: Heartbeat) -> None:
                 return
     except (LeaseLost, StaleRun):
         raise
+    except LedgerUnavailable as error:
+        # Nothing may leave without its record. What had left already stays started until the key is back.
+        logger.error("ledger refused", extra={"action": "drive", "run": turn.run.run_id})
+        settle.fail(turn, error.error_code, error.detail)
     except Exception as error:
         if isinstance(error, DatabaseError) and not isinstance(error, DataError | IntegrityError):
             raise  # not the run's failure: its lease runs out and it goes on from its last commit

@@ -11,7 +11,7 @@ from kheish_site.lib.transactions import write
 from sessions_app.engine.execute import Effects, context_for
 from sessions_app.engine.turn import Turn
 from sessions_app.models import ToolCall, ToolCallState
-from sessions_app.services import effects, journal, leases, shell_tasks
+from sessions_app.services import effects, journal, leases, outward, shell_tasks
 from sessions_app.services.writes import Entry
 from sessions_app.tools import registry
 from sessions_app.tools.base import Probeable, ProbeInconclusive, ToolFailure, ToolResult
@@ -54,6 +54,7 @@ def _mark_unknown(turn: Turn, call: ToolCall) -> None:
     with write():
         leases.check(turn.lease)
         effects.advance(call, ToolCallState.UNKNOWN)
+        outward.finished(turn.run, [call])
         payload = {"call_id": call.call_id, "tool_name": call.tool_name, "attempt": call.attempt}
         _append(turn, journal.entry(turn.session_id, "tool.unknown", payload, run=turn.run))
 
@@ -62,6 +63,7 @@ def _record(turn: Turn, call: ToolCall, result: ToolResult) -> None:
     with write():
         leases.check(turn.lease)
         effects.settle(call, ToolCallState.FAILED if result.is_error else ToolCallState.SUCCEEDED, result)
+        outward.finished(turn.run, [call])
         _append(turn, effects.settled_entry(turn.session_id, turn.run, call))
 
 

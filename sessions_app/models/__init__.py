@@ -1,7 +1,9 @@
-"""The rows. Read them in this order: session, run, journal, tool_call, waiting, checkpoint."""
+"""The rows. Read them in this order: session, run, journal, tool_call, waiting, checkpoint,
+external_action."""
 
 from sessions_app.models.access import ApiToken, IdempotencyRecord, Role
 from sessions_app.models.checkpoint import Checkpoint
+from sessions_app.models.external_action import ActionChain, ActionKind, ActionPhase, ExternalAction
 from sessions_app.models.journal import JournalEntry
 from sessions_app.models.persona import Persona, PersonaRevision
 from sessions_app.models.route import Route, SecretSlot
@@ -27,6 +29,9 @@ __all__ = [
     "SETTLED",
     "TERMINAL",
     "WAITING",
+    "ActionChain",
+    "ActionKind",
+    "ActionPhase",
     "ApiToken",
     "Approval",
     "ApprovalStatus",
@@ -34,6 +39,7 @@ __all__ = [
     "Checkpoint",
     "DecisionOutcome",
     "DecisionStatus",
+    "ExternalAction",
     "IdempotencyRecord",
     "JournalEntry",
     "OperatorDecision",

@@ -256,8 +256,9 @@ def _voted(approval: Approval, run: Run, vote: Vote, principal: Principal) -> En
 
 
 def _settle_if_decided(approval: Approval, run: Run, vote: Vote, principal: Principal) -> list[Entry]:
-    standing = approval.votes.filter(voided_at=None, behavior="allow", digest=approval.digest).count()
-    if vote.behavior == "allow" and standing < approval.required_votes:
+    standing = approval.votes.filter(voided_at=None, behavior="allow", digest=approval.digest)
+    voters = list(standing.values_list("principal", flat=True))
+    if vote.behavior == "allow" and len(voters) < approval.required_votes:
         return []
     call = approval.tool_call
     edited = approval.digest != call.digest
@@ -280,7 +281,7 @@ def _settle_if_decided(approval: Approval, run: Run, vote: Vote, principal: Prin
     }
     entries = [journal.entry(run.session.session_id, kind, payload, run=run)]
     if vote.behavior == "allow":
-        _approve_call(approval)
+        _approve_call(approval, voters)
     else:
         entries.append(_deny_call(approval, run, vote.reason or "approval denied", "approval_denied"))
     return entries
@@ -291,7 +292,7 @@ def _close(approval: Approval, status: ApprovalStatus, decision: dict[str, Any])
     approval.save(update_fields=["status", "decision", "decided_at"])
 
 
-def _approve_call(approval: Approval) -> None:
+def _approve_call(approval: Approval, voters: list[str]) -> None:
     """Hand the approved arguments to the call, so that the executor finds their digest approved."""
     call = approval.tool_call
     effects.advance(
@@ -303,7 +304,11 @@ def _approve_call(approval: Approval) -> None:
             approval.run.run_id, call.step.number, call.call_id, approval.arguments
         ),
         permission=call.permission
-        | {"approval_id": approval.approval_id, "approved_digest": approval.digest},
+        | {
+            "approval_id": approval.approval_id,
+            "approved_digest": approval.digest,
+            "approved_by": voters,
+        },
     )
 
 

@@ -20,7 +20,7 @@ from sessions_app.models import (
     ToolCall,
     ToolCallState,
 )
-from sessions_app.services import effects, journal, run_state, waiting
+from sessions_app.services import effects, journal, outward, run_state, waiting
 from sessions_app.services.access import Principal
 from sessions_app.services.writes import Entry
 from sessions_app.tools.base import ToolResult
@@ -28,6 +28,11 @@ from sessions_app.tools.base import ToolResult
 UNKNOWN_NOTE: Final = (
     "the outcome of this call is unknown: the worker died while it ran. Check before you repeat it."
 )
+
+_KNOWN: Final[dict[str, str]] = {
+    DecisionOutcome.HAPPENED: "happened",
+    DecisionOutcome.NOT_HAPPENED: "not_happened",
+}
 
 
 class DecisionMissing(NotFound):
@@ -97,6 +102,13 @@ def resolve(decision_id: str, judgement: Judgement, *, principal: Principal) -> 
             return get(decision_id)
         _settle(decision, judgement, principal)
         entries = [_made(decision, run), *_apply(decision, run)]
+        outward.judged(
+            run,
+            decision.tool_call,
+            _KNOWN.get(decision.outcome, "unknown"),
+            principal=principal.name,
+            decision_id=decision.decision_id,
+        )
         if decision.outcome == DecisionOutcome.GIVE_UP:
             _give_up(run, entries)
         else:

@@ -8,13 +8,16 @@ from datetime import timedelta
 from typing import Final
 
 from django.conf import settings
+from django.db.models import Exists, OuterRef, Q
 
 from kheish_site.lib import clock
 from kheish_site.lib.transactions import locked, write
 from sessions_app.models import (
+    ActionChain,
     Approval,
     ApprovalVote,
     Checkpoint,
+    ExternalAction,
     JournalEntry,
     OperatorDecision,
     Run,
@@ -27,7 +30,7 @@ from sessions_app.models import (
     ToolCall,
     UserQuestion,
 )
-from sessions_app.services import idempotency
+from sessions_app.services import external_actions, idempotency
 
 logger = logging.getLogger(__name__)
 BATCH: Final = 100
@@ -39,6 +42,7 @@ def purge() -> dict[str, int]:
         "answers": idempotency.purge(),
         "task_outputs": _task_outputs(settings.KHEISH.keep_task_output_days),
         "sessions": _ended_sessions(settings.KHEISH.keep_ended_sessions_days),
+        "action_chains": _action_chains(settings.KHEISH.keep_external_actions_days),
     }
     if any(gone.values()):
         logger.info("retention", extra={"action": "retention.purge", **gone})
@@ -85,3 +89,30 @@ def _delete_session(session_pk: int) -> None:
         Run.objects.filter(session=session_pk).delete()
         Session.objects.filter(pk=session_pk).delete()
         StoredResult.objects.filter(pk__in=stored, toolcall=None).delete()
+
+
+def _action_chains(days: float) -> int:
+    """Delete chains of signed records whose session is gone: whole, for a part would prove nothing."""
+    if not days:
+        return 0
+    old = ActionChain.objects.filter(_abandoned(), at__lt=clock.now() - timedelta(days=days))
+    doomed = list(old.order_by("at").values_list("pk", flat=True)[:BATCH])
+    return sum(_delete_chain(chain_pk, days) for chain_pk in doomed)
+
+
+def _abandoned() -> Q:
+    alive = Session.objects.filter(session_id=OuterRef("bucket"))
+    unscoped = external_actions.UNSCOPED
+    return ~Q(Exists(alive)) & ~Q(bucket__in=[unscoped, external_actions.bucket_of(unscoped)])
+
+
+def _delete_chain(chain_pk: int, days: float) -> int:
+    """Delete a chain unless somebody began a session of its name since, or wrote to it."""
+    with write():
+        chain = locked(ActionChain.objects.filter(pk=chain_pk)).first()
+        old = ActionChain.objects.filter(_abandoned(), at__lt=clock.now() - timedelta(days=days))
+        if chain is None or not old.filter(pk=chain_pk).exists():
+            return 0
+        ExternalAction.objects.filter(bucket=chain.bucket).delete()
+        chain.delete()
+    return 1

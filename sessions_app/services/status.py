@@ -22,7 +22,7 @@ from sessions_app.models import (
     UserQuestion,
     Worker,
 )
-from sessions_app.services import routes, runtime_settings
+from sessions_app.services import external_actions, routes, runtime_settings
 
 API_REVISION: Final = 3
 _STARTED: Final = time.monotonic()
@@ -81,7 +81,7 @@ def status() -> dict[str, Any]:
     )
     default = routes.default()
     problems = routes.readiness(default) if default is not None else ["there is no route"]
-    warnings = [*_worker_warnings(workers), *_run_warnings(), *_route_warnings(problems)]
+    warnings = [*_worker_warnings(workers), *_run_warnings(), *_route_warnings(problems), *_ledger_warnings()]
     return {
         "status": "draining" if draining else "ready",
         "ready": not draining,
@@ -166,6 +166,16 @@ def _run_warnings() -> Iterator[dict[str, str]]:
 def _route_warnings(problems: list[str]) -> Iterator[dict[str, str]]:
     if problems:
         yield _warning("error", "provider_active_route_not_ready", problems[0], "see: routes list")
+
+
+def _ledger_warnings() -> Iterator[dict[str, str]]:
+    if number := external_actions.foreign_chains():
+        yield _warning(
+            "error",
+            "audit_key_missing",
+            f"{number} audit chains were signed with another key: no external action can happen",
+            "restore audit-signing.key from the backup of the state folder",
+        )
 
 
 def _warning(severity: str, code: str, message: str, action: str) -> dict[str, str]:

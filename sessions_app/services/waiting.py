@@ -20,7 +20,7 @@ from sessions_app.models import (
     ToolCallState,
     UserQuestion,
 )
-from sessions_app.services import effects, journal, run_state
+from sessions_app.services import effects, journal, outward, run_state
 from sessions_app.services.writes import Entry
 from sessions_app.tools.base import ToolResult
 
@@ -85,7 +85,8 @@ def cancel_open(run: Run, *, why: str) -> None:
         )
         entries.append(effects.settled_entry(session_id, run, call))
     # Only a worker that took the run over finds these: whoever started them is gone.
-    for call in run.tool_calls.filter(state=ToolCallState.STARTED):
+    lost = list(run.tool_calls.filter(state=ToolCallState.STARTED))
+    for call in lost:
         effects.advance(call, ToolCallState.UNKNOWN, finished_at=now)
         payload = {
             "call_id": call.call_id,
@@ -94,6 +95,7 @@ def cancel_open(run: Run, *, why: str) -> None:
             "reason": why,
         }
         entries.append(journal.entry(session_id, "tool.unknown", payload, run=run))
+    outward.finished(run, lost)
     if entries:
         journal.append(run.session_id, *entries)
 

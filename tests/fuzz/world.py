@@ -13,6 +13,7 @@ from tests.sessions_app.api.rows import (
     make_session,
     make_task,
     move,
+    record_action,
 )
 
 
@@ -37,6 +38,7 @@ def make_world() -> World:
     running = move(make_run(make_session("busy")), RunStatus.RUNNING)
     task = make_task(running, "output\n")
     make_person(make_connector("ops", "slack"), "U1", "alice")
+    record_action(queued)
     ids = {
         "session_id": ["desk", "asks", "doubts", "busy"],
         "run_id": [waiting.run_id, queued.run_id, running.run_id],
@@ -50,5 +52,6 @@ def make_world() -> World:
         "kind": ["slack"],
         "name": ["ops"],
         "external_id": ["U1"],
+        "bucket": ["desk"],
     }
     return World(authorization=client._credentials["HTTP_AUTHORIZATION"], ids=ids)

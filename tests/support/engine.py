@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from kheish_site.lib import action_chain
 from sessions_app.models import (
     ACTIVE,
     SETTLED,
     TERMINAL,
     WAITING,
+    ExternalAction,
     JournalEntry,
     Run,
     RunStatus,
@@ -21,7 +23,7 @@ from sessions_app.models import (
     ToolCall,
     ToolCallState,
 )
-from sessions_app.services import journal
+from sessions_app.services import external_actions, journal, outward
 
 CRASHPOINT_MODULES = ("loop", "step", "execute", "suspend")
 LONG_AGO = "2020-01-01T00:00Z"
@@ -94,6 +96,7 @@ def check_session(session_pk: int) -> None:
     for run in runs:
         assert folded_status(run) == run.status, (run.run_id, folded_status(run), run.status)
         assert_opaque_effects_once(run)
+        assert_ledger_tells_all(run)
 
 
 def folded_status(run: Run) -> str:
@@ -129,3 +132,21 @@ def check_ended(run: Run) -> None:
     assert states <= SETTLED | {ToolCallState.UNKNOWN}, states
     for items in (run.approvals, run.questions, run.decisions):
         assert not items.filter(status="pending").exists()
+
+
+def assert_ledger_tells_all(run: Run) -> None:
+    """Every outward call that began has its started records, and one finished record for each that ended.
+
+    An operator's word is one more; an attempt that runs now, or whose worker is dead, is still open.
+    """
+    records = ExternalAction.objects.filter(run_id=run.run_id, kind="tool")
+    for call in filter(outward.is_outward, ToolCall.objects.filter(run=run)):
+        mine = records.filter(tool_call_id=call.call_id)
+        judged = mine.filter(grant_id__startswith="decision:").count()
+        ended = mine.filter(phase="finished").count() - judged
+        started = mine.filter(phase="started").count()
+        assert started == call.attempt, (call.call_id, started, call.attempt)
+        assert ended == started - (call.state == ToolCallState.STARTED), (call.call_id, call.state, ended)
+    lines = (line.encode() for line in external_actions.export(run.session.session_id))
+    verdict = action_chain.verify(lines, external_actions.public_key())
+    assert verdict.valid, verdict.problems

@@ -200,3 +200,4 @@ class AuditView(serializers.Serializer):
     expires_after_seconds = serializers.IntegerField(required=False, allow_null=True)
     approval_id = serializers.CharField(required=False)
     approved_digest = serializers.CharField(required=False)
+    approved_by = serializers.ListField(child=serializers.CharField(), required=False)

@@ -1,5 +1,6 @@
 """Rows and callers for the API's tests: made through the services, without an engine."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -24,8 +25,18 @@ from sessions_app.models import (
     ToolCallState,
     UserQuestion,
 )
-from sessions_app.services import approvals, decisions, effects, questions, run_state, runs, sessions
+from sessions_app.services import (
+    approvals,
+    decisions,
+    effects,
+    external_actions,
+    questions,
+    run_state,
+    runs,
+    sessions,
+)
 from sessions_app.services.access import Principal
+from sessions_app.services.external_actions import Action
 from sessions_app.tools import policy
 from tests.factories import make_client
 
@@ -172,3 +183,10 @@ def make_task(run: Run, output: str = "", *, finished_at: datetime | None = None
 
 def _wait(run: Run, status: RunStatus, entries: list[Any]) -> None:
     run_state.transition(run, status, session_id=run.session.session_id, before=tuple(entries))
+
+
+def record_action(run: Run) -> None:
+    """Leave the two signed records of a command of ``run``."""
+    started = Action(phase="started", kind="tool", target="bash", grant="permission:default")
+    with write():
+        external_actions.record(started, replace(started, phase="finished", outcome="succeeded"), run=run)

@@ -6,7 +6,10 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from kheish_site.lib.transactions import write
 from sessions_app.models import RunStatus, ToolCall
+from sessions_app.services import external_actions
+from sessions_app.services.external_actions import Action
 from tests.sessions_app.api.rows import (
     ask_approvals,
     ask_decision,
@@ -48,6 +51,12 @@ def fill_audits(number: int) -> None:
     assert ToolCall.objects.exclude(permission={}).exists()
 
 
+def fill_actions(number: int) -> None:
+    made = Action(phase="started", kind="tool", target="bash")
+    with write():
+        external_actions.record(*[made] * number, session_id="desk")
+
+
 def _running(number: int):  # type: ignore[no-untyped-def]
     session = make_session("desk")
     busy = session.runs.filter(status=RunStatus.RUNNING).first()
@@ -65,6 +74,8 @@ LISTS: list[tuple[str, Callable[[int], None], int]] = [
     ("/v1/sessions/desk/tasks", fill_tasks, 4),
     ("/v1/sessions/desk/permission-audits", fill_audits, 4),
     ("/v1/sessions/desk/events", fill_tasks, 3),
+    ("/v1/external-actions", fill_actions, 3),
+    ("/v1/sessions/desk/external-actions", fill_actions, 4),
 ]
 
 

@@ -7,10 +7,22 @@ from typing import Any
 import pytest
 
 from kheish_site.lib import clock
+from kheish_site.lib.transactions import write
 from sessions_app.engine import loop
-from sessions_app.models import IdempotencyRecord, JournalEntry, Run, Session, ShellTask, TaskOutput, ToolCall
-from sessions_app.services import approvals, retention, runs, sessions
+from sessions_app.models import (
+    ActionChain,
+    ExternalAction,
+    IdempotencyRecord,
+    JournalEntry,
+    Run,
+    Session,
+    ShellTask,
+    TaskOutput,
+    ToolCall,
+)
+from sessions_app.services import approvals, external_actions, retention, runs, sessions
 from sessions_app.services.access import Principal
+from sessions_app.services.external_actions import Action
 from sessions_app.services.heartbeat import Heartbeat
 from tests.sessions_app.engine.conftest import (
     call,
@@ -71,3 +83,34 @@ def test_old_answers_go(settings: Any) -> None:
         IdempotencyRecord.objects.filter(pk=record.pk).update(created_at=at)
     assert retention.purge()["answers"] == 1
     assert IdempotencyRecord.objects.get().key_digest == "new"
+
+
+def _signed(session_id: str = "") -> None:
+    with write():
+        external_actions.record(Action(phase="started", kind="tool", target="bash"), session_id=session_id)
+
+
+def test_signed_records_outlive_their_session_unless_a_time_is_set(ended: Session, settings: Any) -> None:
+    _signed()
+    _signed("unscoped")
+    settings.KHEISH = replace(settings.KHEISH, keep_ended_sessions_days=365)
+    ActionChain.objects.update(at=clock.now() - timedelta(days=800))
+    assert retention.purge()["sessions"] == 1
+    assert ExternalAction.objects.filter(bucket="desk").count() == 2
+    settings.KHEISH = replace(settings.KHEISH, keep_external_actions_days=700)
+    assert retention.purge()["action_chains"] == 1
+    assert set(ActionChain.objects.values_list("bucket", flat=True)) == {"unscoped", "session/unscoped"}
+    assert not ExternalAction.objects.filter(bucket="desk").exists()
+
+
+def test_signed_records_of_a_session_that_exists_stay(ended: Session, settings: Any) -> None:
+    settings.KHEISH = replace(settings.KHEISH, keep_external_actions_days=1)
+    ActionChain.objects.update(at=clock.now() - timedelta(days=800))
+    assert retention.purge()["action_chains"] == 0
+    assert ActionChain.objects.filter(bucket="desk").exists()
+
+
+def test_a_chain_that_was_written_to_lately_stays(settings: Any) -> None:
+    settings.KHEISH = replace(settings.KHEISH, keep_external_actions_days=1)
+    _signed("gone")
+    assert retention.purge()["action_chains"] == 0

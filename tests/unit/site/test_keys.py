@@ -9,6 +9,7 @@ import pytest
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
+from kheish_site.lib.action_chain import Signer, is_signed
 from kheish_site.settings import keys
 
 
@@ -19,6 +20,8 @@ def nothing_set(monkeypatch):
         "KHEISH_MASTER_KEY",
         "KHEISH_SECRET_KEY_FILE",
         "KHEISH_MASTER_KEY_FILE",
+        "KHEISH_AUDIT_SIGNING_KEY",
+        "KHEISH_AUDIT_SIGNING_KEY_FILE",
     ):
         monkeypatch.delenv(name, raising=False)
 
@@ -27,6 +30,7 @@ def test_keys_are_made_once_and_private(tmp_path):
     state = tmp_path / "state"
     assert keys.secret_key(state) == keys.secret_key(state)
     assert keys.master_keys(state) == keys.master_keys(state)
+    assert keys.audit_signing_key(state) == keys.audit_signing_key(state)
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
     assert {stat.S_IMODE(file.stat().st_mode) for file in state.iterdir()} == {0o600}
 
@@ -49,6 +53,25 @@ def test_a_bad_master_key_is_refused_without_showing_it(monkeypatch, tmp_path, b
     with pytest.raises(ImproperlyConfigured, match="KHEISH_MASTER_KEY") as caught:
         keys.master_keys(tmp_path)
     assert bad not in str(caught.value)
+
+
+def test_a_made_audit_key_signs(tmp_path):
+    signer = Signer(keys.audit_signing_key(tmp_path))
+    assert is_signed(signer.sealed({"a": 1}), signer.key_id)
+
+
+@pytest.mark.parametrize("bad", ["short", "é" * 44, "A" * 42])
+def test_a_bad_audit_key_is_refused_without_showing_it(monkeypatch, tmp_path, bad):
+    monkeypatch.setenv("KHEISH_AUDIT_SIGNING_KEY", bad)
+    with pytest.raises(ImproperlyConfigured, match="KHEISH_AUDIT_SIGNING_KEY") as caught:
+        keys.audit_signing_key(tmp_path)
+    assert bad not in str(caught.value)
+
+
+def test_an_audit_key_of_a_named_file(monkeypatch, tmp_path):
+    (tmp_path / "key").write_text("+/" * 21 + "8=\n")
+    monkeypatch.setenv("KHEISH_AUDIT_SIGNING_KEY_FILE", str(tmp_path / "key"))
+    assert Signer(keys.audit_signing_key(tmp_path)).key_id == Signer("-_" * 21 + "8=").key_id
 
 
 def test_a_named_file_must_exist(monkeypatch, tmp_path):

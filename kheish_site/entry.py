@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOUNS = frozenset(
     {
         "sessions", "runs", "approvals", "questions", "decisions", "tasks",
-        "personas", "routes", "secrets", "tokens", "connectors", "runtime", "audit", "status", "doctor",
+        "personas", "routes", "secrets", "tokens", "connectors", "identities", "runtime", "audit", "status", "doctor",
         "capabilities", "events",
     }
 )  # fmt: skip

@@ -253,10 +253,6 @@ IDENTITY = Resource(
     ),
 )
 
-RESOURCES = (
-    *(SESSION, RUN, APPROVAL, QUESTION, DECISION, TASK, PERSONA, ROUTE, SECRET, TOKEN),
-    *(CONNECTOR, IDENTITY),
-)
 ACTION = Resource(
     name="record",
     plural="records",
@@ -274,9 +270,7 @@ ACTION = Resource(
     ),
 )
 
-RESOURCES = (
-    SESSION, RUN, APPROVAL, QUESTION, DECISION, TASK, PERSONA, ROUTE, SECRET, TOKEN, CONNECTOR, ACTION
-)  # fmt: skip
+RESOURCES = tuple(value for value in list(globals().values()) if isinstance(value, Resource))
 
 
 def show_list(

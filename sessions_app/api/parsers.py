@@ -1,6 +1,7 @@
 """Reading JSON that every store and stream can carry, and refusing the rest with a reason."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import IO, Any, Final, NoReturn
 
@@ -10,6 +11,7 @@ from rest_framework.parsers import BaseParser
 from kheish_site.lib.errors import BadRequest, PayloadTooLarge
 
 DEEPEST: Final = 64
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _LARGEST_INTEGER: Final = 2**63 - 1
 
 
@@ -81,7 +83,7 @@ def text_problem(text: str) -> str:
     """Return why ``text`` cannot be stored, or ""."""
     if "\x00" in text:
         return "NUL characters are not allowed"
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if not text.isascii() and _SURROGATE.search(text):
         return "lone surrogates are not allowed"
     return ""
 

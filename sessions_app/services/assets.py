@@ -28,6 +28,7 @@ from sessions_app.services import asset_images, asset_text, asset_types
 
 logger = logging.getLogger(__name__)
 BATCH: Final = 100
+_SLACK: Final = 8_192  # characters
 
 
 class AssetMissing(NotFound):
@@ -219,6 +220,11 @@ def text(asset: Asset) -> str | None:
     if not asset.text_sha256:
         return None
     return _blob(asset, asset.text_sha256).decode("utf-8", "replace")
+
+
+def clipped(words: str, limit: int) -> str:
+    """Return the beginning of a text, redacted; a secret across the end is masked, not cut in half."""
+    return str(redact(words[: limit + _SLACK]))[:limit]
 
 
 def image_for_model(asset: Asset) -> tuple[str, bytes]:

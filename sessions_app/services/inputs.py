@@ -20,9 +20,6 @@ LONGEST_DOCUMENT: Final = 64_000
 """Characters of one file that the message holds; the whole stays in the asset."""
 LONGEST_DOCUMENTS: Final = 256_000
 """Characters of all files of one message."""
-_SLACK: Final = (
-    8_192  # characters after the cut that redaction looks at, so that it masks no half of a secret
-)
 
 Item = Mapping[str, Any]
 
@@ -156,7 +153,7 @@ def _shown(asset: Asset, room: int) -> str:
     words = assets.text(asset) or ""
     if not words or not room:
         return f"[Attached {what}{f'; no text: {asset.text_note}' if asset.text_note else ''}]"
-    clipped = redact(words[: room + _SLACK])[:room]
+    clipped = assets.clipped(words, room)
     cut = f"the first {len(clipped)} of {len(words)} characters" if len(clipped) < len(words) else ""
     notes = "; ".join(note for note in (asset.text_note, cut) if note)
     return f"[Attached {what}{f'; {notes}' if notes else ''}]\n{clipped}\n[End of {asset.asset_id}]"

@@ -165,7 +165,7 @@ class AssetText(KheishView):
             raise TextMissing(f"this asset has no text{f': {asset.text_note}' if asset.text_note else ''}")
         view = {
             "asset_id": asset.asset_id,
-            "text": redact(text[:LONGEST_TEXT]),
+            "text": assets.clipped(text, LONGEST_TEXT),
             "truncated": len(text) > LONGEST_TEXT,
             "text_sha256": asset.text_sha256,
         }

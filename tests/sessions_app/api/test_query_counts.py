@@ -7,6 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from sessions_app.models import RunStatus, ToolCall
+from tests.factories import make_asset
 from tests.sessions_app.api.rows import (
     ask_approvals,
     ask_decision,
@@ -48,6 +49,11 @@ def fill_audits(number: int) -> None:
     assert ToolCall.objects.exclude(permission={}).exists()
 
 
+def fill_assets(number: int) -> None:
+    for n in range(number):
+        make_asset(f"{number} {n}".encode(), "text/plain")
+
+
 def _running(number: int):  # type: ignore[no-untyped-def]
     session = make_session("desk")
     busy = session.runs.filter(status=RunStatus.RUNNING).first()
@@ -65,6 +71,7 @@ LISTS: list[tuple[str, Callable[[int], None], int]] = [
     ("/v1/sessions/desk/tasks", fill_tasks, 4),
     ("/v1/sessions/desk/permission-audits", fill_audits, 4),
     ("/v1/sessions/desk/events", fill_tasks, 3),
+    ("/v1/assets", fill_assets, 3),
 ]
 
 

@@ -12,9 +12,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 NOUNS = frozenset(
     {
-        "sessions", "runs", "approvals", "questions", "decisions", "tasks",
-        "personas", "routes", "secrets", "tokens", "connectors", "identities", "runtime", "audit", "status", "doctor",
-        "capabilities", "events",
+        "sessions", "runs", "approvals", "questions", "decisions", "tasks", "assets", "deliveries",
+        "personas", "routes", "secrets", "tokens", "connectors", "identities", "observations", "runtime",
+        "audit", "status", "doctor", "capabilities", "events",
     }
 )  # fmt: skip
 """First words that are questions to a running service: its client needs nothing but Python."""

@@ -141,6 +141,7 @@ def _new_run(connector: Connector, event: InboundEvent) -> NewRun:
     return NewRun(
         content=event.content,
         input_items=list(event.input_items),
+        attachments=list(event.attachments),
         daemon_metadata={
             **event.metadata,
             "connector": str(connector),

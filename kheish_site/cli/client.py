@@ -81,6 +81,10 @@ class Client:
         """One request; the parsed body."""
         return self.exchange(method, path, body, query=query).body
 
+    def download(self, path: str) -> bytes:
+        """The bytes at a path, whatever their type."""
+        return self._transport.fetch(Request(method="GET", path=path))
+
     def get(self, path: str, *, query: Mapping[str, object] | None = None) -> Json:
         return self.request("GET", path, query=query)
 
@@ -151,7 +155,7 @@ class Client:
             )
         )
 
-    def download(self, path: str, *, query: Mapping[str, object] | None = None) -> Iterator[bytes]:
+    def export(self, path: str, *, query: Mapping[str, object] | None = None) -> Iterator[bytes]:
         """The lines of an export, as pieces of bytes that may end anywhere."""
         headers = {"Accept": "application/x-ndjson"}
         return self._transport.download(Request(method="GET", path=path, query=query or {}, headers=headers))

@@ -1,6 +1,7 @@
 """Reading JSON that every store and stream can carry, and refusing the rest with a reason."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import IO, Any, Final, NoReturn
 
@@ -10,6 +11,7 @@ from rest_framework.parsers import BaseParser
 from kheish_site.lib.errors import BadRequest, PayloadTooLarge
 
 DEEPEST: Final = 64
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _LARGEST_INTEGER: Final = 2**63 - 1
 
 
@@ -32,11 +34,19 @@ class StrictJSONParser(BaseParser):
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
         """Return the body's value. Raises: InvalidJson, PayloadTooLarge."""
-        limit = settings.KHEISH.max_body_bytes
-        raw = stream.read(limit + 1)
-        if len(raw) > limit:
-            raise PayloadTooLarge(f"the body is larger than {limit} bytes")
-        return loads(raw)
+        return loads(read_bounded(stream, self.largest_body()))
+
+    def largest_body(self) -> int:
+        """Return how many bytes are read."""
+        return settings.KHEISH.max_body_bytes
+
+
+def read_bounded(stream: IO[Any], limit: int) -> bytes:
+    """Return the body. Raises: PayloadTooLarge."""
+    raw: bytes = stream.read(limit + 1)
+    if len(raw) > limit:
+        raise PayloadTooLarge(f"the body is larger than {limit} bytes")
+    return raw
 
 
 def loads(raw: bytes) -> Any:
@@ -73,7 +83,7 @@ def text_problem(text: str) -> str:
     """Return why ``text`` cannot be stored, or ""."""
     if "\x00" in text:
         return "NUL characters are not allowed"
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if not text.isascii() and _SURROGATE.search(text):
         return "lone surrogates are not allowed"
     return ""
 

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('sessions_app', '0003_reply_targets_pinned'),
+        ('sessions_app', '0004_assets'),
     ]
 
     operations = [

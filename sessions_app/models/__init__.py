@@ -2,6 +2,7 @@
 external_action."""
 
 from sessions_app.models.access import ApiToken, IdempotencyRecord, Role
+from sessions_app.models.asset import Asset, AssetBlob, AssetReference
 from sessions_app.models.checkpoint import Checkpoint
 from sessions_app.models.external_action import ActionChain, ActionKind, ActionPhase, ExternalAction
 from sessions_app.models.journal import JournalEntry
@@ -36,6 +37,9 @@ __all__ = [
     "Approval",
     "ApprovalStatus",
     "ApprovalVote",
+    "Asset",
+    "AssetBlob",
+    "AssetReference",
     "Checkpoint",
     "DecisionOutcome",
     "DecisionStatus",

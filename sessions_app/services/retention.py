@@ -30,7 +30,7 @@ from sessions_app.models import (
     ToolCall,
     UserQuestion,
 )
-from sessions_app.services import external_actions, idempotency
+from sessions_app.services import assets, external_actions, idempotency
 
 logger = logging.getLogger(__name__)
 BATCH: Final = 100
@@ -43,6 +43,7 @@ def purge() -> dict[str, int]:
         "task_outputs": _task_outputs(settings.KHEISH.keep_task_output_days),
         "sessions": _ended_sessions(settings.KHEISH.keep_ended_sessions_days),
         "action_chains": _action_chains(settings.KHEISH.keep_external_actions_days),
+        "assets": len(assets.gc(dry_run=False).asset_ids),
     }
     if any(gone.values()):
         logger.info("retention", extra={"action": "retention.purge", **gone})
@@ -81,6 +82,7 @@ def _delete_session(session_pk: int) -> None:
                 "stored", flat=True
             )
         )
+        assets.release("run", Run.objects.filter(session=session_pk).values_list("run_id", flat=True))
         ApprovalVote.objects.filter(approval__session=session_pk).delete()
         for waited in (Approval, UserQuestion, OperatorDecision, ShellTask, Checkpoint, JournalEntry):
             waited.objects.filter(session=session_pk).delete()

@@ -38,6 +38,8 @@ POSTS = (
     "/v1/runs/{run_id}/cancel",
     "/v1/runs/{run_id}/approvals",
     "/v1/sessions/busy/tasks/{task_id}/stop",
+    "/v1/assets",
+    "/v1/assets/gc",
 )
 GETS = (
     "/v1/sessions",
@@ -45,12 +47,14 @@ GETS = (
     "/v1/approvals",
     "/v1/questions",
     "/v1/decisions",
+    "/v1/assets",
     "/v1/sessions/desk/events",
 )
 NAMES = (
     "session_id", "content", "input_items", "metadata", "generation", "route_id", "resolutions", "behavior",
     "updated_input", "answers", "declined", "outcome", "reason", "route_policy", "permission_rules",
-    "persona_id", "limit", "cursor", "after", "kind", "status", "q", "idempotency_key",
+    "persona_id", "attachments", "asset_id", "content_base64", "media_type", "file_name", "dry_run",
+    "limit", "cursor", "after", "kind", "status", "q", "idempotency_key",
 )  # fmt: skip
 
 text = st.text(st.characters(codec=None), max_size=30)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from sessions_app.models import RunStatus
 from tests.connectors_app.people import make_connector, make_person
-from tests.factories import make_client, make_persona, make_secret
+from tests.factories import make_asset, make_client, make_persona, make_secret
 from tests.sessions_app.api.rows import (
     ask_approvals,
     ask_decision,
@@ -46,6 +46,7 @@ def make_world() -> World:
         "question_id": [question.question_id],
         "decision_id": [decision.decision_id],
         "task_id": [task.task_id],
+        "asset_id": [make_asset().asset_id],
         "persona_id": ["reviewer"],
         "route_id": ["scripted"],
         "slot_id": ["main-key"],

@@ -103,8 +103,8 @@ def _public_key(context: Context) -> str:
 
 def _pieces(context: Context, session_id: str) -> Iterator[bytes]:
     if session_id == UNSCOPED:
-        return context.client.download(path("external-actions", "export"))
-    return context.client.download(path("sessions", session_id, "external-actions", "export"))
+        return context.client.export(path("external-actions", "export"))
+    return context.client.export(path("sessions", session_id, "external-actions", "export"))
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ from kheish_site.lib.transactions import write
 from sessions_app.models import RunStatus, ToolCall
 from sessions_app.services import external_actions
 from sessions_app.services.external_actions import Action
+from tests.factories import make_asset
 from tests.sessions_app.api.rows import (
     ask_approvals,
     ask_decision,
@@ -57,6 +58,11 @@ def fill_actions(number: int) -> None:
         external_actions.record(*[made] * number, session_id="desk")
 
 
+def fill_assets(number: int) -> None:
+    for n in range(number):
+        make_asset(f"{number} {n}".encode(), "text/plain")
+
+
 def _running(number: int):  # type: ignore[no-untyped-def]
     session = make_session("desk")
     busy = session.runs.filter(status=RunStatus.RUNNING).first()
@@ -76,6 +82,7 @@ LISTS: list[tuple[str, Callable[[int], None], int]] = [
     ("/v1/sessions/desk/events", fill_tasks, 3),
     ("/v1/external-actions", fill_actions, 3),
     ("/v1/sessions/desk/external-actions", fill_actions, 4),
+    ("/v1/assets", fill_assets, 3),
 ]
 
 

@@ -11,6 +11,8 @@ from kheish_site.lib.transactions import write
 from sessions_app.engine import loop
 from sessions_app.models import (
     ActionChain,
+    Asset,
+    AssetReference,
     ExternalAction,
     IdempotencyRecord,
     JournalEntry,
@@ -24,6 +26,7 @@ from sessions_app.services import approvals, external_actions, retention, runs, 
 from sessions_app.services.access import Principal
 from sessions_app.services.external_actions import Action
 from sessions_app.services.heartbeat import Heartbeat
+from tests.factories import make_asset
 from tests.sessions_app.engine.conftest import (
     call,
     heartbeat,
@@ -114,3 +117,23 @@ def test_a_chain_that_was_written_to_lately_stays(settings: Any) -> None:
     settings.KHEISH = replace(settings.KHEISH, keep_external_actions_days=1)
     _signed("gone")
     assert retention.purge()["action_chains"] == 0
+
+
+def test_a_session_takes_its_references_along_and_leaves_the_files_to_their_own_time(
+    ended: Session, settings: Any
+) -> None:
+    asset = make_asset()
+    Session.objects.update(ended_at=None)
+    run = runs.submit(
+        ended.session_id, runs.NewRun(attachments=[{"asset_id": asset.asset_id}]), principal="alice"
+    )
+    runs.cancel(run.run_id, principal="alice")
+    long_ago = clock.now() - timedelta(days=400)
+    Session.objects.update(ended_at=long_ago)
+    Asset.objects.update(touched_at=long_ago)
+    assert retention.purge()["assets"] == 0
+    settings.KHEISH = replace(settings.KHEISH, keep_ended_sessions_days=365)
+    gone = retention.purge()
+    assert (gone["sessions"], gone["assets"]) == (1, 1)
+    assert not AssetReference.objects.exists()
+    assert Asset.objects.get().deleted_at is not None

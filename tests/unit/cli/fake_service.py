@@ -172,7 +172,9 @@ class _Served(BaseHTTPRequestHandler):
 
     def _send(self, answer: Answer) -> None:
         is_text = isinstance(answer.body, str)
-        payload = answer.body.encode() if is_text else json.dumps(answer.body).encode()
+        payload = answer.body.encode() if is_text else answer.body
+        if not isinstance(payload, bytes):
+            payload = json.dumps(answer.body).encode()
         if answer.body is None:
             payload = b""
         self.send_response(answer.status)

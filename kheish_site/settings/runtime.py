@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kheish_site.settings import env, keys
+from kheish_site.settings import deliveries, env, keys
+from kheish_site.settings.deliveries import Deliveries
 
 BASH_ENVIRONMENT = ("PATH", "HOME", "USER", "SHELL", "LANG", "LC_ALL", "TERM", "TZ", "TMPDIR")
 
@@ -60,6 +61,8 @@ class Kheish:
     """How long the output of an ended shell task is kept; 0 is for ever."""
     keep_ended_sessions_days: float
     """How long an ended session is kept, journal and all; 0, the default, is for ever."""
+    deliveries: Deliveries
+    """How outbound deliveries are sent, and sent again."""
 
     @property
     def embedded(self) -> bool:
@@ -100,4 +103,5 @@ def load() -> Kheish:
         keep_answers_hours=env.number("KHEISH_KEEP_ANSWERS_HOURS", 24, low=1, high=8_760),
         keep_task_output_days=env.number("KHEISH_KEEP_TASK_OUTPUT_DAYS", 30, low=0, high=36_500),
         keep_ended_sessions_days=env.number("KHEISH_KEEP_ENDED_SESSIONS_DAYS", 0, low=0, high=36_500),
+        deliveries=deliveries.load(),
     )

@@ -27,7 +27,7 @@ from sessions_app.models import (
     ToolCall,
     UserQuestion,
 )
-from sessions_app.services import idempotency
+from sessions_app.services import idempotency, ports
 
 logger = logging.getLogger(__name__)
 BATCH: Final = 100
@@ -38,6 +38,7 @@ def purge() -> dict[str, int]:
     gone = {
         "answers": idempotency.purge(),
         "task_outputs": _task_outputs(settings.KHEISH.keep_task_output_days),
+        **ports.purge(),
         "sessions": _ended_sessions(settings.KHEISH.keep_ended_sessions_days),
     }
     if any(gone.values()):

@@ -1,0 +1,12 @@
+"""What deliveries hang into the ports of the core, at start."""
+
+from connectors_app.services.deliveries import queue, targets
+from connectors_app.services.deliveries.pump import Pump
+from sessions_app.services import ports
+
+
+def connect() -> None:
+    """Register everything. Called once, from ``ConnectorsConfig.ready``."""
+    ports.on_output(queue.output_emitted)
+    ports.register_background(Pump)
+    ports.on_burial(targets.expire_owned_by)

@@ -13,7 +13,15 @@ from kheish_site.lib.ids import new_id
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import locked, write
 from sessions_app.models import ACTIVE, LIVE, TERMINAL, Run, RunStatus, Session
-from sessions_app.services import journal, routing, run_state, runtime_settings, waiting, writes
+from sessions_app.services import (
+    journal,
+    reply_targets,
+    routing,
+    run_state,
+    runtime_settings,
+    waiting,
+    writes,
+)
 from sessions_app.services import sessions as session_service
 from sessions_app.services.writes import Change
 
@@ -102,7 +110,7 @@ def submit(session_id: str, new: NewRun, *, principal: str) -> Run:
     )
     writes.commit(Change(session_pk=session.pk, entries=entries, accept=run))
     if new.reply_targets and new.source_plugin not in _OWN_PLUGINS:
-        session_service.adopt_reply_targets(session, run)
+        reply_targets.adopt(session, run)
     return run
 
 

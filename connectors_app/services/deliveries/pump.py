@@ -60,7 +60,8 @@ class Pump:
         """Begin to look for due targets; ``worker`` owns the leases."""
         self.owner = worker
         bell.listen(self._wake)
-        threading.Thread(target=self._feed, name="deliveries", daemon=True).start()
+        self._feeder = threading.Thread(target=self._feed, name="deliveries", daemon=True)
+        self._feeder.start()
 
     def drain(self) -> None:
         """Begin nothing new; what is being sent is settled."""
@@ -77,6 +78,10 @@ class Pump:
         self._wake.set()
         for _ in self._threads:
             self._offers.put(None)
+
+    def threads(self) -> list[threading.Thread]:
+        """Return every thread it has begun."""
+        return [self._feeder, *self._threads]
 
     def _feed(self) -> None:
         """Look for due targets a few times a second, at once after a commit of this process."""

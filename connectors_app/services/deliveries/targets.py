@@ -6,22 +6,20 @@ All times are the database's, which the workers of several machines share.
 import json
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from django.conf import settings
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from connectors_app.models import WAITING_TO_LEAVE, Delivery, DeliveryTarget
+from connectors_app.services import handles
 from connectors_app.services.contracts import Address
 from kheish_site.lib import clock, crypto
-from kheish_site.lib.canonical import canonical_json, digest
+from kheish_site.lib.canonical import canonical_json
 from kheish_site.lib.errors import KheishError, NotFound
 from kheish_site.lib.transactions import locked, require_transaction, write
 
-LOCAL: Final = "daemon"
-"""The plugin of addresses that stay here: the session's own record is the delivery."""
-_HEX: Final = 16
 
 
 class TargetMissing(NotFound):
@@ -36,18 +34,13 @@ class TargetLost(KheishError):
     code, domain, status, retryable = "lease_lost", "deliveries", 409, True
 
 
-def digest_of(handle: Mapping[str, Any]) -> str:
-    """Return the digest that names the target of a handle in normal form."""
-    return digest({"plugin": handle["plugin"], "address": handle["address"]})
-
-
-def hold(handles: Iterable[Mapping[str, Any]]) -> list[DeliveryTarget]:
-    """Return the targets of ``handles`` under their row locks, each once, made where they are missing.
+def hold(given: Iterable[Mapping[str, Any]]) -> list[DeliveryTarget]:
+    """Return the targets of the handles under their row locks, each once, made where they are missing.
 
     Local handles have none. Needs an open transaction that holds the session's row.
     """
     require_transaction()
-    wanted = {digest_of(handle): handle for handle in handles if handle["plugin"] != LOCAL}
+    wanted = {handles.digest_of(handle): handle for handle in given if handle["plugin"] != handles.LOCAL}
     if not wanted:
         return []
     rows = DeliveryTarget.objects.filter(digest__in=wanted)
@@ -66,7 +59,7 @@ def _new(found: str, handle: Mapping[str, Any]) -> DeliveryTarget:
     plugin, address = str(handle["plugin"]), handle["address"]
     return DeliveryTarget(
         digest=found,
-        name=f"{plugin}:address_sha256:{found[:_HEX]}",
+        name=handles.shown(handle),
         plugin=plugin,
         connector_name=str(address.get("connector", ""))[:100],
         sealed=crypto.seal(canonical_json(address).encode()),
@@ -82,7 +75,7 @@ def address_of(target: DeliveryTarget) -> Address:
 def get(found: str) -> DeliveryTarget:
     """Return the target of a digest, whole or as long as in its name. Raises: TargetMissing."""
     known = found.rpartition(":")[2].lower()
-    if len(known) >= _HEX:
+    if len(known) >= handles.SHOWN_DIGITS:
         row = DeliveryTarget.objects.filter(digest__startswith=known).first()
         if row is not None:
             return row

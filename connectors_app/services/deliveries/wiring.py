@@ -1,5 +1,6 @@
 """What deliveries hang into the ports of the core, at start."""
 
+from connectors_app.services import reply_targets
 from connectors_app.services.deliveries import queue, targets
 from connectors_app.services.deliveries.pump import Pump
 from sessions_app.services import ports
@@ -9,4 +10,5 @@ def connect() -> None:
     """Register everything. Called once, from ``ConnectorsConfig.ready``."""
     ports.on_output(queue.output_emitted)
     ports.register_background(Pump)
+    ports.judge_reply_targets(reply_targets.judged)
     ports.on_burial(targets.expire_owned_by)

@@ -17,7 +17,15 @@ from sessions_app.api.serializers.sessions import ReasonBody
 from sessions_app.api.views.base import KheishView
 from sessions_app.api.views.journals import journal_page
 from sessions_app.models import ACTIVE, LIVE, TERMINAL, Run, RunStatus
-from sessions_app.services import approval_batches, events, patience, projections, runs
+from sessions_app.services import (
+    approval_batches,
+    events,
+    patience,
+    projections,
+    reply_targets,
+    runs,
+    sessions,
+)
 from sessions_app.services.approval_batches import Named
 from sessions_app.services.approvals import Vote
 from sessions_app.services.runs import NewRun
@@ -39,6 +47,10 @@ class Submission(KheishView):
     def submit(self, session_id: str) -> Response:
         """Accept the body as one input."""
         body = self.body(shapes.NewRunBody)
+        if body["reply_targets"]:
+            body["reply_targets"] = reply_targets.judged(
+                sessions.get(session_id), body["reply_targets"], principal=self.principal
+            )
         return accepted(runs.submit(session_id, NewRun(**body), principal=self.principal.name))
 
 

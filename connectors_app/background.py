@@ -18,7 +18,7 @@ LOOK_SECONDS: Final = 1.0
 
 
 class FileWatch:
-    """Applies the connectors file again whenever it changes. A wrong file is told once and changes nothing."""
+    """Applies the connectors file again whenever it changes; a wrong one is told once and changes nothing."""
 
     def __init__(self) -> None:
         self._ended = threading.Event()

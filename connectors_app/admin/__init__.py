@@ -1,3 +1,3 @@
 """The connectors' pages of the operator's desk: read-only, with verbs that call the services."""
 
-from connectors_app.admin import connectors, ingress  # noqa: F401  (importing them registers the pages)
+from connectors_app.admin import connectors, deliveries, ingress  # noqa: F401  (importing them registers the pages)

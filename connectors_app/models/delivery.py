@@ -114,6 +114,8 @@ class Delivery(models.Model):
     attachments = JSONObject(default=list)
     buttons = JSONObject(default=list)
     metadata = JSONObject()
+    size_bytes = models.PositiveIntegerField(default=0)
+    parts_count = models.PositiveIntegerField(default=0)
 
     status = models.CharField(max_length=15, choices=DeliveryStatus.choices, default=DeliveryStatus.PENDING)
     attempts = models.PositiveIntegerField(default=0)

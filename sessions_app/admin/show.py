@@ -23,11 +23,13 @@ NOTHING: Final = "–"  # noqa: RUF001 (a dash that reads as "none")
 
 _COLOURS: Final[Mapping[str, str]] = {
     **dict.fromkeys(
-        ("completed", "allowed", "answered", "succeeded", "reconciled", "resolved", "ok"), "good"
+        ("completed", "allowed", "answered", "succeeded", "reconciled", "resolved", "ok", "delivered"), "good"
     ),
-    **dict.fromkeys(("running", "started", "in_progress", "live", "default"), "busy"),
-    **dict.fromkeys(("pending", "awaiting_approval", "unknown", "expired", "stale", "draining"), "wait"),
-    **dict.fromkeys(("failed", "denied", "missing"), "bad"),
+    **dict.fromkeys(("running", "started", "in_progress", "live", "default", "sending"), "busy"),
+    **dict.fromkeys(
+        ("pending", "awaiting_approval", "unknown", "expired", "stale", "draining", "retrying"), "wait"
+    ),
+    **dict.fromkeys(("failed", "denied", "missing", "dead_lettered"), "bad"),
 }
 
 Shown = Callable[[Any, Any], Any]

@@ -64,9 +64,9 @@ class ReplyTargetJudge(Protocol):
     """Judges where a session or a run may answer to."""
 
     def __call__(
-        self, handles: Sequence[Any], *, credential_scope: Mapping[str, Any], may_reach_private: bool
+        self, given: Sequence[Any], /, *, credential_scope: Mapping[str, Any], may_reach_private: bool
     ) -> list[dict[str, Any]]:
-        """Return the handles in normal form (``{"plugin", "address"}``), each once.
+        """Return what is given in normal form (``{"plugin", "address"}``), each once.
 
         Raises: BadRequest(invalid_reply_target), NotFound(connector_not_found).
         """

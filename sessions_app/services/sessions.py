@@ -13,7 +13,7 @@ from kheish_site.lib.canonical import sha256_hex
 from kheish_site.lib.errors import BadRequest, Conflict, NotFound, PreconditionFailed
 from kheish_site.lib.ids import new_id
 from kheish_site.lib.redaction import redact
-from kheish_site.lib.transactions import locked, write
+from kheish_site.lib.transactions import locked, require_transaction, write
 from sessions_app.models import LIVE, Persona, PersonaRevision, Session, UnknownEffects
 from sessions_app.services import journal, runtime_settings
 

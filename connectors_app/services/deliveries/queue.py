@@ -14,6 +14,10 @@ from kheish_site.lib.transactions import require_transaction
 from sessions_app.models import Run, Session
 from sessions_app.services import journal
 
+_COPIED = (
+    "session", "run", "kind", "content", "size_bytes", "parts", "parts_count", "attachments", "buttons",
+    "metadata",
+)  # fmt: skip
 _OUTPUT_MEMBERS = frozenset({"content", "parts", "attachments", "buttons", "reply_targets", "metadata"})
 
 
@@ -44,18 +48,25 @@ def enqueue(
         "key": key,
         "kind": kind,
         "content": content,
+        "size_bytes": len(content.encode()),
         "parts": [dict(part) for part in parts],
-        "attachments": list(attachments),
+        "parts_count": len(parts),
+        "attachments": _assets(attachments, parts),
         "buttons": [[dict(button) for button in row] for row in buttons],
         "metadata": dict(metadata or {}),
     }
     return _into(hold(targets), message)
 
 
+def _assets(attachments: Sequence[str], parts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the ids of all assets a message names, each once."""
+    named = (str(part["asset_id"]) for part in parts if part.get("asset_id"))
+    return list(dict.fromkeys([*attachments, *named]))
+
+
 def again(source: Delivery, target: DeliveryTarget, *, key: str) -> Delivery:
     """Queue what ``source`` says once more, at the end of the queue of ``target``, whose row is locked."""
-    copied = ("session", "run", "kind", "content", "parts", "attachments", "buttons", "metadata")
-    message = {name: getattr(source, name) for name in copied}
+    message = {name: getattr(source, name) for name in _COPIED}
     return _into([target], {**message, "key": key, "replayed_from": source})[0]
 
 

@@ -21,7 +21,6 @@ from kheish_site.lib.errors import KheishError, NotFound
 from kheish_site.lib.transactions import locked, require_transaction, write
 
 
-
 class TargetMissing(NotFound):
     """No such delivery target."""
 

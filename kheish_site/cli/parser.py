@@ -13,8 +13,10 @@ from kheish_site.cli.nouns import (
     approvals,
     connectors,
     decisions,
+    deliveries,
     personas,
     questions,
+    reply_targets,
     routes,
     runs,
     runtime,
@@ -27,6 +29,7 @@ from kheish_site.cli.nouns import (
 
 COMMANDS: tuple[Command, ...] = (
     *sessions.COMMANDS,
+    *reply_targets.COMMANDS,
     *runs.COMMANDS,
     *approvals.COMMANDS,
     *questions.COMMANDS,
@@ -37,6 +40,7 @@ COMMANDS: tuple[Command, ...] = (
     *secrets.COMMANDS,
     *tokens.COMMANDS,
     *connectors.COMMANDS,
+    *deliveries.COMMANDS,
     *runtime.COMMANDS,
     *service.COMMANDS,
 )
@@ -53,6 +57,7 @@ NOUNS = {
     "secrets": "slots for keys",
     "tokens": "who may speak to the API",
     "connectors": "ways in: webhooks, Slack, Telegram, sidecars",
+    "deliveries": "answers on their way out, dead letters, targets",
     "runtime": "settings and permission rules",
 }
 

@@ -14,10 +14,14 @@ class ConnectorsConfig(AppConfig):
         """Register the kinds and the core's ports; imported here because models must be ready first."""
         from connectors_app.background import FileWatch
         from connectors_app.kinds.http.kind import HttpKind
+        from connectors_app.kinds.http_output import HttpSender
         from connectors_app.services import connectors, connectors_file, registry
+        from connectors_app.services.deliveries import wiring
         from sessions_app.services import ports
 
         registry.register_kind(HttpKind())
+        registry.register_sender(HttpSender())
         ports.register_slot_users(connectors.users_of_slots)
         ports.register_background(FileWatch)
         ports.on_prepare(connectors_file.reload)
+        wiring.connect()

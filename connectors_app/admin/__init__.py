@@ -1,3 +1,8 @@
 """The connectors' pages of the operator's desk: read-only, with verbs that call the services."""
 
-from connectors_app.admin import connectors, identities, ingress  # noqa: F401  (importing registers them)
+from connectors_app.admin import (  # noqa: F401  (importing registers them)
+    connectors,
+    deliveries,
+    identities,
+    ingress,
+)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from connectors_app.api import connectors, urls_identities
+from connectors_app.api import connectors, deliveries, urls_identities
 from connectors_app.kinds.http import urls as http
 
 _ONE = "v1/runtime/connectors/<str:kind>/<str:name>"
@@ -19,3 +19,21 @@ control = [
 ]
 
 urlpatterns = [*control, *urls_identities.urlpatterns, *http.urlpatterns]
+_DELIVERY = "v1/deliveries/<str:delivery_id>"
+
+outbound = [
+    path("v1/deliveries", deliveries.Deliveries.as_view()),
+    path("v1/deliveries/dead-letter", deliveries.DeadLetters.as_view()),
+    path("v1/deliveries/replay-bulk", deliveries.BulkReplay.as_view()),
+    path("v1/deliveries/backpressure/reset", deliveries.BackpressureReset.as_view()),
+    path(_DELIVERY, deliveries.OneDelivery.as_view()),
+    path(f"{_DELIVERY}/replay", deliveries.DeliveryReplay.as_view()),
+    path(f"{_DELIVERY}/resolve", deliveries.DeliveryResolve.as_view()),
+    path(f"{_DELIVERY}/decide", deliveries.DeliveryDecide.as_view()),
+    path("v1/delivery-targets", deliveries.Targets.as_view()),
+    path("v1/delivery-targets/<str:digest>/pause", deliveries.TargetPause.as_view()),
+    path("v1/delivery-targets/<str:digest>/resume", deliveries.TargetResume.as_view()),
+    path("v1/runtime/deliveries/metrics", deliveries.Metrics.as_view()),
+]
+
+urlpatterns = [*control, *outbound, *http.urlpatterns]

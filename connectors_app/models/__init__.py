@@ -1,13 +1,27 @@
 """The rows of connectors. Read them in this order: connector, ingress, delivery."""
 
 from connectors_app.models.connector import ChatIdentity, Connector, ConnectorSource
+from connectors_app.models.delivery import (
+    WAITING_TO_LEAVE,
+    Delivery,
+    DeliveryDecision,
+    DeliveryKind,
+    DeliveryStatus,
+    DeliveryTarget,
+)
 from connectors_app.models.ingress import BindingKey, IngressReceipt, IngressRefusal
 
 __all__ = [
+    "WAITING_TO_LEAVE",
     "BindingKey",
     "ChatIdentity",
     "Connector",
     "ConnectorSource",
+    "Delivery",
+    "DeliveryDecision",
+    "DeliveryKind",
+    "DeliveryStatus",
+    "DeliveryTarget",
     "IngressReceipt",
     "IngressRefusal",
 ]

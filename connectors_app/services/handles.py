@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from connectors_app.services import registry
-from kheish_site.lib.canonical import canonical_json, sha256_hex
+from kheish_site.lib.canonical import canonical_json, digest
 from kheish_site.lib.errors import BadRequest
 
 LOCAL: Final = "daemon"
+SHOWN_DIGITS: Final = 16
 Handle = dict[str, Any]
 
 
@@ -45,9 +46,14 @@ def check(handle: Handle) -> None:
         registry.senders()[handle["plugin"]].check(handle["address"])
 
 
-def shown(handle: Handle) -> str:
-    """Return the name of a target that gives nothing of its address away."""
-    return f"{handle['plugin']}:address_sha256:{sha256_hex(canonical_json(handle['address']))[:16]}"
+def digest_of(handle: Mapping[str, Any]) -> str:
+    """Return the digest that names the target of a handle in normal form."""
+    return digest({"plugin": handle["plugin"], "address": handle["address"]})
+
+
+def shown(handle: Mapping[str, Any]) -> str:
+    """Return the name of a target, from its digest: it gives nothing of the address away."""
+    return f"{handle['plugin']}:address_sha256:{digest_of(handle)[:SHOWN_DIGITS]}"
 
 
 def _parts(given: Any) -> tuple[str, Any]:

@@ -15,9 +15,11 @@ from kheish_site.cli.nouns import (
     audit,
     connectors,
     decisions,
+    deliveries,
     identities,
     personas,
     questions,
+    reply_targets,
     routes,
     runs,
     runtime,
@@ -30,6 +32,7 @@ from kheish_site.cli.nouns import (
 
 COMMANDS: tuple[Command, ...] = (
     *sessions.COMMANDS,
+    *reply_targets.COMMANDS,
     *runs.COMMANDS,
     *approvals.COMMANDS,
     *questions.COMMANDS,
@@ -42,6 +45,7 @@ COMMANDS: tuple[Command, ...] = (
     *tokens.COMMANDS,
     *connectors.COMMANDS,
     *identities.COMMANDS,
+    *deliveries.COMMANDS,
     *runtime.COMMANDS,
     *audit.COMMANDS,
     *service.COMMANDS,
@@ -61,6 +65,7 @@ NOUNS = {
     "tokens": "who may speak to the API",
     "connectors": "ways in: webhooks, Slack, Telegram, sidecars",
     "identities": "who may decide from a chat",
+    "deliveries": "answers on their way out, dead letters, targets",
     "runtime": "settings and permission rules",
     "audit": "signed records of what left the service",
 }

@@ -34,6 +34,9 @@ STATUS_STYLES: dict[str, Style] = {
     "allowed": "green",
     "failed": "red",
     "error": "red",
+    "delivered": "green",
+    "dead_lettered": "red",
+    "unknown": "amber",
     "pending": "amber",
     "warning": "amber",
 }
@@ -285,6 +288,51 @@ ACTION = Resource(
 
 RESOURCES = tuple(value for value in list(globals().values()) if isinstance(value, Resource))
 RESOURCES = (SESSION, RUN, APPROVAL, QUESTION, DECISION, TASK, ASSET, PERSONA, ROUTE, SECRET, TOKEN)
+DELIVERY = Resource(
+    name="delivery",
+    plural="deliveries",
+    id_field="delivery_id",
+    empty="Nothing was sent out. Say where answers go: {} sessions reply-targets add SESSION URL",
+    columns=(
+        ("DELIVERY", "delivery_id"),
+        ("SESSION", "session_id"),
+        ("TARGET", "target"),
+        ("STATUS", "status"),
+        ("ATTEMPTS", "attempts"),
+        ("QUEUED", ago("created_at")),
+        ("ERROR", lambda item: one_line((item.get("last_error") or {}).get("message") or "")[:200]),
+    ),
+)
+TARGET = Resource(
+    name="delivery target",
+    plural="delivery targets",
+    id_field="target",
+    empty="Nothing was sent out yet.",
+    columns=(
+        ("TARGET", "target"),
+        ("WAITING", "queued"),
+        ("FAILURES", "consecutive_failures"),
+        ("PAUSED", lambda item: "paused" if item.get("paused") else ""),
+        ("CIRCUIT OPEN UNTIL", lambda item: str(item.get("circuit_open_until") or "")),
+        ("LAST ATTEMPT", ago("last_attempt_at")),
+    ),
+)
+
+RESOURCES = (
+    SESSION,
+    RUN,
+    APPROVAL,
+    QUESTION,
+    DECISION,
+    TASK,
+    PERSONA,
+    ROUTE,
+    SECRET,
+    TOKEN,
+    CONNECTOR,
+    DELIVERY,
+    TARGET,
+)
 
 
 def show_list(

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kheish_site.settings import env, keys
+from kheish_site.settings import deliveries, env, keys
+from kheish_site.settings.deliveries import Deliveries
 
 BASH_ENVIRONMENT = ("PATH", "HOME", "USER", "SHELL", "LANG", "LC_ALL", "TERM", "TZ", "TMPDIR")
 
@@ -70,6 +71,8 @@ class Kheish:
     """How long the signed records of a deleted session are kept; 0, the default, is for ever."""
     keep_unused_assets_days: float
     """How long an asset that nothing refers to is kept; 0 is for ever."""
+    deliveries: Deliveries
+    """How outbound deliveries are sent, and sent again."""
 
     @property
     def embedded(self) -> bool:
@@ -115,4 +118,5 @@ def load() -> Kheish:
         keep_ended_sessions_days=env.number("KHEISH_KEEP_ENDED_SESSIONS_DAYS", 0, low=0, high=36_500),
         keep_external_actions_days=env.number("KHEISH_KEEP_EXTERNAL_ACTIONS_DAYS", 0, low=0, high=36_500),
         keep_unused_assets_days=env.number("KHEISH_KEEP_UNUSED_ASSETS_DAYS", 30, low=0, high=36_500),
+        deliveries=deliveries.load(),
     )

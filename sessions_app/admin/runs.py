@@ -116,7 +116,7 @@ class RunAdmin(ConsoleAdmin):
     fallbacks_json = show.json_of("fallbacks")
     generation_json = show.json_of("generation")
     metadata_json = show.json_of("metadata")
-    targets_json = show.json_of("reply_targets")
+    targets_json = show.targets_of()
     failure = show.json_of("error")
     prompt = show.text_of("system_prompt", "daemon's prompt")
 

@@ -129,7 +129,7 @@ class SessionAdmin(ConsoleAdmin):
     born = show.age_of("created_at", "created")
     policy_json = show.json_of("route_policy")
     rules_json = show.json_of("permission_rules")
-    targets_json = show.json_of("reply_targets")
+    targets_json = show.targets_of()
     capability_json = show.json_of("capability_scope")
     credential_json = show.json_of("credential_scope")
     binding_json = show.json_of("binding_keys")

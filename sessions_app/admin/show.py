@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 
 from kheish_site.lib import clock
 from kheish_site.lib.redaction import redact as redact  # every page shows through it
+from sessions_app.services import reply_targets
 
 LIMIT: Final = 20_000
 """Characters of one value a page shows; the whole is in the journal and in the API."""
@@ -22,11 +23,13 @@ NOTHING: Final = "–"  # noqa: RUF001 (a dash that reads as "none")
 
 _COLOURS: Final[Mapping[str, str]] = {
     **dict.fromkeys(
-        ("completed", "allowed", "answered", "succeeded", "reconciled", "resolved", "ok"), "good"
+        ("completed", "allowed", "answered", "succeeded", "reconciled", "resolved", "ok", "delivered"), "good"
     ),
-    **dict.fromkeys(("running", "started", "in_progress", "live", "default"), "busy"),
-    **dict.fromkeys(("pending", "awaiting_approval", "unknown", "expired", "stale", "draining"), "wait"),
-    **dict.fromkeys(("failed", "denied", "missing"), "bad"),
+    **dict.fromkeys(("running", "started", "in_progress", "live", "default", "sending"), "busy"),
+    **dict.fromkeys(
+        ("pending", "awaiting_approval", "unknown", "expired", "stale", "draining", "retrying"), "wait"
+    ),
+    **dict.fromkeys(("failed", "denied", "missing", "dead_lettered"), "bad"),
 }
 
 Shown = Callable[[Any, Any], Any]
@@ -144,6 +147,16 @@ def json_of(field: str, label: str = "", *, whole: bool = False) -> Shown:
     @admin.display(description=label or field.replace("_", " "))
     def shown(self: Any, row: Any) -> SafeString | str:
         return json_block(getattr(row, field), limit=None if whole else LIMIT)
+
+    return shown
+
+
+def targets_of(label: str = "reply targets") -> Shown:
+    """Return a field that shows where a session or run answers to, without what may be secret there."""
+
+    @admin.display(description=label)
+    def shown(self: Any, row: Any) -> SafeString | str:
+        return json_block(reply_targets.shown(row.reply_targets), limit=LIMIT)
 
     return shown
 

@@ -21,6 +21,7 @@ SESSION: Final[dict[str, Any]] = {
     "capability_scope": {},
     "credential_scope": {},
     "reply_targets": [],
+    "reply_targets_pinned": False,
     "queued_runs": 0,
     "pending_approvals": 1,
     "pending_questions": 0,
@@ -31,6 +32,12 @@ SESSION: Final[dict[str, Any]] = {
     "revision": 1,
     "created_at": _AT,
     "updated_at": _AT,
+}
+REPLY_TARGETS: Final[dict[str, Any]] = {
+    "session_id": _SESSION_ID,
+    "reply_targets": [{"plugin": "http", "address": {"url": "https://example.com/hook"}}],
+    "pinned": False,
+    "revision": 2,
 }
 RUN: Final[dict[str, Any]] = {
     "run_id": _RUN_ID,

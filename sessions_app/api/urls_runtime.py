@@ -2,7 +2,16 @@
 
 from django.urls import path
 
-from sessions_app.api.views import assets, audit, runs, session_settings, sessions, tasks, waiting
+from sessions_app.api.views import (
+    assets,
+    audit,
+    reply_targets,
+    runs,
+    session_settings,
+    sessions,
+    tasks,
+    waiting,
+)
 
 _SESSION = "v1/sessions/<str:session_id>"
 
@@ -21,6 +30,7 @@ urlpatterns = [
     path(f"{_SESSION}/unknown-effects", session_settings.SessionUnknownEffects.as_view()),
     path(f"{_SESSION}/capability-scope", session_settings.SessionCapabilityScope.as_view()),
     path(f"{_SESSION}/credential-scope", session_settings.SessionCredentialScope.as_view()),
+    path(f"{_SESSION}/reply-targets", reply_targets.SessionReplyTargets.as_view()),
     path(f"{_SESSION}/runs", runs.SessionRuns.as_view()),
     path(f"{_SESSION}/input", runs.SessionInput.as_view()),
     path(f"{_SESSION}/approvals", runs.SessionApprovals.as_view()),

@@ -199,23 +199,27 @@ def _commit_results(
         writes.commit(Change(session_pk=run.session_id, lease=turn.lease, lease_seconds=turn.lease_seconds))
         began = [call for call, _, _ in results if call.state == ToolCallState.STARTED]
         entries: list[Entry] = []
+        said: list[tuple[str, Any]] = []
         for call, result, kept in results:
             state = ToolCallState.FAILED if result.is_error else ToolCallState.SUCCEEDED
             effects.settle(call, state, result)
             entries.append(effects.settled_entry(turn.session_id, run, call))
-            entries += _keep(turn, call, kept)
+            entries += _keep(turn, call, kept, said)
         outward.finished(run, began)
         _commit(turn, tuple(entries), opening)
+        for key, output in said:
+            ports.output_emitted(run, output, key)
         fields = {"outputs": run.outputs, "step": opening.number if opening else run.step}
         type(run).objects.filter(pk=run.pk).update(**fields)
 
 
-def _keep(turn: Turn, call: ToolCall, kept: Effects) -> list[Entry]:
+def _keep(turn: Turn, call: ToolCall, kept: Effects, said: list[tuple[str, Any]]) -> list[Entry]:
+    """Return the entries of what a call leaves behind; ``said`` gains its outputs, each with its key."""
     entries = []
     for number, output in enumerate(kept.outputs):
         entry = journal.entry(turn.session_id, "output.emitted", output, run=turn.run)
         turn.run.outputs = [*turn.run.outputs, entry.decoded()]
-        ports.output_emitted(turn.run, entry.decoded(), f"{call.call_id}:{number}")
+        said.append((f"{call.call_id}:{number}", entry.decoded()))
         entries.append(entry)
     if kept.todos is not None:
         entry = journal.entry(turn.session_id, "todo.written", {"todos": kept.todos}, run=turn.run)

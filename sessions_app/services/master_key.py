@@ -17,6 +17,7 @@ from kheish_site.lib.private_files import write_private
 from kheish_site.lib.transactions import exclusive, locked, write
 from kheish_site.settings.keys import new_master_key
 from sessions_app.models import IdempotencyRecord, SecretSlot
+from sessions_app.services import ports
 from sessions_app.services.idempotency import SEALED
 
 logger = logging.getLogger(__name__)
@@ -66,4 +67,5 @@ def reseal_all() -> int:
         answers = list(locked(IdempotencyRecord.objects.filter(headers__has_key=SEALED)))
         for answer in answers:
             IdempotencyRecord.objects.filter(pk=answer.pk).update(body=crypto.reseal(answer.body))
-    return len(slots) + len(answers)
+        more = ports.reseal()
+    return len(slots) + len(answers) + more

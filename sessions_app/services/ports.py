@@ -3,9 +3,11 @@
 The core knows none of them. With nothing registered it runs as it is.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+from kheish_site.lib.errors import BadRequest
 from sessions_app.models import Approval, OperatorDecision, Run, UserQuestion
 
 
@@ -45,11 +47,50 @@ SlotUsers = Callable[[list[str]], Mapping[str, list[str]]]
 Preparation = Callable[[], object]
 """Makes what an installation needs before it serves; idempotent. Raises KheishError with the reason."""
 
+BurialListener = Callable[[Collection[str]], None]
+"""Called with the names of workers that are certainly dead: what they held can be taken at once."""
+
+Purge = Callable[[], int]
+"""Deletes a bounded batch of what outlived its time and returns how many rows went."""
+
+Reseal = Callable[[], int]
+"""Seals a table's secrets again under the newest master key, in an open transaction; returns how many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusPart:
+    """What an app says in the status: a JSON object, and what somebody should look at.
+
+    A warning has ``severity`` (warning, error), ``code``, ``message``, ``action``.
+    """
+
+    view: Mapping[str, Any]
+    warnings: Sequence[Mapping[str, str]] = ()
+
+
+class ReplyTargetJudge(Protocol):
+    """Judges where a session or a run may answer to."""
+
+    def __call__(
+        self, given: Sequence[Any], /, *, credential_scope: Mapping[str, Any], may_reach_private: bool
+    ) -> list[dict[str, Any]]:
+        """Return what is given in normal form (``{"plugin", "address"}``), each once.
+
+        Raises: BadRequest(invalid_reply_target), NotFound(connector_not_found).
+        """
+        ...
+
+
 _BACKGROUND: list[Callable[[], Background]] = []
 _OUTPUTS: list[OutputListener] = []
 _SLOT_USERS: list[SlotUsers] = []
 _PREPARATIONS: list[Preparation] = []
 _ASKED: list[AskedListener] = []
+_BURIALS: list[BurialListener] = []
+_PURGES: dict[str, Purge] = {}
+_RESEALS: list[Reseal] = []
+_STATUS: dict[str, Callable[[], StatusPart]] = {}
+_JUDGES: list[ReplyTargetJudge] = []
 
 
 def register_background(factory: Callable[[], Background]) -> None:
@@ -107,3 +148,60 @@ def prepare() -> None:
     """Run what the apps above prepare. Raises: KheishError."""
     for preparation in _PREPARATIONS:
         preparation()
+
+
+def on_burial(listener: BurialListener) -> None:
+    """Call ``listener`` when dead workers are found, before their rows go. May be called again."""
+    _BURIALS.append(listener)
+
+
+def workers_buried(names: Collection[str]) -> None:
+    """Tell the listeners which workers are dead."""
+    for listener in _BURIALS:
+        listener(names)
+
+
+def register_purge(name: str, purge: Purge) -> None:
+    """Purge this table too whenever retention runs."""
+    _PURGES[name] = purge
+
+
+def purge() -> dict[str, int]:
+    """Run the registered purges; return how many rows of each name went."""
+    return {name: action() for name, action in _PURGES.items()}
+
+
+def register_reseal(reseal: Reseal) -> None:
+    """Reseal these secrets too when the master key is rotated."""
+    _RESEALS.append(reseal)
+
+
+def reseal() -> int:
+    """Run the registered reseals; return how many values were sealed again. Needs a transaction."""
+    return sum(action() for action in _RESEALS)
+
+
+def register_status(name: str, read: Callable[[], StatusPart]) -> None:
+    """Show ``read()`` in the status under ``name``; it must cost little."""
+    _STATUS[name] = read
+
+
+def status_parts() -> dict[str, StatusPart]:
+    """Return what the apps say, by name."""
+    return {name: read() for name, read in sorted(_STATUS.items())}
+
+
+def judge_reply_targets(judge: ReplyTargetJudge) -> None:
+    """Let ``judge`` decide where sessions and runs may answer to."""
+    _JUDGES[:] = [judge]
+
+
+def reply_targets(
+    handles: Sequence[Any], *, credential_scope: Mapping[str, Any], may_reach_private: bool = False
+) -> list[dict[str, Any]]:
+    """Return ``handles`` in normal form. Raises: BadRequest(invalid_reply_target), NotFound."""
+    if not handles:
+        return []
+    if not _JUDGES:
+        raise BadRequest("nothing here can send answers", code="invalid_reply_target", domain="sessions")
+    return _JUDGES[0](handles, credential_scope=credential_scope, may_reach_private=may_reach_private)

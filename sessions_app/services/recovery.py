@@ -26,7 +26,7 @@ from sessions_app.models import (
     UserQuestion,
     Worker,
 )
-from sessions_app.services import approvals, leases, processes, questions, shell_tasks, ticks
+from sessions_app.services import approvals, leases, ports, processes, questions, shell_tasks, ticks
 
 logger = logging.getLogger(__name__)
 BATCH: Final = 200
@@ -81,6 +81,7 @@ def bury_dead_workers(host: str) -> int:
     dead = [name for name, *rest in workers if _is_dead(host, *rest)]
     if dead:
         leases.expire_owned_by(dead)
+        ports.workers_buried(dead)
         with write():
             Worker.objects.filter(name__in=dead).delete()
         logger.info("dead workers buried", extra={"action": "recover", "workers": len(dead)})

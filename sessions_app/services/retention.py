@@ -30,7 +30,7 @@ from sessions_app.models import (
     ToolCall,
     UserQuestion,
 )
-from sessions_app.services import assets, external_actions, idempotency
+from sessions_app.services import assets, external_actions, idempotency, ports
 
 logger = logging.getLogger(__name__)
 BATCH: Final = 100
@@ -41,6 +41,7 @@ def purge() -> dict[str, int]:
     gone = {
         "answers": idempotency.purge(),
         "task_outputs": _task_outputs(settings.KHEISH.keep_task_output_days),
+        **ports.purge(),
         "sessions": _ended_sessions(settings.KHEISH.keep_ended_sessions_days),
         "action_chains": _action_chains(settings.KHEISH.keep_external_actions_days),
         "assets": len(assets.gc(dry_run=False).asset_ids),

@@ -17,6 +17,7 @@ from sessions_app.services import (
     assets,
     inputs,
     journal,
+    reply_targets,
     routing,
     run_state,
     runtime_settings,
@@ -139,7 +140,7 @@ def _accept(session: Session, new: NewRun, kept: Kept, principal: str) -> Run:
     )
     writes.commit(Change(session_pk=session.pk, entries=entries, accept=run))
     if new.reply_targets and new.source_plugin not in _OWN_PLUGINS:
-        session_service.adopt_reply_targets(session, run)
+        reply_targets.adopt(session, run)
     return run
 
 

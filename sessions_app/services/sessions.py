@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F
 
 from kheish_site.lib import clock
 from kheish_site.lib.canonical import sha256_hex
@@ -15,7 +14,7 @@ from kheish_site.lib.errors import BadRequest, Conflict, NotFound, PreconditionF
 from kheish_site.lib.ids import new_id
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import locked, require_transaction, write
-from sessions_app.models import LIVE, Persona, PersonaRevision, Run, Session, UnknownEffects
+from sessions_app.models import LIVE, Persona, PersonaRevision, Session, UnknownEffects
 from sessions_app.services import journal, runtime_settings
 
 MODES: Final = ("default", "acceptEdits", "bypassPermissions", "plan", "dontAsk")
@@ -167,7 +166,7 @@ def has_live_runs(session: Session) -> bool:
     return session.runs.filter(status__in=sorted(LIVE)).exists()
 
 
-def _change(
+def change(
     session_id: str,
     apply: Callable[[Session], dict[str, Any]],
     *,
@@ -176,6 +175,11 @@ def _change(
     idle: bool = False,
     expected_revision: int | None = None,
 ) -> Session:
+    """Change one session under its lock and journal it as ``kind``; the door of every setting.
+
+    ``apply`` changes the row and returns what the journal says, with ``_fields`` to be saved.
+    Raises: SessionMissing, PreconditionFailed, SessionBusy.
+    """
     with write():
         row = locked(Session.objects.select_related("persona__persona").filter(session_id=session_id)).first()
         if row is None:
@@ -200,30 +204,7 @@ def set_route_policy(
         was, row.route_policy = row.route_policy, dict(policy)
         return {"_fields": ["route_policy"], "route_policy": {"from": was, "to": row.route_policy}}
 
-    return _change(session_id, apply, principal=principal, expected_revision=expected_revision)
-
-
-def adopt_reply_targets(session: Session, run: Run) -> None:
-    """Make the explicit reply targets of a connector's run the session's defaults for future runs.
-
-    Not when the session pins its own. Only the change is journalled: which connector, from what, to what.
-    Needs the transaction that accepted the run, which holds the session's row.
-    Source: product text, "Decide where outputs should go".
-    """
-    require_transaction()
-    row = Session.objects.only("reply_targets", "reply_targets_pinned").get(pk=session.pk)
-    if row.reply_targets_pinned or row.reply_targets == run.reply_targets:
-        return
-    change = {"from": row.reply_targets, "to": run.reply_targets}
-    row.reply_targets = run.reply_targets
-    Session.objects.filter(pk=row.pk).update(reply_targets=run.reply_targets, revision=F("revision") + 1)
-    payload = {
-        "principal": run.requested_by,
-        "source_plugin": run.source_plugin,
-        "connector": run.metadata.get("connector", ""),
-        "reply_targets": change,
-    }
-    journal.append(row.pk, journal.entry(session.session_id, "session.updated", payload, run=run))
+    return change(session_id, apply, principal=principal, expected_revision=expected_revision)
 
 
 def note_binding_keys(session: Session, keys: list[str], *, principal: str) -> None:
@@ -249,7 +230,7 @@ def set_permission_mode(
         was, row.permission_mode = row.permission_mode, mode
         return {"_fields": ["permission_mode"], "permission_mode": {"from": was, "to": mode}}
 
-    return _change(session_id, apply, principal=principal, expected_revision=expected_revision)
+    return change(session_id, apply, principal=principal, expected_revision=expected_revision)
 
 
 def set_permission_rules(
@@ -261,7 +242,7 @@ def set_permission_rules(
         was, row.permission_rules = row.permission_rules, rules
         return {"_fields": ["permission_rules"], "permission_rules": {"from": was, "to": rules}}
 
-    return _change(session_id, apply, principal=principal, expected_revision=expected_revision)
+    return change(session_id, apply, principal=principal, expected_revision=expected_revision)
 
 
 def set_unknown_effects(
@@ -275,7 +256,7 @@ def set_unknown_effects(
         was, row.unknown_effects = row.unknown_effects, choice
         return {"_fields": ["unknown_effects"], "unknown_effects": {"from": was, "to": choice}}
 
-    return _change(session_id, apply, principal=principal, expected_revision=expected_revision)
+    return change(session_id, apply, principal=principal, expected_revision=expected_revision)
 
 
 def bind_persona(
@@ -288,7 +269,7 @@ def bind_persona(
         row.persona, row.persona_bound_at = persona, clock.now() if persona else None
         return {"_fields": ["persona", "persona_bound_at"], "persona": persona_view(row)}
 
-    return _change(
+    return change(
         session_id,
         apply,
         principal=principal,
@@ -308,7 +289,7 @@ def end(session_id: str, *, reason: str = "", principal: str) -> Session:
         row.ended_at, row.end_reason = row.ended_at or clock.now(), redact(reason)[:200]
         return {"_fields": ["ended_at", "end_reason"], "reason": reason}
 
-    return _change(session_id, apply, principal=principal, kind="session.ended", idle=True)
+    return change(session_id, apply, principal=principal, kind="session.ended", idle=True)
 
 
 def _check_mode(mode: str) -> None:

@@ -22,7 +22,7 @@ from sessions_app.models import (
     UserQuestion,
     Worker,
 )
-from sessions_app.services import external_actions, routes, runtime_settings
+from sessions_app.services import external_actions, ports, routes, runtime_settings
 
 API_REVISION: Final = 3
 _STARTED: Final = time.monotonic()
@@ -81,7 +81,9 @@ def status() -> dict[str, Any]:
     )
     default = routes.default()
     problems = routes.readiness(default) if default is not None else ["there is no route"]
+    parts = ports.status_parts()
     warnings = [*_worker_warnings(workers), *_run_warnings(), *_route_warnings(problems), *_ledger_warnings()]
+    warnings += [dict(warning) for part in parts.values() for warning in part.warnings]
     return {
         "status": "draining" if draining else "ready",
         "ready": not draining,
@@ -101,6 +103,7 @@ def status() -> dict[str, Any]:
         "provider_readiness": {"status": "error" if problems else "ok", "problems": problems},
         "health": {"ok": not warnings, "warnings": warnings},
         "time": clock.rfc3339(clock.now()),
+        **{name: dict(part.view) for name, part in parts.items()},
     }
 
 

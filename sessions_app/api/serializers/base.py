@@ -107,6 +107,11 @@ class JsonObject(serializers.JSONField):
         return data
 
 
+@extend_schema_field({"description": "Any JSON value."})
+class JsonValue(serializers.JSONField):
+    """Any JSON value."""
+
+
 @extend_schema_field({"type": "string", "format": "date-time"})
 class Moment(serializers.Field):
     """An aware UTC time, RFC 3339 with ``Z`` and milliseconds on the way out."""

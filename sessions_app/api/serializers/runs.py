@@ -5,8 +5,16 @@ from typing import Any, Final
 from rest_framework import serializers
 
 from sessions_app.api import limits
-from sessions_app.api.serializers.base import Choice, JsonObject, PageQuery, StrictSerializer, Text
+from sessions_app.api.serializers.base import (
+    Choice,
+    JsonObject,
+    JsonValue,
+    PageQuery,
+    StrictSerializer,
+    Text,
+)
 from sessions_app.api.serializers.fields import Generation, one_route
+from sessions_app.api.serializers.sessions import ReplyTargets
 from sessions_app.models import RunStatus
 from sessions_app.services.inputs import MOST_ASSETS
 
@@ -74,6 +82,9 @@ class NewRunBody(StrictSerializer):
     source_plugin = Text(max_length=60, required=False)
     source_kind = Text(max_length=60, required=False)
     actor_id = Text(max_length=200, required=False)
+    reply_targets = ReplyTargets(required=False, help_text="In place of the session's own.")
+    reply_plugin = Text(max_length=40, required=False, help_text="One more reply target: its plugin.")
+    reply_address = JsonValue(required=False, help_text="One more reply target: its address.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Return what was said; null says nothing. Raises: PayloadTooLarge, BadRequest."""
@@ -82,11 +93,21 @@ class NewRunBody(StrictSerializer):
         limits.check_metadata(attrs.get("metadata") or {})
         route_id = one_route(attrs)
         said = {name: value for name, value in attrs.items() if value is not None}
-        said |= {"route_id": route_id, "input_items": items}
+        said |= {"route_id": route_id, "input_items": items, "reply_targets": _handles(said)}
         said["attachments"] = [dict(item) for item in attrs.get("attachments", ())]
         if "generation" in said:
             said["generation"] = dict(said["generation"])
         return said
+
+
+def _handles(said: dict[str, Any]) -> list[Any]:
+    """Take the explicit reply targets out of ``said``, in both spellings. Raises: ValidationError."""
+    named = {name: said.pop(f"reply_{name}") for name in ("plugin", "address") if f"reply_{name}" in said}
+    if len(named) == 1:
+        raise serializers.ValidationError({"reply_plugin": ["goes with reply_address, and only with it"]})
+    handles = [*([named] if named else []), *said.pop("reply_targets", ())]
+    limits.check_setting("reply_targets", handles)
+    return handles
 
 
 class RunQuery(PageQuery):

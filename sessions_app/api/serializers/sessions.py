@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from sessions_app.api.limits import check_setting
-from sessions_app.api.serializers.base import Choice, JsonObject, PageQuery, StrictSerializer, Text
+from sessions_app.api.serializers.base import Choice, Flag, JsonObject, PageQuery, StrictSerializer, Text
 from sessions_app.api.serializers.fields import (
     CapabilityScope,
     CredentialScope,
@@ -17,10 +18,27 @@ from sessions_app.models import UnknownEffects
 from sessions_app.services.projections import SESSION_STATUSES
 
 
+@extend_schema_field(
+    {
+        "type": "array",
+        "maxItems": 20,
+        "items": {
+            "type": "object",
+            "description": (
+                'Raw ({"plugin", "address"}) or tagged: type raw, external, telegram, slack, http or daemon, '
+                "with the members of the address beside it."
+            ),
+            "additionalProperties": {},
+        },
+    }
+)
 class ReplyTargets(serializers.ListField):
     """Where answers go besides the session's own outputs; captured by each run when it is created."""
 
     child = JsonObject()
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"max_length": 20, **kwargs})
 
 
 class NewSessionBody(StrictSerializer):
@@ -35,7 +53,7 @@ class NewSessionBody(StrictSerializer):
     unknown_effects = Choice(choices=UnknownEffects.values, required=False)
     capability_scope = CapabilityScope(required=False, allow_null=True)
     credential_scope = CredentialScope(required=False, allow_null=True)
-    reply_targets = ReplyTargets(required=False, max_length=20)
+    reply_targets = ReplyTargets(required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Return what was said; null says nothing. Raises: PayloadTooLarge."""
@@ -49,6 +67,29 @@ class NewSessionBody(StrictSerializer):
         ):
             check_setting(name, said.get(name))
         return said
+
+
+class ReplyTargetsBody(StrictSerializer):
+    """The defaults, whole."""
+
+    reply_targets = ReplyTargets()
+    pinned = Flag(required=False, help_text="True keeps connectors from changing them.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Raises: PayloadTooLarge."""
+        check_setting("reply_targets", attrs["reply_targets"])
+        return attrs
+
+
+class AddedReplyTargetsBody(StrictSerializer):
+    """What is added to the defaults."""
+
+    reply_targets = ReplyTargets(min_length=1)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Raises: PayloadTooLarge."""
+        check_setting("reply_targets", attrs["reply_targets"])
+        return attrs
 
 
 class ReasonBody(StrictSerializer):
@@ -132,6 +173,9 @@ class SessionView(serializers.Serializer):
     capability_scope = serializers.DictField()
     credential_scope = serializers.DictField()
     reply_targets = serializers.ListField(child=serializers.DictField())
+    reply_targets_pinned = serializers.BooleanField(
+        required=False, help_text="True keeps connectors from changing the reply targets."
+    )
     queued_runs = serializers.IntegerField()
     pending_approvals = serializers.IntegerField()
     pending_questions = serializers.IntegerField()
@@ -144,6 +188,15 @@ class SessionView(serializers.Serializer):
     updated_at = serializers.DateTimeField()
     ended_at = serializers.DateTimeField(required=False)
     end_reason = serializers.CharField(required=False)
+
+
+class ReplyTargetsView(serializers.Serializer):
+    """Where future runs answer to; header values and the queries of URLs are masked."""
+
+    session_id = serializers.CharField()
+    reply_targets = serializers.ListField(child=serializers.DictField())
+    pinned = serializers.BooleanField()
+    revision = serializers.IntegerField(help_text="Of the session's settings; also the ETag.")
 
 
 class CapabilityScopeView(serializers.Serializer):

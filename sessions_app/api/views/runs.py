@@ -1,5 +1,6 @@
 """Runs: submitted, listed, read back, cancelled."""
 
+from dataclasses import replace
 from functools import partial
 
 from django.db.models import BigIntegerField, Case, ExpressionWrapper, F, QuerySet, Value, When
@@ -17,7 +18,15 @@ from sessions_app.api.serializers.sessions import ReasonBody
 from sessions_app.api.views.base import KheishView
 from sessions_app.api.views.journals import journal_page
 from sessions_app.models import ACTIVE, LIVE, TERMINAL, Run, RunStatus
-from sessions_app.services import approval_batches, events, patience, projections, runs
+from sessions_app.services import (
+    approval_batches,
+    events,
+    patience,
+    projections,
+    reply_targets,
+    runs,
+    sessions,
+)
 from sessions_app.services.approval_batches import Named
 from sessions_app.services.approvals import Vote
 from sessions_app.services.runs import NewRun
@@ -39,7 +48,15 @@ class Submission(KheishView):
     def submit(self, request: Request, session_id: str) -> Response:
         """Accept the body as one input. Files that come along are opened before the transaction begins."""
         new = runs.prepare(NewRun(**self.body(shapes.NewRunBody)))
-        return once(request, lambda: accepted(runs.submit(session_id, new, principal=self.principal.name)))
+        return once(request, lambda: accepted(self._accept(session_id, new)))
+
+    def _accept(self, session_id: str, new: NewRun) -> Run:
+        if new.reply_targets:
+            judged = reply_targets.judged(
+                sessions.get(session_id), new.reply_targets, principal=self.principal
+            )
+            new = replace(new, reply_targets=judged)
+        return runs.submit(session_id, new, principal=self.principal.name)
 
 
 class SessionRuns(Submission):

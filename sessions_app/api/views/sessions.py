@@ -17,7 +17,7 @@ from sessions_app.api.serializers.events import EventQuery, EventView
 from sessions_app.api.views.base import KheishView
 from sessions_app.api.views.journals import journal_page
 from sessions_app.models import Session
-from sessions_app.services import events, journal, projections, runs, scopes, sessions
+from sessions_app.services import events, journal, projections, reply_targets, runs, scopes, sessions
 from sessions_app.services.session_authority import check_permission_settings
 from sessions_app.services.sessions import NewSession
 from sessions_app.tools.policy import parse_rules
@@ -74,6 +74,9 @@ class Sessions(KheishView):
         parse_rules("session", body.get("permission_rules", []))
         for member, normal in _SCOPES.items():
             body[member] = normal(body.get(member, {}))
+        body["reply_targets"] = reply_targets.checked(
+            body.get("reply_targets", ()), body["credential_scope"], principal=self.principal
+        )
         session, _ = sessions.create(NewSession(**body), principal=self.principal.name)
         return session_response(session, status=201)
 

@@ -21,6 +21,7 @@ from sessions_app.models import (
     Session,
     UserQuestion,
 )
+from sessions_app.services import reply_targets
 from sessions_app.services.projections.shape import View, known, time
 from sessions_app.services.sessions import persona_view
 
@@ -100,7 +101,8 @@ def _view(row: Session, active: tuple[str | None, str]) -> View:
         "unknown_effects": row.unknown_effects,
         "capability_scope": row.capability_scope,
         "credential_scope": row.credential_scope,
-        "reply_targets": row.reply_targets,
+        "reply_targets": reply_targets.shown(row.reply_targets),
+        "reply_targets_pinned": row.reply_targets_pinned,
         "queued_runs": row.queued_runs,
         "next_seq": row.next_seq,
         "todos": row.todos,

@@ -1,0 +1,53 @@
+"""Stored assets as what goes with a message."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from connectors_app.models import Delivery
+from connectors_app.services.contracts import Attachment, Refused
+from kheish_site.lib.errors import NotFound
+from sessions_app.models import Asset
+from sessions_app.services import assets
+
+DOMAIN: Final = "delivery"
+"""Of the references that keep assets for deliveries; their owner is the delivery's id."""
+
+
+def of(delivery: Delivery) -> tuple[Attachment, ...]:
+    """Return the attachments of ``delivery``, in order. Raises: Refused (an asset is gone)."""
+    if not delivery.attachments:
+        return ()
+    try:
+        found = assets.get_many(delivery.attachments)
+    except NotFound as error:
+        raise Refused("terminal", error.detail) from error
+    return tuple(_attachment(found[asset_id]) for asset_id in delivery.attachments)
+
+
+def refer(deliveries: Sequence[Delivery]) -> None:
+    """Keep the assets of new deliveries as long as these are. Needs the transaction that makes them."""
+    wanted = {asset_id for delivery in deliveries for asset_id in delivery.attachments}
+    if not wanted:
+        return
+    found = {row.asset_id: row for row in assets.everything().filter(asset_id__in=wanted)}
+    assets.claim(sha256 for asset in found.values() for sha256 in assets.hashes_of(asset))
+    for delivery in deliveries:
+        assets.refer(
+            [found[asset_id] for asset_id in delivery.attachments if asset_id in found],
+            domain=DOMAIN,
+            owner_id=delivery.delivery_id,
+            parent_id=delivery.session.session_id,
+            role="attachment",
+        )
+
+
+def _attachment(asset: Asset) -> Attachment:
+    return Attachment(
+        asset_id=asset.asset_id,
+        media_type=asset.media_type,
+        file_name=asset.file_name,
+        sha256=asset.sha256,
+        size_bytes=asset.size_bytes,
+        read=partial(assets.read, asset),
+    )

@@ -1,0 +1,212 @@
+"""Who sends what: the lease of a target, ``sending`` before the request leaves, the outcome after it.
+
+One commit takes a target and begins its head; one settles an attempt and begins the next. Both lock the
+sessions they write about first, so the head is read once before: when it changed meanwhile, the target is
+given back and found again.
+"""
+
+import logging
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+
+from django.db.models.functions import Now
+
+from connectors_app.models import Delivery, DeliveryStatus, DeliveryTarget
+from connectors_app.services.contracts import Ambiguous, RetryLater, SendFailure, Sent
+from connectors_app.services.deliveries import entries, evidence, policy, send, states, targets
+from connectors_app.services.deliveries.send import Outcome
+from kheish_site.lib.redaction import redact
+from kheish_site.lib.transactions import locked, write
+from sessions_app.models import Session
+from sessions_app.services import journal
+
+logger = logging.getLogger(__name__)
+STATUS: Final = DeliveryStatus
+_LONGEST_ERROR: Final = 512
+_LOST: Final = Ambiguous("internal", "its sender died before the outcome was known")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A delivery that is ``sending`` under our lease. It may leave until ``leave_by`` (monotonic)."""
+
+    delivery: Delivery
+    owner: str
+    epoch: int
+    leave_by: float
+
+    @property
+    def target_pk(self) -> int:
+        """Whose queue it heads."""
+        return self.delivery.target_id
+
+    @property
+    def is_late(self) -> bool:
+        """True when the lease may have run out since it was taken: it must not leave any more."""
+        return time.monotonic() >= self.leave_by
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Verdict:
+    """What an attempt makes of its delivery (``to``, ``fields``), its target, and the journal (``said``)."""
+
+    to: DeliveryStatus
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    failed: bool = False
+    said: Mapping[str, Any] = field(default_factory=dict)
+
+
+def take(target_pk: int, owner: str) -> Work | None:
+    """Take the target's lease and begin its head, in one commit; None when there is nothing to be done.
+
+    A head left ``sending`` by a dead sender is judged first.
+    """
+    first = targets.head(target_pk)
+    sessions = {first.session_id} if first is not None else set()
+    with write():
+        _lock_sessions(sessions)
+        epoch = targets.take(target_pk, owner)
+        if epoch is None:
+            return None
+        return _go_on(_locked(target_pk, owner, epoch), sessions)
+
+
+def settle(work: Work, outcome: Outcome, *, go_on: bool) -> Work | None:
+    """Commit what came of an attempt, and begin the next delivery of the target when one is due.
+
+    Without ``go_on``, or when none is due, the lease is given back. Raises: TargetLost (nothing is written).
+    """
+    behind = targets.queue(work.target_pk).exclude(pk=work.delivery.pk).first() if go_on else None
+    sessions = {work.delivery.session_id} | ({behind.session_id} if behind is not None else set())
+    with write():
+        _lock_sessions(sessions)
+        target = _locked(work.target_pk, work.owner, work.epoch)
+        _judge(target, work.delivery, outcome)
+        return _go_on(target, sessions, wanted=go_on)
+
+
+def keep(work: Work, progress: dict[str, Any]) -> None:
+    """Commit what a sender has confirmed so far. Raises: TargetLost."""
+    with write():
+        _locked(work.target_pk, work.owner, work.epoch)
+        Delivery.objects.filter(pk=work.delivery.pk, status=STATUS.SENDING).update(progress=progress)
+    work.delivery.progress = progress
+
+
+def _lock_sessions(pks: Collection[int]) -> None:
+    list(locked(Session.objects.filter(pk__in=pks).order_by("pk")).only("pk"))
+
+
+def _locked(target_pk: int, owner: str, epoch: int) -> DeliveryTarget:
+    return targets.check(targets.lock(target_pk), owner, epoch)
+
+
+def _go_on(target: DeliveryTarget, sessions: Collection[int], *, wanted: bool = True) -> Work | None:
+    """Begin the head of a target that is ours, if it is due and its session is locked; else give it back."""
+    now = target.db_now
+    while True:
+        first = targets.head(target.pk)
+        when = targets.due_at(target, first, now)
+        is_due = first is not None and when is not None and when <= now
+        if first is None or not (is_due and wanted and target.paused_at is None):
+            break
+        if first.session_id not in sessions:
+            break
+        first.target = target
+        if first.status == STATUS.SENDING and not _may_repeat(target, first):
+            _judge(target, first, _LOST)
+            continue
+        return _begin(target, first)
+    DeliveryTarget.objects.filter(pk=target.pk).update(lease_owner="", lease_expires_at=None, next_at=when)
+    return None
+
+
+def _may_repeat(target: DeliveryTarget, delivery: Delivery) -> bool:
+    return not policy.is_last(delivery.attempts) and send.honours_keys(target)
+
+
+def _begin(target: DeliveryTarget, delivery: Delivery) -> Work:
+    states.advance(
+        delivery, STATUS.SENDING, attempts=delivery.attempts + 1, next_attempt_at=None,
+        attempted_at=target.db_now,
+    )  # fmt: skip
+    DeliveryTarget.objects.filter(pk=target.pk).update(
+        next_at=Now(), last_attempt_at=Now(), lease_expires_at=targets.expiry()
+    )
+    evidence.record(delivery, "started")
+    return Work(
+        delivery=delivery,
+        owner=target.lease_owner,
+        epoch=target.lease_epoch,
+        leave_by=time.monotonic() + targets.life_seconds(),
+    )
+
+
+def _judge(target: DeliveryTarget, delivery: Delivery, outcome: Outcome) -> None:
+    """Settle an attempt: the delivery, what it means to its target, the journal and the ledger."""
+    verdict = _verdict(target, delivery, outcome)
+    number = {"attempt": delivery.attempts}
+    states.advance(delivery, verdict.to, **verdict.fields)
+    _count(target, verdict)
+    said = entries.entry(delivery, verdict.to, **number, **verdict.said)
+    journal.append(delivery.session_id, said)
+    evidence.record(delivery, "finished", outcome=str(verdict.to))
+    logger.info(
+        "delivery settled",
+        extra={
+            "action": "delivery.settle", "delivery": delivery.delivery_id, "target": target.name,
+            "status": str(verdict.to), "attempt": delivery.attempts,
+        },
+    )  # fmt: skip
+
+
+def _verdict(target: DeliveryTarget, delivery: Delivery, outcome: Outcome) -> _Verdict:
+    if isinstance(outcome, Sent):
+        fields = {"reference": outcome.reference[:500], "detail": redact(dict(outcome.detail))}
+        return _Verdict(to=STATUS.DELIVERED, fields=fields, said={"reference": fields["reference"]})
+    error = {"error_class": outcome.error_class, "message": redact(outcome.message)[:_LONGEST_ERROR]}
+    if isinstance(outcome, Ambiguous) and not send.honours_keys(target):
+        return _Verdict(to=STATUS.UNKNOWN, fields={"last_error": error}, failed=True, said=error)
+    if isinstance(outcome, Ambiguous | RetryLater):
+        if policy.is_last(delivery.attempts):
+            return _dead(error, failed=True)
+        return _retry(target, delivery, outcome, error)
+    return _dead(error)
+
+
+def _retry(
+    target: DeliveryTarget, delivery: Delivery, outcome: SendFailure, error: dict[str, Any]
+) -> _Verdict:
+    wait = policy.wait_seconds(delivery.attempts, getattr(outcome, "retry_after_seconds", None))
+    at = target.db_now + timedelta(seconds=wait)
+    return _Verdict(
+        to=STATUS.RETRYING,
+        fields={"last_error": error, "next_attempt_at": at},
+        failed=True,
+        said={**error, "retry_in_ms": round(wait * 1000)},
+    )
+
+
+def _dead(error: dict[str, Any], *, failed: bool = False) -> _Verdict:
+    fields = {"last_error": error, "terminal_error": error}
+    return _Verdict(to=STATUS.DEAD_LETTERED, fields=fields, failed=failed, said=error)
+
+
+def _count(target: DeliveryTarget, verdict: _Verdict) -> None:
+    """Count failures in a row: enough leave the target alone; a success forgives, a refusal is neutral.
+
+    Unknown outcomes count too: a target that times out must not turn its whole queue into questions.
+    """
+    if verdict.failed:
+        target.failures += 1
+        if policy.opens_circuit(target.failures):
+            cooldown = timedelta(seconds=policy.cooldown_seconds())
+            target.circuit_open_until = target.db_now + cooldown
+    elif verdict.to == STATUS.DELIVERED:
+        target.failures, target.circuit_open_until = 0, None
+    DeliveryTarget.objects.filter(pk=target.pk).update(
+        failures=target.failures, circuit_open_until=target.circuit_open_until
+    )

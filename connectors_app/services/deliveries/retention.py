@@ -1,0 +1,52 @@
+"""What is forgotten of deliveries, and when: what is settled, never what waits for a person."""
+
+from datetime import timedelta
+from typing import Final
+
+from django.conf import settings
+from django.db.models import Exists, OuterRef, Q
+
+from connectors_app.models import Delivery, DeliveryStatus, DeliveryTarget
+from connectors_app.services.deliveries import attachments, targets
+from kheish_site.lib import clock, crypto
+from kheish_site.lib.transactions import locked, write
+from sessions_app.services import assets
+
+BATCH: Final = 500
+
+
+def purge() -> int:
+    """Delete a batch of old settled deliveries and of targets that none is left of; return how many went."""
+    days = settings.KHEISH.deliveries.keep_days
+    if not days:
+        return 0
+    before = clock.now() - timedelta(days=days)
+    dealt_with = Q(status=DeliveryStatus.DELIVERED) | Q(
+        status=DeliveryStatus.DEAD_LETTERED, resolved_at__isnull=False
+    )
+    old = Delivery.objects.filter(dealt_with, settled_at__lt=before).order_by("settled_at")
+    with write():
+        doomed = dict(old.values_list("pk", "delivery_id")[:BATCH])
+        assets.release(attachments.DOMAIN, doomed.values())
+        gone, _ = Delivery.objects.filter(pk__in=list(doomed)).delete()
+    unused = DeliveryTarget.objects.filter(
+        ~Exists(Delivery.objects.filter(target=OuterRef("pk"))), created_at__lt=before, paused_at=None
+    )
+    return gone + sum(_forget(pk) for pk in unused.values_list("pk", flat=True)[:BATCH])
+
+
+def _forget(pk: int) -> int:
+    """Delete one target unless something came for it meanwhile."""
+    with write():
+        target = targets.lock(pk)
+        if target is None or target.lease_owner or Delivery.objects.filter(target=pk).exists():
+            return 0
+        return DeliveryTarget.objects.filter(pk=pk).delete()[0]
+
+
+def reseal() -> int:
+    """Seal every address again under the newest master key (``ports.register_reseal``)."""
+    rows = list(locked(DeliveryTarget.objects.order_by("pk")))
+    for row in rows:
+        DeliveryTarget.objects.filter(pk=row.pk).update(sealed=crypto.reseal(row.sealed))
+    return len(rows)

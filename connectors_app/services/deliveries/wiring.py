@@ -1,0 +1,17 @@
+"""What deliveries hang into the ports of the core, at start."""
+
+from connectors_app.services import reply_targets
+from connectors_app.services.deliveries import health, queue, retention, targets
+from connectors_app.services.deliveries.pump import Pump
+from sessions_app.services import ports
+
+
+def connect() -> None:
+    """Register everything. Called once, from ``ConnectorsConfig.ready``."""
+    ports.on_output(queue.output_emitted)
+    ports.register_background(Pump)
+    ports.on_burial(targets.expire_owned_by)
+    ports.judge_reply_targets(reply_targets.judged)
+    ports.register_status("deliveries", health.status_part)
+    ports.register_purge("deliveries", retention.purge)
+    ports.register_reseal(retention.reseal)

@@ -1,0 +1,122 @@
+"""Where a session's future runs answer to. Runs that exist keep what they were created with.
+
+What a handle may be is decided by the app that sends (``ports.reply_targets``).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from django.db.models import F
+
+from kheish_site.lib.errors import BadRequest
+from kheish_site.lib.redaction import MASK, redact
+from kheish_site.lib.transactions import require_transaction
+from sessions_app.models import Run, Session
+from sessions_app.services import journal, ports, sessions
+from sessions_app.services.access import Principal
+
+MOST: Final = 20
+"""Reply targets a session or a run may have."""
+
+
+def judged(session: Session, handles: Sequence[Any], *, principal: Principal) -> list[dict[str, Any]]:
+    """Return ``handles`` as ``session`` may use them. Raises: BadRequest, NotFound, Forbidden."""
+    return checked(handles, session.credential_scope, principal=principal)
+
+
+def checked(
+    handles: Sequence[Any], credential_scope: Mapping[str, Any], *, principal: Principal
+) -> list[dict[str, Any]]:
+    """Return ``handles`` in normal form for a session of this scope. Raises as ``judged``."""
+    found = ports.reply_targets(
+        handles, credential_scope=credential_scope, may_reach_private=principal.can_administer
+    )
+    if len(found) > MOST:
+        raise BadRequest(f"at most {MOST} reply targets", code="invalid_reply_target", domain="sessions")
+    return found
+
+
+def shown(handles: Iterable[Any]) -> list[dict[str, Any]]:
+    """Return handles as views and the journal show them: no header value, no query of a URL."""
+    return [_shown(handle) for handle in handles]
+
+
+def _shown(handle: Any) -> dict[str, Any]:
+    if not isinstance(handle, Mapping) or not isinstance(handle.get("address"), Mapping):
+        return {"plugin": "unknown", "address": {}}
+    address = dict(handle["address"])
+    if isinstance(address.get("headers"), Mapping):
+        address["headers"] = dict.fromkeys(address["headers"], MASK)
+    if isinstance(address.get("url"), str):
+        before, question, _ = address["url"].partition("?")
+        address["url"] = f"{before}?{MASK}" if question else before
+    return {"plugin": handle.get("plugin"), "address": redact(address)}
+
+
+def replace(
+    session_id: str,
+    handles: Sequence[Any],
+    *,
+    pinned: bool | None = None,
+    principal: Principal,
+    expected_revision: int | None = None,
+) -> Session:
+    """Make ``handles`` the defaults; ``pinned`` keeps connectors from changing them, None leaves that.
+
+    Raises: SessionMissing, PreconditionFailed, and as ``judged``.
+    """
+    found = judged(sessions.get(session_id), handles, principal=principal)
+    return _change(session_id, lambda was: found, pinned, principal, expected_revision)
+
+
+def append(
+    session_id: str, handles: Sequence[Any], *, principal: Principal, expected_revision: int | None = None
+) -> Session:
+    """Add ``handles`` to the defaults; one that is there already changes nothing. Raises as ``replace``."""
+    found = judged(sessions.get(session_id), handles, principal=principal)
+
+    def added(was: list[Any]) -> list[Any]:
+        now = [*was, *(handle for handle in found if handle not in was)]
+        if len(now) > MOST:
+            raise BadRequest(f"at most {MOST} reply targets", code="invalid_reply_target", domain="sessions")
+        return now
+
+    return _change(session_id, added, None, principal, expected_revision)
+
+
+def adopt(session: Session, run: Run) -> None:
+    """Make the explicit reply targets of a connector's run the session's defaults for future runs.
+
+    Not when the session pins its own. Only the change is journalled: which connector, from what, to what.
+    Needs the transaction that accepted the run, which holds the session's row.
+    Source: product text, "Decide where outputs should go".
+    """
+    require_transaction()
+    row = Session.objects.only("reply_targets", "reply_targets_pinned").get(pk=session.pk)
+    if row.reply_targets_pinned or row.reply_targets == run.reply_targets:
+        return
+    change = {"from": shown(row.reply_targets), "to": shown(run.reply_targets)}
+    row.reply_targets = run.reply_targets
+    Session.objects.filter(pk=row.pk).update(reply_targets=run.reply_targets, revision=F("revision") + 1)
+    payload = {
+        "principal": run.requested_by,
+        "source_plugin": run.source_plugin,
+        "connector": run.metadata.get("connector", ""),
+        "reply_targets": change,
+    }
+    journal.append(row.pk, journal.entry(session.session_id, "session.updated", payload, run=run))
+
+
+def _change(
+    session_id: str, make: Any, pinned: bool | None, principal: Principal, expected_revision: int | None
+) -> Session:
+    def apply(row: Session) -> dict[str, Any]:
+        was, row.reply_targets = row.reply_targets, make(row.reply_targets)
+        row.reply_targets_pinned = row.reply_targets_pinned if pinned is None else pinned
+        return {
+            "_fields": ["reply_targets", "reply_targets_pinned"],
+            "reply_targets": {"from": shown(was), "to": shown(row.reply_targets)},
+            "reply_targets_pinned": row.reply_targets_pinned,
+        }
+
+    return sessions.change(session_id, apply, principal=principal.name, expected_revision=expected_revision)

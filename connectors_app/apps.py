@@ -17,6 +17,7 @@ class ConnectorsConfig(AppConfig):
         from connectors_app.kinds.http_output import HttpSender
         from connectors_app.services import connectors, connectors_file, registry
         from connectors_app.services.deliveries import wiring
+        from connectors_app.services import connectors, connectors_file, notices, registry
         from sessions_app.services import ports
 
         registry.register_kind(HttpKind())
@@ -25,3 +26,4 @@ class ConnectorsConfig(AppConfig):
         ports.register_background(FileWatch)
         ports.on_prepare(connectors_file.reload)
         wiring.connect()
+        ports.on_asked(notices.asked)

@@ -1,0 +1,132 @@
+"""What a notice says, in plain text that shows exactly what is asked.
+
+What an agent wrote is redacted, and characters that change how text looks without being seen (controls,
+direction overrides) are spelt out: a call must not look like another one.
+"""
+
+import json
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from django.conf import settings
+
+from kheish_site.lib import clock
+from kheish_site.lib.redaction import redact
+from sessions_app.models import Approval, OperatorDecision, Role, Run, UserQuestion
+
+LONGEST_ARGUMENTS: Final = 2_500
+"""Characters of arguments in a notice: with the rest of it, one message of every platform."""
+_LONGEST_TEXT: Final = 600
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """A notice's words. ``whole``: nothing of what is decided was left out."""
+
+    noun: str
+    item_id: str
+    text: str
+    whole: bool = True
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def of_approval(run: Run, approval: Approval) -> View:
+    """Say which call needs people, with its arguments as they are bound by the digest."""
+    shown, rest = _arguments(approval.arguments)
+    cut = f"({rest} more characters are not shown: look at all of it to allow it.)" if rest else ""
+    lines = [
+        f"Approval needed: {plain(approval.tool_name, keep_lines=False)}",
+        _asked_by(run),
+        f"Why: {_line(approval.reason)}" if approval.reason else "",
+        shown,
+        cut,
+        _needs(approval),
+        *_ending("approval", "approvals get", approval.approval_id, approval.expires_at),
+    ]
+    facts = {"input": redact(approval.arguments), **_expiry(approval.expires_at)}
+    return View(
+        noun="approval", item_id=approval.approval_id, text=_joined(lines), whole=not rest, facts=facts
+    )
+
+
+def of_question(run: Run, question: UserQuestion) -> View:
+    """Say what the agent asks, with every option."""
+    lines = ["The agent asks:", _asked_by(run)]
+    for asked in question.questions:
+        several = " (several may be chosen)" if asked["multi_select"] else ""
+        lines.append(f"{plain(asked['question'])}{several}")
+        lines += [f"- {_option(option)}" for option in asked["options"]]
+    lines += _ending("userquestion", "questions get", question.question_id, question.expires_at)
+    facts = {"questions": question.questions, **_expiry(question.expires_at)}
+    return View(noun="question", item_id=question.question_id, text=_joined(lines), facts=facts)
+
+
+def of_decision(run: Run, decision: OperatorDecision) -> View:
+    """Say that nobody knows whether a call took effect. It is judged where the evidence is, not in a chat."""
+    shown, rest = _arguments(decision.tool_call.arguments)
+    lines = [
+        f"Nobody knows whether this happened: {plain(decision.tool_call.tool_name, keep_lines=False)}",
+        _asked_by(run),
+        shown,
+        f"({rest} more characters)" if rest else "",
+        *_ending("operatordecision", "decisions get", decision.decision_id, None),
+    ]
+    return View(noun="decision", item_id=decision.decision_id, text=_joined(lines))
+
+
+def plain(text: str, *, keep_lines: bool = True) -> str:
+    """Return ``text`` redacted, with every character that hides spelt out."""
+    kept = "\n" if keep_lines else ""
+    return "".join(
+        f"\\u{ord(char):04x}" if unicodedata.category(char) in _HIDDEN and char not in kept else char
+        for char in redact(text)
+    )
+
+
+def _arguments(arguments: Mapping[str, Any]) -> tuple[str, int]:
+    """Return the arguments as people read them, and how many characters of them are left out."""
+    text = plain(json.dumps(redact(arguments), indent=2, ensure_ascii=False))
+    return text[:LONGEST_ARGUMENTS], max(0, len(text) - LONGEST_ARGUMENTS)
+
+
+def _needs(approval: Approval) -> str:
+    """Say what the policy asks for beyond one vote of anybody who may decide."""
+    if approval.required_votes == 1 and Role.OPERATOR in (approval.roles or Role.values):
+        return ""
+    votes = "a vote" if approval.required_votes == 1 else f"{approval.required_votes} votes"
+    return f"Needs {votes} of {' or '.join(approval.roles or (Role.OPERATOR, Role.ADMIN))}."
+
+
+def _option(option: Mapping[str, Any]) -> str:
+    described = f": {_line(option['description'])}" if option["description"] else ""
+    return f"{plain(option['label'], keep_lines=False)}{described}"
+
+
+def _asked_by(run: Run) -> str:
+    actor = f" ({_line(run.actor_id)} through {run.source_plugin})" if run.source_plugin != "daemon" else ""
+    asker = _line(run.requested_by) or "nobody known"
+    return f"Run {run.run_id} of session {_line(run.session.session_id)}, asked for by {asker}{actor}"
+
+
+def _ending(model: str, command: str, item_id: str, expires_at: Any) -> list[str]:
+    base = settings.KHEISH.public_url
+    link = f"{base}/admin/sessions_app/{model}/{item_id}/change/" if base else ""
+    ends = f"Expires {expires_at:%Y-%m-%d %H:%M:%S} UTC" if expires_at is not None else ""
+    return [ends, link, f"{item_id} (kheish {command} {item_id})"]
+
+
+def _expiry(moment: Any) -> dict[str, str]:
+    return {} if moment is None else {"expires_at": str(clock.rfc3339(moment))}
+
+
+def _line(text: str) -> str:
+    """Return ``text`` on one line, clipped."""
+    line = plain(" ".join(text.split()), keep_lines=False)
+    return line if len(line) <= _LONGEST_TEXT else line[: _LONGEST_TEXT - 1] + "…"
+
+
+def _joined(lines: list[str]) -> str:
+    return "\n".join(line for line in lines if line)

@@ -15,9 +15,8 @@ class ConnectorsConfig(AppConfig):
         from connectors_app.background import FileWatch
         from connectors_app.kinds.http.kind import HttpKind
         from connectors_app.kinds.http_output import HttpSender
-        from connectors_app.services import connectors, connectors_file, registry
-        from connectors_app.services.deliveries import wiring
         from connectors_app.services import connectors, connectors_file, notices, registry
+        from connectors_app.services.deliveries import wiring
         from sessions_app.services import ports
 
         registry.register_kind(HttpKind())

@@ -54,6 +54,9 @@ class InboundSettings(StrictSerializer):
     fixed_session_id = optional_text()
     session_policy = SessionPolicy(required=False, default=lambda: {"create_if_missing": True})
     ingress_events_per_second = Whole(min_value=1, max_value=100_000, default=100)
+    send_notices = Flag(
+        required=False, help_text="Tell its targets what a run asks people; on for slack and telegram."
+    )
 
 
 class ChatSettings(InboundSettings):

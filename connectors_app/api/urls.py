@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from connectors_app.api import connectors
+from connectors_app.api import connectors, urls_identities
 from connectors_app.kinds.http import urls as http
 
 _ONE = "v1/runtime/connectors/<str:kind>/<str:name>"
@@ -18,4 +18,4 @@ control = [
     path(f"{_ONE}/test", connectors.TestEvent.as_view()),
 ]
 
-urlpatterns = [*control, *http.urlpatterns]
+urlpatterns = [*control, *urls_identities.urlpatterns, *http.urlpatterns]

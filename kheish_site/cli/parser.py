@@ -12,6 +12,7 @@ from kheish_site.cli.exits import MEANINGS
 from kheish_site.cli.nouns import (
     approvals,
     decisions,
+    identities,
     personas,
     questions,
     routes,
@@ -35,6 +36,7 @@ COMMANDS: tuple[Command, ...] = (
     *routes.COMMANDS,
     *secrets.COMMANDS,
     *tokens.COMMANDS,
+    *identities.COMMANDS,
     *runtime.COMMANDS,
     *service.COMMANDS,
 )
@@ -50,6 +52,7 @@ NOUNS = {
     "routes": "ways to a model",
     "secrets": "slots for keys",
     "tokens": "who may speak to the API",
+    "identities": "who may decide from a chat",
     "runtime": "settings and permission rules",
 }
 

@@ -222,8 +222,22 @@ TOKEN = Resource(
         ("REVOKED", ago("revoked_at")),
     ),
 )
+IDENTITY = Resource(
+    name="identity",
+    plural="identities",
+    id_field="external_id",
+    empty="Nobody may decide from this chat yet. Map one: {} identities set KIND NAME PERSON PRINCIPAL",
+    columns=(
+        ("PERSON", "external_id"),
+        ("ACTS AS", "principal"),
+        ("ROLE", "role"),
+        ("NOW", lambda item: item.get("effective_role") or "nobody"),
+        ("MAPPED BY", "created_by"),
+        ("SINCE", ago("created_at")),
+    ),
+)
 
-RESOURCES = (SESSION, RUN, APPROVAL, QUESTION, DECISION, TASK, PERSONA, ROUTE, SECRET, TOKEN)
+RESOURCES = (SESSION, RUN, APPROVAL, QUESTION, DECISION, TASK, PERSONA, ROUTE, SECRET, TOKEN, IDENTITY)
 
 
 def show_list(

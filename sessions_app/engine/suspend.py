@@ -10,6 +10,7 @@ from sessions_app.services import (
     decisions,
     journal,
     leases,
+    ports,
     questions,
     run_state,
     shell_tasks,
@@ -35,15 +36,17 @@ def if_needed(turn: Turn, calls: list[ToolCall]) -> Outcome | None:
         leases.check(turn.lease)
         if settle.stop_requested(turn.run):
             return Outcome.CONTINUE
-        entries = [_ask(turn, call) for call in asks]
+        asked, entries = _ask_all(turn, asks)
         telling = bool(unknown) and _tells_the_agent(turn)
         for call in unknown:
             partial = shell_tasks.partial_output(call)
             if telling:
                 entries.append(decisions.tell_agent(turn.run, call, partial_output=partial))
             else:
-                entries.append(decisions.request(turn.run, call, partial_output=partial)[1])
-        waits = _leave(turn, entries)
+                decision, entry = decisions.request(turn.run, call, partial_output=partial)
+                asked.append(decision)
+                entries.append(entry)
+        waits = _leave(turn, asked, entries)
     if waits:
         crashpoint("suspended")
     return Outcome.LEFT if waits else None
@@ -55,7 +58,7 @@ def _tells_the_agent(turn: Turn) -> bool:
     return chosen == UnknownEffects.TELL
 
 
-def _leave(turn: Turn, entries: list[Entry]) -> bool:
+def _leave(turn: Turn, asked: list[ports.Asked], entries: list[Entry]) -> bool:
     to = waiting.status_for(turn.run)
     if to is None:
         journal.append(turn.run.session_id, *entries, lease=turn.lease, lease_seconds=turn.lease_seconds)
@@ -71,6 +74,8 @@ def _leave(turn: Turn, entries: list[Entry]) -> bool:
         release="idle",
     )
     turn.released = done.released
+    if asked and turn.run.reply_targets:
+        ports.asked(turn.run, asked)
     crashpoint("suspending")
     return True
 
@@ -86,8 +91,13 @@ def _is_question(call: ToolCall) -> bool:
     return tool is not None and tool.spec.suspends == "question"
 
 
-def _ask(turn: Turn, call: ToolCall) -> Entry:
+def _ask_all(turn: Turn, calls: list[ToolCall]) -> tuple[list[ports.Asked], list[Entry]]:
+    pairs = [_ask(turn, call) for call in calls]
+    return [item for item, _ in pairs], [entry for _, entry in pairs]
+
+
+def _ask(turn: Turn, call: ToolCall) -> tuple[ports.Asked, Entry]:
     undecided = call.permission.get("decision") == "ask" and "approved_digest" not in call.permission
     if _is_question(call) and not undecided:
-        return questions.ask(turn.run, call)[1]
-    return approvals.request(turn.run, call)[1]
+        return questions.ask(turn.run, call)
+    return approvals.request(turn.run, call)

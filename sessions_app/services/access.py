@@ -1,7 +1,10 @@
 """Who calls, and what they may do: one answer for HTTP, sockets, the admin and commands."""
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
+
+from django.contrib.auth import get_user_model
 
 from kheish_site.lib.errors import Forbidden, Unauthorized
 from sessions_app.models import Role
@@ -68,13 +71,39 @@ def authenticate(authorization: str, user: Any, *, remote_addr: str = "") -> Pri
 
 def role_of(user: Any) -> str:
     """Return the highest role among the user's groups; superusers are admins, others may have none."""
-    if user.is_superuser:
-        return Role.ADMIN
-    names = set(user.groups.filter(name__in=Role.values).values_list("name", flat=True))
-    return max(names, key=lambda name: _RANK[name], default="")
+    return _highest(user.is_superuser, user.groups.filter(name__in=Role.values))
 
 
 def require(principal: Principal, role: str) -> None:
     """Raise Forbidden unless the caller holds ``role``."""
     if not principal.holds(role):
         raise Forbidden(f"this needs the role {role}", required_role=str(role))
+
+
+def lesser(role: str, other: str) -> str:
+    """Return the role of the two that allows less."""
+    return min(role, other, key=lambda name: _RANK[name])
+
+
+def roles_held_by(names: Collection[str]) -> dict[str, str]:
+    """Return what the live tokens and active users of these names may do now; without those who are neither.
+
+    Where an account and a token share a name, the lesser role counts, and a deactivated account ends both.
+    Costs three queries, however many names there are.
+    """
+    held = {token.name: token.role for token in tokens.live_named(names)}
+    users = get_user_model()
+    for user in users.objects.filter(**{f"{users.USERNAME_FIELD}__in": names}).prefetch_related("groups"):
+        name = user.get_username()
+        if user.is_active:
+            held[name] = lesser(_highest(user.is_superuser, user.groups.all()), held.get(name, Role.ADMIN))
+        else:
+            held.pop(name, None)
+    return held
+
+
+def _highest(superuser: bool, groups: Iterable[Any]) -> str:
+    if superuser:
+        return Role.ADMIN
+    names = {group.name for group in groups} & set(Role.values)
+    return max(names, key=lambda name: _RANK[name], default="")

@@ -3,10 +3,10 @@
 The core knows none of them. With nothing registered it runs as it is.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from sessions_app.models import Run
+from sessions_app.models import Approval, OperatorDecision, Run, UserQuestion
 
 
 class Background(Protocol):
@@ -31,6 +31,14 @@ OutputListener = Callable[[Run, Mapping[str, Any], str], None]
 The session's row lock is held. The key is the same whenever the same output is committed again.
 """
 
+Asked = Approval | UserQuestion | OperatorDecision
+AskedListener = Callable[[Run, Sequence[Asked]], None]
+"""Called with a run that has somebody to answer to and what it newly asks people, at least one item.
+
+Inside the transaction that suspends the run, with the session's row lock held. An item is told of once: what
+was asked before stays out, and a transaction that is rolled back asked nothing.
+"""
+
 SlotUsers = Callable[[list[str]], Mapping[str, list[str]]]
 """Returns for each secret slot of a list what names it, such as ``connector:slack/ops``; one query."""
 
@@ -41,6 +49,7 @@ _BACKGROUND: list[Callable[[], Background]] = []
 _OUTPUTS: list[OutputListener] = []
 _SLOT_USERS: list[SlotUsers] = []
 _PREPARATIONS: list[Preparation] = []
+_ASKED: list[AskedListener] = []
 
 
 def register_background(factory: Callable[[], Background]) -> None:
@@ -62,6 +71,17 @@ def output_emitted(run: Run, output: Mapping[str, Any], key: str) -> None:
     """Tell the listeners of an output. Needs the transaction that commits it."""
     for listener in _OUTPUTS:
         listener(run, output, key)
+
+
+def on_asked(listener: AskedListener) -> None:
+    """Call ``listener`` when a run suspends to ask people."""
+    _ASKED.append(listener)
+
+
+def asked(run: Run, items: Sequence[Asked]) -> None:
+    """Tell the listeners what ``run`` newly asks. Needs the transaction that suspends it."""
+    for listener in _ASKED:
+        listener(run, items)
 
 
 def register_slot_users(users: SlotUsers) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -92,6 +93,11 @@ def find(secret: str) -> ApiToken:
     if token.last_used_at is None or moment - token.last_used_at >= _USE_RECORDED_EVERY:
         _record_use(token, moment)
     return token
+
+
+def live_named(names: Collection[str]) -> QuerySet[ApiToken]:
+    """Return the tokens of these names that work now."""
+    return _live().filter(name__in=names)
 
 
 def ensure_local_token(path: Path) -> None:

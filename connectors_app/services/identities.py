@@ -1,0 +1,165 @@
+"""Who a person of a platform is to the runtime: what lets a button in a chat decide.
+
+An administrator maps the id a platform knows somebody by to an account or a token that exists, and caps the
+role. A mapping never grants more than that account or token holds at the moment it is used: demote, revoke
+or deactivate it, and the chat loses the same. Whoever is not mapped decides nothing.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Final
+
+from django.db.models import QuerySet
+
+from connectors_app.models import ChatIdentity, Connector
+from kheish_site.lib import clock
+from kheish_site.lib.errors import BadRequest, Forbidden, NotFound
+from kheish_site.lib.transactions import write
+from sessions_app.models import Role
+from sessions_app.services import access
+from sessions_app.services.access import Principal
+
+logger = logging.getLogger(__name__)
+
+LONGEST_ID: Final = 200
+_LONGEST_ORIGIN: Final = 64  # what a vote has room for
+_SHORTEST_NAME: Final = 8
+_DOMAIN: Final = "connectors"
+
+
+def everything(connector: Connector) -> QuerySet[ChatIdentity]:
+    """Return the mapped people of a connector."""
+    return ChatIdentity.objects.select_related("connector").filter(connector=connector)
+
+
+def get(connector: Connector, external_id: str) -> ChatIdentity:
+    """Return one mapping. Raises: NotFound(identity_not_found)."""
+    found = everything(connector).filter(external_id=external_id).first()
+    if found is None:
+        raise _missing(connector, external_id)
+    return found
+
+
+def put(
+    connector: Connector, external_id: str, *, principal: str, role: str, by: Principal
+) -> tuple[ChatIdentity, bool]:
+    """Map ``external_id`` to the account or live token called ``principal``; tells whether it is new.
+
+    ``role`` is the most it may do. Raises: BadRequest(invalid_identity), Forbidden(identity_role_forbidden).
+    """
+    _check_id(external_id)
+    if role not in Role.values:
+        raise _invalid(f"role is one of {', '.join(Role.values)}")
+    if not by.holds(role):
+        raise Forbidden(
+            f"you hold {by.role or 'no role'}, so you cannot map {role}",
+            code="identity_role_forbidden",
+            domain=_DOMAIN,
+        )
+    if principal not in access.roles_held_by([principal]):
+        raise _invalid(f"there is no active account and no live token called {principal}")
+    with write():
+        row, made = ChatIdentity.objects.update_or_create(
+            connector=connector,
+            external_id=external_id,
+            defaults={"principal": principal, "role": role, "created_by": by.name},
+        )
+    _log("mapped", row, by)
+    return row, made
+
+
+def delete(connector: Connector, external_id: str, *, by: Principal) -> None:
+    """Forget a mapping, at once. Raises: NotFound(identity_not_found)."""
+    with write():
+        row = get(connector, external_id)
+        row.delete()
+    _log("unmapped", row, by)
+
+
+def principal_for(connector: Connector, external_id: str, remote_addr: str = "") -> Principal | None:
+    """Return the principal ``external_id`` acts as, or None for a stranger.
+
+    Its role is the lesser of the mapping's and of what the account or token holds now; it is nobody when that
+    was deactivated, revoked or has expired. ``remote_addr`` of the principal says which connector and which
+    person a vote came from, with the address of the caller behind it when given and when there is room.
+    """
+    row = ChatIdentity.objects.filter(connector=connector, external_id=external_id).first()
+    if row is None:
+        return None
+    held = access.roles_held_by([row.principal]).get(row.principal)
+    if held is None:
+        return None
+    return Principal(
+        name=row.principal,
+        role=access.lesser(row.role, held),
+        auth_method="chat",
+        remote_addr=_origin(connector, external_id, remote_addr),
+    )
+
+
+def requester(connector: Connector, external_id: str) -> str:
+    """Return the name of whoever ``external_id`` is mapped to, able to act or not; "" for a stranger.
+
+    A run that a chat brings is asked for under this name, so that "whoever asked may not approve" holds on
+    every surface.
+    """
+    row = ChatIdentity.objects.filter(connector=connector, external_id=external_id).first()
+    return "" if row is None else row.principal
+
+
+def views(rows: Sequence[ChatIdentity]) -> list[dict[str, Any]]:
+    """Return mappings as clients see them; ``effective_role`` is what each may do now, "" for nothing."""
+    held = access.roles_held_by({row.principal for row in rows})
+    return [
+        {
+            "kind": row.connector.kind,
+            "name": row.connector.name,
+            "external_id": row.external_id,
+            "principal": row.principal,
+            "role": row.role,
+            "effective_role": str(access.lesser(row.role, held.get(row.principal, ""))),
+            "created_by": row.created_by,
+            "created_at": clock.rfc3339(row.created_at),
+        }
+        for row in rows
+    ]
+
+
+def _origin(connector: Connector, external_id: str, remote_addr: str) -> str:
+    """Return ``kind:connector:person``; where that has no room, the connector's name is cut first."""
+    room = _LONGEST_ORIGIN - len(connector.kind) - 2
+    person = external_id[: room - _SHORTEST_NAME]
+    origin = f"{connector.kind}:{connector.name[: room - len(person)]}:{person}"
+    full = f"{origin} via {remote_addr}"
+    return full if remote_addr and len(full) <= _LONGEST_ORIGIN else origin
+
+
+def _check_id(external_id: str) -> None:
+    whole = external_id.isprintable() and external_id == external_id.strip() and "/" not in external_id
+    if not external_id or len(external_id) > LONGEST_ID or not whole:
+        raise _invalid(f"the platform's id of a person is 1 to {LONGEST_ID} printable characters without /")
+
+
+def _log(what: str, row: ChatIdentity, by: Principal) -> None:
+    logger.info(
+        "chat identity %s",
+        what,
+        extra={
+            "action": f"identities.{what}",
+            "connector": str(row.connector),
+            "external_id": row.external_id,
+            "mapped_to": row.principal,
+            "role": row.role,
+            "principal": by.name,
+        },
+    )
+
+
+def _invalid(detail: str) -> BadRequest:
+    return BadRequest(detail, code="invalid_identity", domain=_DOMAIN)
+
+
+def _missing(connector: Connector, external_id: str) -> NotFound:
+    return NotFound(
+        f"{connector} maps nobody called {external_id}", code="identity_not_found", domain=_DOMAIN
+    )

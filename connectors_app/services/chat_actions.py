@@ -20,7 +20,9 @@ from sessions_app.services.access import Principal
 from sessions_app.services.approvals import ApprovalConflict, ApprovalExpired, ApprovalMissing, Vote
 from sessions_app.services.questions import QuestionConflict, QuestionExpired, QuestionMissing, Resolution
 
-_STALE: Final = "Nothing was decided: the call was edited after this message was sent. Look at it again before you decide."
+_STALE: Final = (
+    "Nothing was decided: the call was edited after this message was sent. Look at it again before deciding."
+)
 _PAST: Final = {"allow": "allowed", "deny": "denied"}
 _NOT_BY_BUTTON: Final = "Nothing was decided: a button cannot answer this question. Answer it in the console."
 

@@ -48,6 +48,8 @@ class Kheish:
     """Age at which a stream is closed; its client resumes where it was."""
     stream_max_bytes: int
     """What a stream may send before it is closed; the server buffers it for a client that does not read."""
+    public_url: str
+    """Where people reach the console, for links in what is sent to them; "" is no link."""
     max_body_bytes: int
     """Largest request body that is read."""
     web_fetch_allow_private: bool
@@ -94,6 +96,7 @@ def load() -> Kheish:
         worker_processes=env.integer("KHEISH_WORKER_PROCESSES", 1, low=1, high=64),
         stream_max_seconds=env.number("KHEISH_STREAM_MAX_SECONDS", 600, low=1, high=86_400),
         stream_max_bytes=env.integer("KHEISH_STREAM_MAX_BYTES", 8_388_608, low=65_536, high=1_073_741_824),
+        public_url=env.url("KHEISH_PUBLIC_URL", schemes=("http", "https")).rstrip("/"),
         max_body_bytes=env.integer("KHEISH_MAX_BODY_BYTES", 4_194_304, low=65_536, high=1_073_741_824),
         web_fetch_allow_private=env.flag("KHEISH_WEB_FETCH_ALLOW_PRIVATE", False),
         bash_env_allowlist=env.names("KHEISH_BASH_ENV_ALLOWLIST", BASH_ENVIRONMENT),

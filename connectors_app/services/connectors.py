@@ -8,7 +8,7 @@ from typing import Any, Final
 from django.db.models import QuerySet
 
 from connectors_app.models import Connector, ConnectorSource
-from connectors_app.services import handles, registry
+from connectors_app.services import handles, identities, registry
 from connectors_app.services.contracts import Kind
 from connectors_app.services.shapes import ConnectorInvalid
 from kheish_site.lib import clock
@@ -260,6 +260,7 @@ def delete(kind: str, name: str, *, source: str = ConnectorSource.DAEMON) -> Non
         inline = [place["slot"] for place in row.secrets.values() if place["origin"] == "inline"]
         row.removed_at, row.secrets = clock.now(), {}
         _save(row, "removed_at", "secrets")
+        identities.forget_all(row)
         for slot_id in inline:
             secrets.delete(slot_id)
     logger.info("connector removed", extra={"action": "connectors.delete", "connector": str(row)})

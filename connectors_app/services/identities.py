@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from connectors_app.models import ChatIdentity, Connector
 from kheish_site.lib import clock
 from kheish_site.lib.errors import BadRequest, Forbidden, NotFound
-from kheish_site.lib.transactions import write
+from kheish_site.lib.transactions import require_transaction, write
 from sessions_app.models import Role
 from sessions_app.services import access
 from sessions_app.services.access import Principal
@@ -74,6 +74,15 @@ def delete(connector: Connector, external_id: str, *, by: Principal) -> None:
         row = get(connector, external_id)
         row.delete()
     _log("unmapped", row, by)
+
+
+def forget_all(connector: Connector) -> None:
+    """Forget everybody, because the connector goes: one that comes back under its name knows nobody.
+
+    Needs the transaction that removes it.
+    """
+    require_transaction()
+    ChatIdentity.objects.filter(connector=connector).delete()
 
 
 def principal_for(connector: Connector, external_id: str, remote_addr: str = "") -> Principal | None:

@@ -15,7 +15,7 @@ from django.db import IntegrityError
 from django.db.models import F
 
 from connectors_app.models import Connector, IngressReceipt, IngressRefusal
-from connectors_app.services import handles, resolution
+from connectors_app.services import handles, identities, resolution
 from connectors_app.services.contracts import InboundEvent
 from connectors_app.services.resolution import DOMAIN, BindingTaken, Target
 from kheish_site.lib import clock
@@ -122,7 +122,8 @@ def _accept(connector: Connector, event: InboundEvent) -> Accepted:
         new_keys = resolution.bind(connector, session, target, event.binding_keys)
         if new_keys:
             sessions.note_binding_keys(session, new_keys, principal=principal)
-        run = runs.submit(session.session_id, _new_run(connector, event), principal=principal)
+        asker = identities.requester(connector, event.actor_id) or principal
+        run = runs.submit(session.session_id, _new_run(connector, event), principal=asker)
         crashpoint("ingress.submitted")
         IngressReceipt.objects.create(
             connector=connector,

@@ -77,6 +77,8 @@ def _where_to_look(context: Context, problem: Problem) -> str:
     if resource is None:
         return f"See what this service can do: {context.command('capabilities')}"
     within = " SESSION" if resource.name == "task" else ""
+    if resource.name == "identity":
+        within = f" {getattr(context.args, 'kind', 'KIND')} {getattr(context.args, 'name', 'NAME')}"
     everything = " --status all" if resource.name in ("approval", "question", "decision") else ""
     cure = f"See which there are: {context.command(f'{resource.plural} list{within}{everything}')}"
     if resource.name == "session" and getattr(context.args, "session_id", None):

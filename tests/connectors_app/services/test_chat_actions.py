@@ -7,7 +7,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from connectors_app.models import Connector, IngressReceipt
-from connectors_app.services import button_data, chat_actions, identities
+from connectors_app.services import button_data, chat_actions, identities, ingress
 from connectors_app.services.chat_actions import Outcome
 from kheish_site.lib import clock
 from sessions_app.engine import loop
@@ -24,6 +24,7 @@ from tests.connectors_app.people import (
     press,
     target_of,
 )
+from tests.connectors_app.rows import make_event
 from tests.factories import make_client
 from tests.sessions_app.engine.conftest import BOB, call, kinds, payloads, submit
 from tests.support.engine import check_session, race
@@ -235,6 +236,25 @@ def test_whoever_asked_may_not_approve(
     assert status_of(approval) == "pending"
     assert chat_actions.perform(slack, olga, press(approval)).settled
     assert identities.requester(slack, "U-sent") == "sam"
+
+
+def test_whoever_sent_the_message_may_not_approve_it_elsewhere(
+    script: Callable[..., Any], session: Session, slack: Connector, heartbeat: Heartbeat
+) -> None:
+    Session.objects.filter(pk=session.pk).update(**rule(requester_may_vote=False))
+    script(ASKED, {"text": "done"})
+    client = make_client("operator", "sam")
+    make_person(slack, "U-sam", "sam")
+    event = make_event(actor_id="U-sam", named_session_id=session.session_id)
+    run = ingress.accept(slack, event).run
+    assert run.requested_by == "sam"
+    loop.drive(session.pk, heartbeat)
+    approval = Approval.objects.get(run=run)
+    answer = client.post(f"/v1/approvals/{approval.approval_id}/resolve", {"behavior": "allow"})
+    assert (answer.status_code, answer.json()["code"]) == (403, "approval_vote_forbidden")
+    assert "may not approve" in chat_actions.perform(slack, "U-sam", press(approval)).text
+    stranger = ingress.accept(slack, make_event(actor_id="U-x", named_session_id=session.session_id))
+    assert stranger.run.requested_by == "connector:slack/ops"
 
 
 def test_an_expired_approval(

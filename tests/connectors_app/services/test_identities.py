@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from connectors_app.services import identities
+from connectors_app.services import connectors, identities
 from kheish_site.lib.errors import BadRequest, Forbidden, NotFound
 from sessions_app.models import ApiToken
 from sessions_app.services import tokens
@@ -137,6 +137,13 @@ def test_a_mapping_is_replaced_and_forgotten() -> None:
     assert (identities.requester(connector, "U1"), role_now(connector)) == ("", None)
     with pytest.raises(NotFound):
         identities.delete(connector, "U1", by=SYSTEM)
+
+
+def test_a_removed_connector_forgets_everybody() -> None:
+    connector = make_connector()
+    make_person(connector, "U1", "alice")
+    connectors.delete("slack", "ops")
+    assert role_now(connector) is None
 
 
 def test_views_of_many_cost_the_same(django_assert_num_queries: Any) -> None:

@@ -280,3 +280,23 @@ def test_doctor_without_a_service(service, kheish) -> None:
     result = kheish("doctor")
     assert result.code == 1
     assert "python3 manage.py serve" in result.out
+
+
+def test_identities(service, kheish) -> None:
+    people = "/v1/runtime/connectors/slack/ops/identities"
+    person = {"external_id": "U1", "principal": "alice", "role": "operator", "effective_role": ""}
+    service.on("GET", people, page(person))
+    lines = kheish("identities", "list", "slack", "ops").out.splitlines()
+    assert lines[1].split() == ["U1", "alice", "operator", "nobody"]
+    service.on("PUT", f"{people}/U1", Answer(201, person))
+    assert kheish("identities", "set", "slack", "ops", "U1", "alice", "-q").out == "U1\n"
+    assert sent(service, "PUT")[1] == {"principal": "alice", "role": "operator"}
+    service.on("DELETE", f"{people}/U1", Answer(204))
+    assert kheish("identities", "delete", "slack", "ops", "U1").code == 0
+    assert kheish("identities", "delete", "slack", "ops", "U1", stdin="n\n", tty=True).code == 1
+
+
+def test_a_person_nobody_mapped_is_looked_for_in_the_right_list(service, kheish) -> None:
+    people = "/v1/runtime/connectors/slack/ops/identities"
+    service.on("DELETE", f"{people}/U9", problem(404, "identity_not_found", "nobody"))
+    assert "identities list slack ops" in kheish("identities", "delete", "slack", "ops", "U9").err

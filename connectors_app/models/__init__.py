@@ -2,6 +2,7 @@
 
 from connectors_app.models.connector import ChatIdentity, Connector, ConnectorSource
 from connectors_app.models.ingress import BindingKey, IngressReceipt, IngressRefusal
+from connectors_app.models.telegram import TelegramAcknowledgement, TelegramOffset
 
 __all__ = [
     "BindingKey",
@@ -10,4 +11,6 @@ __all__ = [
     "ConnectorSource",
     "IngressReceipt",
     "IngressRefusal",
+    "TelegramAcknowledgement",
+    "TelegramOffset",
 ]

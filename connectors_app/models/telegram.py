@@ -24,16 +24,16 @@ class TelegramOffset(models.Model):
 class TelegramAcknowledgement(models.Model):
     """A pressed button whose waiting circle was ended. Telegram forgets them in minutes, we in days."""
 
-    connector = models.ForeignKey(Connector, on_delete=models.CASCADE, related_name="telegram_acknowledgements")
+    connector = models.ForeignKey(
+        Connector, on_delete=models.CASCADE, related_name="telegram_acknowledgements"
+    )
     query_id = name_field(length=100)
     acknowledged_at = models.DateTimeField()
 
     class Meta:
         ordering = ["id"]
         constraints = [
-            models.UniqueConstraint(
-                fields=["connector", "query_id"], name="telegram_acknowledged_once"
-            ),
+            models.UniqueConstraint(fields=["connector", "query_id"], name="telegram_acknowledged_once"),
         ]
         indexes = [
             # acknowledge.once forgets old ones: WHERE connector_id = ? AND acknowledged_at < ?

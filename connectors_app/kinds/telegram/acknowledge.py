@@ -21,7 +21,9 @@ _ATTEMPT_SECONDS: Final = 5.0
 _KEPT: Final = timedelta(days=7)
 
 
-def once(connector: Connector, bot: Bot | None, update: Update, *, text: str = "", settled: bool = False) -> None:
+def once(
+    connector: Connector, bot: Bot | None, update: Update, *, text: str = "", settled: bool = False
+) -> None:
     """Acknowledge the press of ``update``, unless that was done, and show ``text``; never fails.
 
     ``settled``: nothing is left to press, so the buttons of the message go too. No transaction may be open.

@@ -31,9 +31,9 @@ class ApiRefused(Refused):
 
 @dataclass(frozen=True, kw_only=True)
 class Upload:
-    """A file that goes with a call, under the parameter ``field``."""
+    """A file that goes with a call, under the parameter ``name``."""
 
-    field: str
+    name: str
     file_name: str
     media_type: str
     content: bytes = field(repr=False)
@@ -77,7 +77,7 @@ class Bot:
                 for name, value in parameters.items()
             }
             file = (upload.file_name, upload.content, upload.media_type)
-            body = {"data": texts, "files": {upload.field: file}}
+            body = {"data": texts, "files": {upload.name: file}}
         place = f"{self._name()}/{quote(method)}"
         answer = self._exchange("POST", place, body, timeout_seconds, _LARGEST_ANSWER, is_cancelled)
         return self._result(method, answer)
@@ -119,17 +119,15 @@ class Bot:
         if answer.status == 200 and body.get("ok") is True and "result" in body:
             return body["result"]
         code = body.get("error_code")
-        stated = isinstance(code, int) and not isinstance(code, bool) and body.get("ok") is False
-        status = int(code or 0) if stated else answer.status
-        parameters = body.get("parameters") if isinstance(body.get("parameters"), dict) else {}
-        wait = parameters.get("retry_after")
-        seconds = float(wait) if isinstance(wait, int) and not isinstance(wait, bool) else None
-        description = body.get("description") if isinstance(body.get("description"), str) else ""
-        if moved := parameters.get("migrate_to_chat_id"):
-            description = f"{description} (the chat is now {moved})"
-        if seconds is None:
-            seconds = answer.retry_after_seconds
-        raise self._failure(method, status, description, seconds)
+        status = code if isinstance(code, int) and body.get("ok") is False else answer.status
+        hints = body.get("parameters")
+        hints = hints if isinstance(hints, dict) else {}
+        wait = hints.get("retry_after")
+        seconds = float(wait) if isinstance(wait, int) else answer.retry_after_seconds
+        description = str(body.get("description") or "")
+        if "migrate_to_chat_id" in hints:
+            description += f" (the chat is now {hints['migrate_to_chat_id']})"
+        raise self._failure(method, int(status), description, seconds)
 
     def _failure(self, method: str, status: int, description: str, wait: float | None) -> Exception:
         said = f"Telegram {method}: {status} {self._shown(description)}".rstrip()

@@ -16,7 +16,9 @@ LARGEST_FILE_BYTES: Final = 10 * 1024 * 1024
 BUDGET_SECONDS: Final = 10.0
 _LONGEST_NAME: Final = 120
 _AWAY_SECONDS: Final = 5.0
-_MEDIA_TYPE: Final = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}", re.ASCII)
+_MEDIA_TYPE: Final = re.compile(
+    r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}", re.ASCII
+)
 
 
 class MediaUnavailable(Unavailable):

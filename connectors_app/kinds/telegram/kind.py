@@ -30,7 +30,9 @@ class TelegramKind:
     def test_event(self, connector: Connector) -> InboundEvent:
         """Return a message in the first allowed chat, which has no number that Telegram gives."""
         now = clock.now()
-        allowed = [chat for chat in connector.settings.get("allowed_chat_ids", ()) if not chat.startswith("@")]
+        allowed = [
+            chat for chat in connector.settings.get("allowed_chat_ids", ()) if not chat.startswith("@")
+        ]
         payload = {
             "update_id": _FIRST_ID + int(now.timestamp() * 1000),
             "message": {

@@ -4,10 +4,10 @@ What Telegram confirmed is kept after each call, so a delivery that goes on late
 nobody confirmed. Telegram knows no keys: a call whose outcome is unknown is never made again by itself.
 """
 
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from connectors_app.kinds.telegram import parts
-from connectors_app.kinds.telegram.api import UPLOAD_SECONDS, ApiRefused, Bot, Upload, bot_of
+from connectors_app.kinds.telegram.api import CALL_SECONDS, UPLOAD_SECONDS, ApiRefused, Bot, Upload, bot_of
 from connectors_app.kinds.telegram.parts import Part
 from connectors_app.kinds.telegram.settings import chat_name
 from connectors_app.models import Connector
@@ -25,6 +25,7 @@ from connectors_app.services.handles import InvalidReplyTarget
 from kheish_site.lib.errors import KheishError
 from kheish_site.lib.transactions import release_connection
 
+PLUGIN: Final = "telegram"
 LARGEST_UPLOAD_BYTES: Final = 50 * 1000 * 1000
 _MEMBERS: Final = frozenset({"connector", "chat_id", "message_thread_id", "reply_to_message_id"})
 _DISABLED_SECONDS: Final = 60.0
@@ -35,12 +36,12 @@ _LARGEST_NUMBER: Final = 2**53
 class TelegramSender:
     """``connectors_app.services.contracts.Sender`` for chats."""
 
-    plugin: ClassVar[str] = "telegram"
+    plugin = PLUGIN
 
     def normal(self, address: Any) -> Address:
         """See ``Sender.normal``: ``{connector, chat_id, message_thread_id?, reply_to_message_id?}``."""
         if not isinstance(address, dict) or set(address) - _MEMBERS:
-            raise InvalidReplyTarget(f"the address of telegram has no members but {', '.join(sorted(_MEMBERS))}")
+            raise InvalidReplyTarget(f"the address of telegram has {', '.join(sorted(_MEMBERS))}")
         connector = address.get("connector")
         if not isinstance(connector, str) or not connector.strip() or len(connector) > 100:
             raise InvalidReplyTarget("connector names a Telegram connector")
@@ -56,7 +57,7 @@ class TelegramSender:
 
     def check(self, address: Address) -> None:
         """See ``Sender.check``."""
-        connector = connectors.get(self.plugin, address["connector"])
+        connector = connectors.get(PLUGIN, address["connector"])
         if not connectors.holds(connector, "bot_token"):
             raise InvalidReplyTarget(f"{connector} has no bot_token")
         if not _is_allowed(connector, address):
@@ -88,11 +89,9 @@ class TelegramSender:
 def _bot(address: Address) -> Bot:
     """Return the bot an address is written through. Raises: Refused, RetryLater."""
     try:
-        connector = connectors.get(TelegramSender.plugin, address["connector"])
+        connector = connectors.get(PLUGIN, address["connector"])
         if not connector.enabled:
-            raise RetryLater(
-                "internal", f"{connector} is disabled", retry_after_seconds=_DISABLED_SECONDS
-            )
+            raise RetryLater("internal", f"{connector} is disabled", retry_after_seconds=_DISABLED_SECONDS)
         if not _is_allowed(connector, address):
             raise Refused("terminal", f"the chat is not one of allowed_chat_ids of {connector}")
         bot = bot_of(connector)
@@ -129,11 +128,13 @@ def _sent(bot: Bot, address: Address, part: Part, *, first: bool) -> int:
 
 
 def _call(bot: Bot, part: Part, where: dict[str, Any]) -> int:
-    upload = None
-    if part.attachment is not None:
-        upload = _upload(part.file_field, part.attachment)
-    seconds = {"timeout_seconds": UPLOAD_SECONDS} if upload else {}
-    result = bot.call(part.method, {**where, **part.parameters}, upload=upload, **seconds)
+    upload = None if part.attachment is None else _upload(part.file_field, part.attachment)
+    result = bot.call(
+        part.method,
+        {**where, **part.parameters},
+        upload=upload,
+        timeout_seconds=CALL_SECONDS if upload is None else UPLOAD_SECONDS,
+    )
     number = result.get("message_id") if isinstance(result, dict) else None
     if not isinstance(number, int) or isinstance(number, bool):
         raise Ambiguous("decode", f"Telegram {part.method}: the answer names no message")
@@ -146,7 +147,7 @@ def _upload(file_field: str, attachment: Attachment) -> Upload:
     content = attachment.read()
     release_connection()
     return Upload(
-        field=file_field, file_name=attachment.file_name, media_type=attachment.media_type, content=content
+        name=file_field, file_name=attachment.file_name, media_type=attachment.media_type, content=content
     )
 
 

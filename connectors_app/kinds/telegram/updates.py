@@ -47,7 +47,9 @@ def read(payload: Any) -> Update:
         raise _invalid("the update has no update_id")
     for kind in HANDLED:
         if isinstance(found := payload.get(kind), dict):
-            return _callback(update_id, found) if kind == "callback_query" else _message(update_id, kind, found)
+            return (
+                _callback(update_id, found) if kind == "callback_query" else _message(update_id, kind, found)
+            )
         if kind in payload:
             raise _invalid(f"{kind} is no object")
     raise Skipped(update_id, "unsupported_update")

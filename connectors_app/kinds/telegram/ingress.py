@@ -68,9 +68,8 @@ def event_of(
     """Return the neutral form of an update whose files are ``items``, or ``lines`` where they are missing."""
     settings = connector.settings
     key, fingerprint = f"telegram:{connector.name}:{update.update_id}", digest(payload)
-    natural = f"telegram:{connector.name}:{update.chat_id}" + (
-        f":{update.topic_id}" if update.topic_id else ""
-    )
+    topic = f":{update.topic_id}" if update.topic_id else ""
+    natural = f"telegram:{connector.name}:{update.chat_id}{topic}"
     text = "\n".join(part for part in (update.text[:LONGEST_TEXT].strip("\n"), *lines) if part.strip())
     if items:
         items = [{"type": "text", "text": text}, *items] if text else items

@@ -1,6 +1,7 @@
 """The kind ``telegram``: what a connector of it is, and how it is tried without Telegram."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from rest_framework import serializers
@@ -28,11 +29,9 @@ class TelegramKind:
         telegram_settings.check(settings, secrets)
 
     def test_event(self, connector: Connector) -> InboundEvent:
-        """Return a message in the first allowed chat, which has no number that Telegram gives."""
+        """Return a message in the first allowed chat, where the answer shows; without one, in none that exists."""
         now = clock.now()
-        allowed = [
-            chat for chat in connector.settings.get("allowed_chat_ids", ()) if not chat.startswith("@")
-        ]
+        allowed = connector.settings.get("allowed_chat_ids")
         payload = {
             "update_id": _FIRST_ID + int(now.timestamp() * 1000),
             "message": {
@@ -43,4 +42,6 @@ class TelegramKind:
                 "text": "Test event: answer in one short sentence that you received it.",
             },
         }
-        return event_of(connector, read(payload), payload, [], [])
+        event = event_of(connector, read(payload), payload, [], [])
+        targets = event.reply_targets if allowed else tuple(connector.settings["additional_reply_targets"])
+        return replace(event, reply_targets=targets, metadata={**event.metadata, "test_event": True})

@@ -77,9 +77,7 @@ def check(settings: Mapping[str, Any], secrets: Sequence[str]) -> None:
         if polling:
             raise ConnectorInvalid("polling asks Telegram with the bot's token: give bot_token")
         if settings.get("include_self_output", True):
-            raise ConnectorInvalid(
-                "answering in the chat needs bot_token; or set include_self_output to false"
-            )
+            raise ConnectorInvalid("answers in the chat need bot_token; or set include_self_output to false")
     open_to_all = settings.get("allow_unauthenticated_ingress", False)
     if not polling and "secret_token" not in secrets and not open_to_all:
         raise ConnectorInvalid("a webhook needs secret_token, or allow_unauthenticated_ingress set to true")

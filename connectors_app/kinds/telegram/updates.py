@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from connectors_app.kinds.telegram.files import IncomingFile, files_of
 from kheish_site.lib.errors import BadRequest
@@ -47,9 +47,9 @@ def read(payload: Any) -> Update:
         raise _invalid("the update has no update_id")
     for kind in HANDLED:
         if isinstance(found := payload.get(kind), dict):
-            return (
-                _callback(update_id, found) if kind == "callback_query" else _message(update_id, kind, found)
-            )
+            if kind == "callback_query":
+                return _callback(update_id, found)
+            return _message(update_id, kind, found)
         if kind in payload:
             raise _invalid(f"{kind} is no object")
     raise Skipped(update_id, "unsupported_update")
@@ -111,7 +111,7 @@ def _update(
 def _topic(message: Mapping[str, Any], chat: Mapping[str, Any]) -> int:
     """Return the topic, or 0.
 
-    A chain of replies in an ordinary group carries ``message_thread_id`` too; nothing can be sent there by it.
+    A chain of replies in an ordinary group has a ``message_thread_id`` too, but nothing can be sent there.
     """
     thread = message.get("message_thread_id")
     if not _whole(thread) or not thread or thread < 0:
@@ -120,7 +120,7 @@ def _topic(message: Mapping[str, Any], chat: Mapping[str, Any]) -> int:
     return int(thread) if forum or "reply_to_message" not in message else 0
 
 
-def _whole(value: Any) -> bool:
+def _whole(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 

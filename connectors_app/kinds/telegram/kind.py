@@ -29,7 +29,7 @@ class TelegramKind:
         telegram_settings.check(settings, secrets)
 
     def test_event(self, connector: Connector) -> InboundEvent:
-        """Return a message in the first allowed chat, where the answer shows; without one, in none that exists."""
+        """Return a message in the first allowed chat, where the answer shows, or in no chat that exists."""
         now = clock.now()
         allowed = connector.settings.get("allowed_chat_ids")
         payload = {

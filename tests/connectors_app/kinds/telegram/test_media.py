@@ -7,10 +7,10 @@ import pytest
 import telegram
 
 from connectors_app.kinds.telegram import files
-from connectors_app.models import Connector, IngressReceipt, TelegramAcknowledgement
+from connectors_app.models import Connector, IngressReceipt
 from connectors_app.services import ingress
 from sessions_app.models import Run
-from tests.connectors_app.kinds.telegram.rows import make_bot, message, plain, post, press
+from tests.connectors_app.kinds.telegram.rows import make_bot, message, plain, post
 from tests.factories import code_of
 from tests.support.telegram_server import Fault, TelegramServer, refusal
 

@@ -1,20 +1,16 @@
 """What a webhook brings, and what it is answered."""
 
-import base64
 from typing import Any
 
 import pytest
 import telegram
 
-from connectors_app.kinds.telegram import files
 from connectors_app.models import (
     BindingKey,
-    Connector,
     IngressReceipt,
     IngressRefusal,
-    TelegramAcknowledgement,
 )
-from connectors_app.services import connectors, ingress
+from connectors_app.services import connectors
 from kheish_site.lib.canonical import digest
 from sessions_app.models import Run, Session
 from tests.connectors_app.kinds.telegram.rows import (
@@ -30,7 +26,6 @@ from tests.connectors_app.kinds.telegram.rows import (
     text_update,
 )
 from tests.factories import code_of
-from tests.support.telegram_server import Fault, TelegramServer, refusal
 
 pytestmark = pytest.mark.django_db
 INLINE = telegram.InlineQuery("1", ANN, "?", "")

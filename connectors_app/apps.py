@@ -21,6 +21,11 @@ class ConnectorsConfig(AppConfig):
 
         registry.register_kind(HttpKind())
         registry.register_sender(HttpSender())
+        from connectors_app.kinds.telegram import registration as telegram
+        from connectors_app.services import registry
+
+        registry.register_kind(HttpKind())
+        telegram.register()
         ports.register_slot_users(connectors.users_of_slots)
         ports.register_background(FileWatch)
         ports.on_prepare(connectors_file.reload)

@@ -15,7 +15,7 @@ urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url=static("kheish/favicon.svg"))),
     path("admin/", admin.site.urls),
     path("", include("sessions_app.streams.urls")),
-    path("", include("connectors_app.api.urls")),
+    path("", include("connectors_app.urls")),
     path("", include("sessions_app.api.urls")),  # the last: it answers every unknown path under /v1/
 ]
 handler400 = "sessions_app.api.problems.bad_request"

@@ -6,3 +6,5 @@ from connectors_app.admin import (  # noqa: F401  (importing registers them)
     identities,
     ingress,
 )
+
+"""Pages of the connectors in the operator's desk."""

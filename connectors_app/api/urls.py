@@ -1,13 +1,13 @@
-"""Every address of the connectors: the control plane's, and the ways in of each kind."""
+"""Addresses of the control plane: connectors, who their people are, deliveries."""
 
 from django.urls import path
 
 from connectors_app.api import connectors, deliveries, urls_identities
-from connectors_app.kinds.http import urls as http
 
 _ONE = "v1/runtime/connectors/<str:kind>/<str:name>"
+_DELIVERY = "v1/deliveries/<str:delivery_id>"
 
-control = [
+inbound = [
     path("v1/runtime/connectors", connectors.Connectors.as_view()),
     path("v1/runtime/connectors/reload", connectors.Reload.as_view()),
     path(_ONE, connectors.OneConnector.as_view()),
@@ -17,10 +17,6 @@ control = [
     path(f"{_ONE}/disable", connectors.Disable.as_view()),
     path(f"{_ONE}/test", connectors.TestEvent.as_view()),
 ]
-
-urlpatterns = [*control, *urls_identities.urlpatterns, *http.urlpatterns]
-_DELIVERY = "v1/deliveries/<str:delivery_id>"
-
 outbound = [
     path("v1/deliveries", deliveries.Deliveries.as_view()),
     path("v1/deliveries/dead-letter", deliveries.DeadLetters.as_view()),
@@ -36,4 +32,4 @@ outbound = [
     path("v1/runtime/deliveries/metrics", deliveries.Metrics.as_view()),
 ]
 
-urlpatterns = [*control, *outbound, *http.urlpatterns]
+urlpatterns = [*inbound, *urls_identities.urlpatterns, *outbound]

@@ -10,6 +10,7 @@ from connectors_app.models.delivery import (
     DeliveryTarget,
 )
 from connectors_app.models.ingress import BindingKey, IngressReceipt, IngressRefusal
+from connectors_app.models.telegram import TelegramAcknowledgement, TelegramOffset
 
 __all__ = [
     "WAITING_TO_LEAVE",
@@ -24,4 +25,6 @@ __all__ = [
     "DeliveryTarget",
     "IngressReceipt",
     "IngressRefusal",
+    "TelegramAcknowledgement",
+    "TelegramOffset",
 ]

@@ -5,7 +5,7 @@ nothing of it, after that nobody can say. The transport reports the moment itsel
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -52,12 +52,15 @@ def exchange(
     allow_private: bool,
     timeout_seconds: float = 20.0,
     limit_bytes: int = LARGEST_ANSWER_BYTES,
+    is_cancelled: Callable[[], bool] = lambda: False,
 ) -> Answer:
     """Send ``request`` once and return the answer, whatever its status. No transaction may be open.
 
+    ``is_cancelled`` ends it within half a second, as a failure like any other.
+
     Raises: Refused (blocked_external_fetch), RetryLater (it never left), Ambiguous (it had left).
     """
-    patience = Patience(deadline=time.monotonic() + timeout_seconds, is_cancelled=lambda: False)
+    patience = Patience(deadline=time.monotonic() + timeout_seconds, is_cancelled=is_cancelled)
     left: list[str] = []
     sent = httpcore.Request(
         request.method,

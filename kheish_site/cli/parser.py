@@ -46,6 +46,7 @@ COMMANDS: tuple[Command, ...] = (
     *connectors.COMMANDS,
     *identities.COMMANDS,
     *deliveries.COMMANDS,
+    *identities.COMMANDS,
     *runtime.COMMANDS,
     *audit.COMMANDS,
     *service.COMMANDS,
@@ -66,6 +67,7 @@ NOUNS = {
     "connectors": "ways in: webhooks, Slack, Telegram, sidecars",
     "identities": "who may decide from a chat",
     "deliveries": "answers on their way out, dead letters, targets",
+    "identities": "who may decide from a chat",
     "runtime": "settings and permission rules",
     "audit": "signed records of what left the service",
 }

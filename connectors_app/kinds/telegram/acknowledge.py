@@ -1,0 +1,64 @@
+"""Ending the waiting circle of a pressed button: once, after what it did is durable, and best effort.
+
+Nothing depends on it. Telegram shows the circle for a while and forgets the press within minutes.
+"""
+
+import logging
+from datetime import timedelta
+from typing import Any, Final
+
+from connectors_app.kinds.telegram.api import Bot
+from connectors_app.kinds.telegram.updates import Update
+from connectors_app.models import Connector, TelegramAcknowledgement
+from connectors_app.services.contracts import SendFailure
+from kheish_site.lib import clock
+from kheish_site.lib.transactions import write
+
+logger = logging.getLogger(__name__)
+
+LONGEST_TEXT: Final = 200
+_ATTEMPT_SECONDS: Final = 5.0
+_KEPT: Final = timedelta(days=7)
+
+
+def once(
+    connector: Connector, bot: Bot | None, update: Update, *, text: str = "", settled: bool = False
+) -> None:
+    """Acknowledge the press of ``update``, unless that was done, and show ``text``; never fails.
+
+    ``settled``: nothing is left to press, so the buttons of the message go too. No transaction may be open.
+    """
+    done = TelegramAcknowledgement.objects.filter(connector=connector, query_id=update.query_id)
+    if bot is None or done.exists():
+        return
+    answer: dict[str, Any] = {"callback_query_id": update.query_id}
+    if text:
+        shown = text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
+        answer |= {"text": shown, "show_alert": True}
+    if _tried(bot, connector, "answerCallbackQuery", answer):
+        _remember(connector, update.query_id)
+    if settled:
+        message = {"chat_id": update.chat_id, "message_id": update.message_id}
+        _tried(bot, connector, "editMessageReplyMarkup", message)
+
+
+def _tried(bot: Bot, connector: Connector, method: str, parameters: dict[str, Any]) -> bool:
+    try:
+        bot.call(method, parameters, timeout_seconds=_ATTEMPT_SECONDS)
+    except SendFailure as error:
+        logger.warning(
+            "%s failed: %s",
+            method,
+            error.message,
+            extra={"action": "telegram.acknowledge", "connector": str(connector)},
+        )
+        return False
+    return True
+
+
+def _remember(connector: Connector, query_id: str) -> None:
+    now = clock.now()
+    mine = TelegramAcknowledgement.objects.filter(connector=connector)
+    with write():
+        mine.filter(acknowledged_at__lt=now - _KEPT).delete()
+        mine.get_or_create(connector=connector, query_id=query_id, defaults={"acknowledged_at": now})

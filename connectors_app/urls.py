@@ -1,0 +1,7 @@
+"""Every address of the connectors: the control plane's, and the ways in of each kind."""
+
+from connectors_app.api import urls as control
+from connectors_app.kinds.http import urls as http
+from connectors_app.kinds.telegram import urls as telegram
+
+urlpatterns = [*control.urlpatterns, *http.urlpatterns, *telegram.urlpatterns]

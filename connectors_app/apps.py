@@ -13,21 +13,16 @@ class ConnectorsConfig(AppConfig):
     def ready(self) -> None:
         """Register the kinds and the core's ports; imported here because models must be ready first."""
         from connectors_app.background import FileWatch
-        from connectors_app.kinds.http.kind import HttpKind
-        from connectors_app.kinds.http_output import HttpSender
-        from connectors_app.services import connectors, connectors_file, notices, registry
+        from connectors_app.kinds.http import registration as http
+        from connectors_app.kinds.telegram import registration as telegram
+        from connectors_app.services import connectors, connectors_file, notices
         from connectors_app.services.deliveries import wiring
         from sessions_app.services import ports
 
-        registry.register_kind(HttpKind())
-        registry.register_sender(HttpSender())
-        from connectors_app.kinds.telegram import registration as telegram
-        from connectors_app.services import registry
-
-        registry.register_kind(HttpKind())
+        http.register()
         telegram.register()
         ports.register_slot_users(connectors.users_of_slots)
         ports.register_background(FileWatch)
         ports.on_prepare(connectors_file.reload)
-        wiring.connect()
         ports.on_asked(notices.asked)
+        wiring.connect()

@@ -295,7 +295,7 @@ def test_a_sender_that_breaks_is_ambiguous(
     def breaks(self: Any, parcel: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("connectors_app.kinds.http_output.HttpSender.send", breaks)
+    monkeypatch.setattr("connectors_app.kinds.http.sender.HttpSender.send", breaks)
     pump()
     say(session, target.handle, "one")
     assert settled() == ["unknown"]

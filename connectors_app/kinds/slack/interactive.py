@@ -1,0 +1,186 @@
+"""Buttons pressed in Slack: the decision now, what Slack shows of it afterwards.
+
+Slack wants an answer within three seconds, so the click is decided and answered first; the message is
+changed through its ``response_url`` from a thread, as well as it goes. The decision does not depend on it.
+"""
+
+import json
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+import httpx
+
+from connectors_app.kinds.slack import blocks, events, mrkdwn
+from connectors_app.kinds.slack.settings import Options, options
+from connectors_app.kinds.slack.web import is_private, same_origin
+from connectors_app.models import Connector
+from connectors_app.services import chat_actions, identities, outbound
+from connectors_app.services.contracts import SendFailure
+from connectors_app.services.resolution import DOMAIN
+from kheish_site.lib.errors import BadRequest
+from sessions_app.api.parsers import loads
+
+logger = logging.getLogger(__name__)
+ANSWER_SECONDS: Final = 10.0
+_RESPONSE_HOST: Final = "hooks.slack.com"
+_NOT_AUTHORISED: Final = "You are not authorised to decide this here."
+
+
+class InvalidInteraction(BadRequest):
+    """The form or its payload cannot be read."""
+
+    code, domain = "slack_interaction_invalid", DOMAIN
+
+
+@dataclass(frozen=True, kw_only=True)
+class Click:
+    """One press of one of our buttons."""
+
+    team_id: str
+    user_id: str
+    data: str
+    text: str
+    blocks: Any
+    response_url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What is shown of a click, and where to."""
+
+    url: str
+    body: Mapping[str, Any]
+
+
+def payload_of(raw: bytes) -> dict[str, Any]:
+    """Return the object in the form's ``payload``. Raises: InvalidInteraction, InvalidJson."""
+    try:
+        fields = parse_qs(raw.decode("utf-8"), keep_blank_values=True, max_num_fields=20)
+    except ValueError as error:
+        raise InvalidInteraction("the body is not a form") from error
+    found = fields.get("payload", [])
+    if len(found) != 1:
+        raise InvalidInteraction("the form has one field payload")
+    value = loads(found[0].encode())
+    if not isinstance(value, dict):
+        raise InvalidInteraction("the payload is an object")
+    return value
+
+
+def click_of(said: Options, payload: Mapping[str, Any]) -> Click | None:
+    """Return the press of a button of ours, None for anything else. Raises: NotAllowed, InvalidInteraction."""
+    if payload.get("type") != "block_actions":
+        return None
+    user, message = _member(payload, "user"), _member(payload, "message")
+    team_id = str(_member(payload, "team").get("id") or user.get("team_id") or "")
+    enterprise_id = _member(payload, "enterprise").get("id")
+    container = _member(payload, "container")
+    channel_id = _member(payload, "channel").get("id") or container.get("channel_id")
+    where = {
+        "api_app_id": payload.get("api_app_id"),
+        "enterprise_id": enterprise_id,
+        "team_id": team_id,
+    }
+    events.check_allowed(said, where, channel_id=str(channel_id or ""))
+    data = _pressed(payload.get("actions"))
+    if not data:
+        return None
+    user_id = user.get("id")
+    if not isinstance(user_id, str) or not user_id:
+        raise InvalidInteraction("a click is somebody's")
+    return Click(
+        team_id=str(user.get("team_id") or team_id),
+        user_id=user_id,
+        data=data,
+        text=str(message.get("text") or ""),
+        blocks=message.get("blocks"),
+        response_url=str(payload.get("response_url") or ""),
+    )
+
+
+def _member(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = value.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _pressed(actions: Any) -> str:
+    for action in actions if isinstance(actions, list) else ():
+        if isinstance(action, Mapping) and str(action.get("action_id", "")).startswith(blocks.ACTION_PREFIX):
+            value = action.get("value")
+            return value if isinstance(value, str) else ""
+    return ""
+
+
+def perform(connector: Connector, click: Click, remote_addr: str) -> Reply:
+    """Decide what the click says, and return what is to be shown of it. Opens the decision's transactions."""
+    who = _mapped(connector, click)
+    if who is None:
+        return _whisper(click, _NOT_AUTHORISED)
+    outcome = chat_actions.perform(connector, who, click.data, remote_addr)
+    if not outcome.settled:
+        return _whisper(click, outcome.text)
+    said = f"{_shortened(click.text)}\n\n{mrkdwn.escaped(outcome.text)}"
+    shown = {"replace_original": True, "text": said, "blocks": blocks.answered(click.blocks, outcome.text)}
+    return Reply(url=click.response_url, body=shown)
+
+
+def _mapped(connector: Connector, click: Click) -> str | None:
+    """Return the id under which the clicker is known: with the team, else alone."""
+    names = (f"{click.team_id}:{click.user_id}", click.user_id)
+    return next((name for name in names if identities.principal_for(connector, name) is not None), None)
+
+
+def _whisper(click: Click, text: str) -> Reply:
+    body = {"response_type": "ephemeral", "replace_original": False, "text": mrkdwn.escaped(text)}
+    return Reply(url=click.response_url, body=body)
+
+
+def _shortened(text: str) -> str:
+    found = mrkdwn.split(text, blocks.LONGEST_SECTION)
+    return found[0] if found else ""
+
+
+def may_answer(said: Options, url: str) -> bool:
+    """Tell whether ``url`` is a response address: Slack's own, or where the API is."""
+    try:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL:
+        return False
+    usual = parts.scheme == "https" and parts.host == _RESPONSE_HOST and parts.port is None
+    return (usual and not parts.userinfo) or same_origin(url, said.api_base_url)
+
+
+def answer_later(connector: Connector, reply: Reply) -> None:
+    """Show ``reply`` from a thread of its own; what fails is logged and nothing else."""
+    said = options(connector)
+    if not may_answer(said, reply.url):
+        logger.warning(
+            "no address to answer a click at",
+            extra={"action": "slack.answer", "connector": str(connector)},
+        )
+        return
+    threading.Thread(
+        target=_answer, args=(said, str(connector), reply), name="slack-answer", daemon=True
+    ).start()
+
+
+def _answer(said: Options, connector: str, reply: Reply) -> None:
+    extra = {"action": "slack.answer", "connector": connector}
+    content = json.dumps(reply.body, ensure_ascii=False).encode()
+    headers = {"Content-Type": "application/json; charset=utf-8"}
+    try:
+        answer = outbound.exchange(
+            httpx.Request("POST", reply.url, headers=headers, content=content),
+            allow_private=is_private(reply.url, said),
+            timeout_seconds=ANSWER_SECONDS,
+        )
+        if answer.status != 200:
+            logger.warning("a click was not shown", extra={**extra, "status": answer.status})
+    except SendFailure as failure:
+        logger.warning("a click was not shown", extra={**extra, "reason": failure.message})
+    except Exception:  # noqa: BLE001  # the edge: a thread's body
+        logger.exception("a click was not shown", extra=extra)

@@ -1,0 +1,50 @@
+"""Slack as a kind of connector."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from rest_framework import serializers
+
+from connectors_app.kinds.slack import events
+from connectors_app.kinds.slack.settings import Options, SlackSettings, check, options
+from connectors_app.models import Connector
+from connectors_app.services.contracts import InboundEvent
+from kheish_site.lib import clock
+from kheish_site.lib.ids import new_id
+
+
+class SlackKind:
+    """See ``contracts.Kind``."""
+
+    name: ClassVar[str] = "slack"
+    settings: ClassVar[type[serializers.Serializer]] = SlackSettings
+    secrets: ClassVar[tuple[str, ...]] = ("bot_token", "signing_secret")
+
+    def check(self, settings: Mapping[str, Any], secrets: Sequence[str]) -> None:
+        """Judge the whole definition. Raises: ConnectorInvalid."""
+        check(settings, secrets)
+
+    def test_event(self, connector: Connector) -> InboundEvent:
+        """Return a message in a conversation that Slack does not have; it answers to the session's defaults."""
+        said = options(connector)
+        return events.inbound(said, events.read(connector.name, _envelope(said)), answered=False)
+
+
+def _envelope(said: Options) -> dict[str, Any]:
+    now = clock.now().timestamp()
+    return {
+        "type": "event_callback",
+        "api_app_id": min(said.allowed_api_app_ids, default="A0TEST"),
+        "enterprise_id": min(said.allowed_enterprise_ids, default=None),
+        "team_id": min(said.allowed_team_ids, default="T0TEST"),
+        "event_id": new_id("Ev"),
+        "event_time": int(now),
+        "event": {
+            "type": "message",
+            "channel": min(said.allowed_channel_ids, default="C0TEST"),
+            "channel_type": "channel",
+            "user": "U0TEST",
+            "ts": f"{now:.6f}",
+            "text": "Test event: answer in one short sentence that you received it.",
+        },
+    }

@@ -4,6 +4,7 @@ from django.urls import path
 
 from connectors_app.api import connectors, urls_identities
 from connectors_app.kinds.http import urls as http
+from connectors_app.kinds.slack import urls as slack
 
 _ONE = "v1/runtime/connectors/<str:kind>/<str:name>"
 
@@ -18,4 +19,4 @@ control = [
     path(f"{_ONE}/test", connectors.TestEvent.as_view()),
 ]
 
-urlpatterns = [*control, *urls_identities.urlpatterns, *http.urlpatterns]
+urlpatterns = [*control, *urls_identities.urlpatterns, *http.urlpatterns, *slack.urlpatterns]

@@ -142,9 +142,7 @@ def _media_type(file: Mapping[str, Any]) -> str:
     return media_type
 
 
-def _download(
-    said: Options, url: str, token: str, budget: _Budget, *, limit: int, media_type: str
-) -> bytes:
+def _download(said: Options, url: str, token: str, budget: _Budget, *, limit: int, media_type: str) -> bytes:
     headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
     try:
         answer = outbound.exchange(

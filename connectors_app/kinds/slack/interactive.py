@@ -72,7 +72,10 @@ def payload_of(raw: bytes) -> dict[str, Any]:
 
 
 def click_of(said: Options, payload: Mapping[str, Any]) -> Click | None:
-    """Return the press of a button of ours, None for anything else. Raises: NotAllowed, InvalidInteraction."""
+    """Return the press of a button of ours, None for anything else.
+
+    Raises: NotAllowed, InvalidInteraction.
+    """
     if payload.get("type") != "block_actions":
         return None
     user, message = _member(payload, "user"), _member(payload, "message")
@@ -182,5 +185,5 @@ def _answer(said: Options, connector: str, reply: Reply) -> None:
             logger.warning("a click was not shown", extra={**extra, "status": answer.status})
     except SendFailure as failure:
         logger.warning("a click was not shown", extra={**extra, "reason": failure.message})
-    except Exception:  # noqa: BLE001  # the edge: a thread's body
+    except Exception:  # the edge: a thread's body
         logger.exception("a click was not shown", extra=extra)

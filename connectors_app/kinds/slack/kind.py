@@ -25,7 +25,10 @@ class SlackKind:
         check(settings, secrets)
 
     def test_event(self, connector: Connector) -> InboundEvent:
-        """Return a message in a conversation that Slack does not have; it answers to the session's defaults."""
+        """Return a message in a conversation that Slack does not have.
+
+        It is answered where the session's defaults say.
+        """
         said = options(connector)
         return events.inbound(said, events.read(connector.name, _envelope(said)), answered=False)
 

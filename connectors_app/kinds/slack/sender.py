@@ -9,7 +9,7 @@ repeated by a later attempt.
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from connectors_app.kinds.slack import addresses, blocks, mrkdwn, probe, tokens
 from connectors_app.kinds.slack.probe import Conversation, Inconclusive, Matches
@@ -33,7 +33,6 @@ _LOST_UPLOADS: Final = ("file_not_found", "invalid_file", "file_deleted")
 _SHARE: Final = "files"
 
 
-@dataclass(frozen=True, kw_only=True)
 class SlackSender:
     """See ``contracts.Sender``.
 
@@ -41,10 +40,18 @@ class SlackSender:
     Slack has shown everything that ever reached it.
     """
 
-    plugin: ClassVar[str] = "slack"
-    timeout_seconds: float = 20.0
-    looks: tuple[float, ...] = (0.0, 1.0, 3.0)
-    settle_seconds: float = 30.0
+    plugin = "slack"
+
+    def __init__(
+        self,
+        *,
+        timeout_seconds: float = 20.0,
+        looks: tuple[float, ...] = (0.0, 1.0, 3.0),
+        settle_seconds: float = 30.0,
+    ) -> None:
+        self.timeout_seconds = timeout_seconds
+        self.looks = looks
+        self.settle_seconds = settle_seconds
 
     def normal(self, address: Any) -> Address:
         """Return the address in normal form. Raises: InvalidReplyTarget."""

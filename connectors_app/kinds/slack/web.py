@@ -47,7 +47,10 @@ class SlackApi:
         )
 
     def upload(self, url: str, data: bytes) -> None:
-        """Put a file's bytes where Slack asked for them. Raises: Refused, RetryLater, Unsettled, Ambiguous."""
+        """Put a file's bytes where Slack asked for them.
+
+        Raises: Refused, RetryLater, Unsettled, Ambiguous.
+        """
         if not is_slack(url, self.said):
             raise Refused("blocked_external_fetch", "Slack named an upload address that is not Slack's")
         headers = {"Content-Type": "application/octet-stream"}

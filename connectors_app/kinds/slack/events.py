@@ -62,12 +62,13 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """A message somebody wrote. ``files`` are Slack's file objects."""
+    """A message somebody wrote. ``files`` are Slack's file objects, ``home_id`` the author's own team."""
 
     place: Place
     key: str
     fingerprint: str
     user_id: str
+    home_id: str
     text: str
     files: tuple[Mapping[str, Any], ...]
     envelope: Mapping[str, Any]
@@ -158,6 +159,7 @@ def read(connector: str, envelope: Mapping[str, Any]) -> Message:
         key=key,
         fingerprint=digest(envelope),
         user_id=_text("user", event.get("user")) or "slack-user",
+        home_id=_text("user_team", event.get("user_team")) or place.team_id,
         text=unescape(_text("text", event.get("text"))),
         files=_files(event.get("files")),
         envelope=envelope,
@@ -193,11 +195,17 @@ def _files(value: Any) -> tuple[Mapping[str, Any], ...]:
 
 
 def inbound(
-    said: Options, message: Message, items: Sequence[Mapping[str, Any]] = (), *, answered: bool = True
+    said: Options,
+    message: Message,
+    items: Sequence[Mapping[str, Any]] = (),
+    *,
+    actor_id: str = "",
+    answered: bool = True,
 ) -> InboundEvent:
     """Return the neutral event. ``items`` are the files' and stand behind the text.
 
-    ``answered`` false leaves its reply targets to the session's defaults.
+    ``actor_id`` is the name under which its author is known, if not Slack's; ``answered`` false leaves its
+    reply targets to the session's defaults.
     """
     place = message.place
     natural = f"slack:{said.connector}:{place.scope}{place.channel_id}:{place.root_ts}"
@@ -207,7 +215,7 @@ def inbound(
     return InboundEvent(
         key=message.key,
         fingerprint=message.fingerprint,
-        actor_id=message.user_id,
+        actor_id=actor_id or message.user_id,
         source_kind="message",
         content="" if items else message.text,
         input_items=(*text, *(dict(item) for item in items)) if items else (),

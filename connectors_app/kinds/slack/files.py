@@ -59,7 +59,7 @@ class _Missing(Exception):
 @dataclass
 class _Budget:
     deadline: float
-    bytes_left: int = LARGEST_TOTAL_BYTES
+    bytes_left: int
 
     def seconds(self) -> float:
         left = self.deadline - time.monotonic()
@@ -81,7 +81,7 @@ def fetch(
     ``token`` "" fetches nothing; ``is_last`` says that Slack will not come again. No transaction may be open.
     Raises: FilesUnavailable.
     """
-    budget = _Budget(deadline=time.monotonic() + budget_seconds)
+    budget = _Budget(deadline=time.monotonic() + budget_seconds, bytes_left=LARGEST_TOTAL_BYTES)
     items = []
     for number, file in enumerate(files):
         try:

@@ -9,6 +9,7 @@ from rest_framework.response import Response
 from connectors_app.api.ingress import IngressUnauthorized, IngressView
 from connectors_app.kinds.slack import events, files, interactive, signature, tokens
 from connectors_app.kinds.slack.events import InvalidEvent, Message
+from connectors_app.kinds.slack.people import known_as
 from connectors_app.kinds.slack.settings import options
 from connectors_app.services import connectors, ingress
 from connectors_app.services.ingress import Accepted
@@ -86,19 +87,20 @@ class SlackIngress(SlackView):
 
     def _accept(self, message: Message, *, is_last: bool) -> Accepted:
         said, items = options(self.connector), list[dict[str, Any]]()
+        actor_id = known_as(self.connector, message.home_id, message.user_id)
         if message.files:
             signed = connectors.holds(self.connector, "signing_secret")
             token = tokens.bot_token(self.connector, message.place.team_id) if signed else ""
             release_connection()
             items = files.fetch(said, message.files, token=token, is_last=is_last)
         try:
-            return ingress.accept(self.connector, events.inbound(said, message, items))
+            return ingress.accept(self.connector, events.inbound(said, message, items, actor_id=actor_id))
         except KheishError as error:
             if error.error_domain != "assets" or error.retryable:
                 raise
             # A file that is not what it says it is must not take the message with it.
             lines = files.named(message.files, error.detail)
-            return ingress.accept(self.connector, events.inbound(said, message, lines))
+            return ingress.accept(self.connector, events.inbound(said, message, lines, actor_id=actor_id))
 
 
 def _retry_number(request: Request) -> int:

@@ -15,10 +15,11 @@ from urllib.parse import parse_qs
 import httpx
 
 from connectors_app.kinds.slack import blocks, events, mrkdwn
+from connectors_app.kinds.slack.people import known_as
 from connectors_app.kinds.slack.settings import Options, options
 from connectors_app.kinds.slack.web import is_private, same_origin
 from connectors_app.models import Connector
-from connectors_app.services import chat_actions, identities, outbound
+from connectors_app.services import chat_actions, outbound
 from connectors_app.services.contracts import SendFailure
 from connectors_app.services.resolution import DOMAIN
 from kheish_site.lib.errors import BadRequest
@@ -120,8 +121,8 @@ def _pressed(actions: Any) -> str:
 
 def perform(connector: Connector, click: Click, remote_addr: str) -> Reply:
     """Decide what the click says, and return what is to be shown of it. Opens the decision's transactions."""
-    who = _mapped(connector, click)
-    if who is None:
+    who = known_as(connector, click.team_id, click.user_id)
+    if not who:
         return _whisper(click, _NOT_AUTHORISED)
     outcome = chat_actions.perform(connector, who, click.data, remote_addr)
     if not outcome.settled:
@@ -129,12 +130,6 @@ def perform(connector: Connector, click: Click, remote_addr: str) -> Reply:
     said = f"{_shortened(click.text)}\n\n{mrkdwn.escaped(outcome.text)}"
     shown = {"replace_original": True, "text": said, "blocks": blocks.answered(click.blocks, outcome.text)}
     return Reply(url=click.response_url, body=shown)
-
-
-def _mapped(connector: Connector, click: Click) -> str | None:
-    """Return the id under which the clicker is known: with the team, else alone."""
-    names = (f"{click.team_id}:{click.user_id}", click.user_id)
-    return next((name for name in names if identities.principal_for(connector, name) is not None), None)
 
 
 def _whisper(click: Click, text: str) -> Reply:

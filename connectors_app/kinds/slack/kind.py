@@ -9,8 +9,10 @@ from connectors_app.kinds.slack import events
 from connectors_app.kinds.slack.settings import Options, SlackSettings, check, options
 from connectors_app.models import Connector
 from connectors_app.services.contracts import InboundEvent
+from connectors_app.services.shapes import ConnectorInvalid
 from kheish_site.lib import clock
 from kheish_site.lib.ids import new_id
+from sessions_app.models import SecretSlot
 
 
 class SlackKind:
@@ -21,8 +23,17 @@ class SlackKind:
     secrets: ClassVar[tuple[str, ...]] = ("bot_token", "signing_secret")
 
     def check(self, settings: Mapping[str, Any], secrets: Sequence[str]) -> None:
-        """Judge the whole definition. Raises: ConnectorInvalid."""
+        """Judge the whole definition; needs the database. Raises: ConnectorInvalid."""
         check(settings, secrets)
+        wanted = self.slots_of(settings)
+        held = SecretSlot.objects.filter(slot_id__in=wanted).values_list("slot_id", flat=True)
+        missing = sorted(set(wanted) - set(held))
+        if missing:
+            raise ConnectorInvalid(f"there is no secret slot {missing[0]}")
+
+    def slots_of(self, settings: Mapping[str, Any]) -> list[str]:
+        """Return the slots of the teams' own tokens."""
+        return [entry["bot_token_secret_ref"] for entry in settings.get("team_bot_tokens", ())]
 
     def test_event(self, connector: Connector) -> InboundEvent:
         """Return a message in a conversation that Slack does not have.

@@ -29,8 +29,3 @@ def bot_token(connector: Connector, team_id: str = "") -> str:
 def has_token(connector: Connector, team_id: str = "") -> bool:
     """Tell whether a token is configured that speaks for the team."""
     return team_id in options(connector).team_slots or connectors.holds(connector, "bot_token")
-
-
-def slots(connector: Connector) -> list[str]:
-    """Return the secret slots that the settings name, beside those of the secret fields."""
-    return sorted(options(connector).team_slots.values())

@@ -8,9 +8,11 @@ import pytest
 from django.db import connection
 
 from connectors_app.models import BindingKey, IngressReceipt, IngressRefusal
-from connectors_app.services import connectors
+from connectors_app.services import connectors, identities
 from kheish_site.lib.canonical import digest
 from sessions_app.models import Run, Session
+from sessions_app.services import tokens
+from sessions_app.services.access import SYSTEM
 from tests.connectors_app.kinds.slack.world import SECRET, bring, envelope, make_slack, signed
 from tests.factories import code_of
 
@@ -247,6 +249,17 @@ def test_unknown_disabled_and_paused_connectors_say_so() -> None:
     connectors.set_paused("slack", "ops", False, principal="alice")
     connectors.set_enabled("slack", "ops", False)
     assert bring(envelope()).status_code == 409
+
+
+def test_a_known_author_is_who_asked_for_the_run() -> None:
+    connector = make_slack()
+    tokens.create("bea", role="operator")
+    identities.put(connector, "T9:U2147483697", principal="bea", role="operator", by=SYSTEM)
+    bring(envelope())
+    assert only_run().requested_by == "connector:slack/ops"
+    bring(envelope(event={"user_team": "T9"}))
+    run = Run.objects.latest("id")
+    assert (run.actor_id, run.requested_by) == ("T9:U2147483697", "bea")
 
 
 def test_no_secret_is_stored_or_answered() -> None:

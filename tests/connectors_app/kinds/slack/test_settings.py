@@ -10,6 +10,8 @@ from connectors_app.services import ingress, registry
 from connectors_app.services.shapes import ConnectorInvalid
 from kheish_site.lib.errors import Unavailable
 from sessions_app.models import SecretSlot
+from sessions_app.services import secrets
+from sessions_app.services.secrets import SecretInUse
 from tests.connectors_app.kinds.slack.world import make_slack
 from tests.factories import make_secret
 from tests.support.slack_server import TOKEN
@@ -24,8 +26,13 @@ def test_the_least_a_connector_needs() -> None:
     assert said["ingress_events_per_second"] == 60
 
 
+def test_a_team_token_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ConnectorInvalid, match="no secret slot nothing"):
+        make_slack(team_bot_tokens=[{"team_id": "T1", "bot_token_secret_ref": "nothing"}])
+
+
 @pytest.mark.parametrize(
-    ("secrets", "settings"),
+    ("given_secrets", "settings"),
     [
         ({"bot_token": {"value": TOKEN}}, {}),
         ({"signing_secret": {"value": "s"}}, {}),
@@ -33,8 +40,8 @@ def test_the_least_a_connector_needs() -> None:
         (None, {"api_base_url": "http://slack.test/api"}),
     ],
 )
-def test_definitions_that_do_not_add_up(secrets: Any, settings: dict[str, Any]) -> None:
-    given = settings if secrets is None else {**settings, "secrets": secrets}
+def test_definitions_that_do_not_add_up(given_secrets: Any, settings: dict[str, Any]) -> None:
+    given = settings if given_secrets is None else {**settings, "secrets": given_secrets}
     with pytest.raises(ConnectorInvalid):
         make_slack(**given)
 
@@ -70,12 +77,13 @@ def test_a_teams_own_token_is_preferred_and_is_enough() -> None:
     connector = make_slack(team_bot_tokens=[entry])
     assert tokens.bot_token(connector, "T1") == "xoxb-team-canary-one"
     assert tokens.bot_token(connector, "T2") == tokens.bot_token(connector) == TOKEN
-    assert tokens.slots(connector) == ["team-one"]
+    with pytest.raises(SecretInUse):
+        secrets.delete("team-one")
     alone = make_slack(
         name="alone", secrets={"signing_secret": {"value": "s-canary"}}, team_bot_tokens=[entry]
     )
     assert tokens.has_token(alone, "T1") and not tokens.has_token(alone, "T2")
-    SecretSlot.objects.filter(slot_id="team-one").delete()
+    SecretSlot.objects.filter(slot_id="team-one").delete()  # as when a backup is older than the connector
     with pytest.raises(Unavailable):
         tokens.bot_token(alone, "T1")
 

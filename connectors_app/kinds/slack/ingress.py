@@ -7,7 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from connectors_app.api.ingress import IngressUnauthorized, IngressView
-from connectors_app.kinds.slack import events, files, interactive, signature, tokens
+from connectors_app.kinds.slack import answers, events, files, interactive, signature, tokens
 from connectors_app.kinds.slack.events import InvalidEvent, Message
 from connectors_app.kinds.slack.people import known_as
 from connectors_app.kinds.slack.settings import options
@@ -35,7 +35,7 @@ class SlackView(IngressView):
         click = interactive.click_of(options(self.connector), interactive.payload_of(self.raw))
         if click is not None:
             reply = interactive.perform(self.connector, click, remote_addr(request))
-            interactive.answer_later(self.connector, reply)
+            answers.answer_later(self.connector, reply)
         return Response()
 
 

@@ -1,33 +1,24 @@
 """Buttons pressed in Slack: the decision now, what Slack shows of it afterwards.
 
 Slack wants an answer within three seconds, so the click is decided and answered first; the message is
-changed through its ``response_url`` from a thread, as well as it goes. The decision does not depend on it.
+changed afterwards (``answers``). The decision does not depend on it.
 """
 
-import json
-import logging
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs
 
-import httpx
-
 from connectors_app.kinds.slack import blocks, events, mrkdwn
+from connectors_app.kinds.slack.answers import Reply
 from connectors_app.kinds.slack.people import known_as
-from connectors_app.kinds.slack.settings import Options, options
-from connectors_app.kinds.slack.web import is_private, same_origin
+from connectors_app.kinds.slack.settings import Options
 from connectors_app.models import Connector
-from connectors_app.services import chat_actions, outbound
-from connectors_app.services.contracts import SendFailure
+from connectors_app.services import chat_actions
 from connectors_app.services.resolution import DOMAIN
 from kheish_site.lib.errors import BadRequest
 from sessions_app.api.parsers import loads
 
-logger = logging.getLogger(__name__)
-ANSWER_SECONDS: Final = 10.0
-_RESPONSE_HOST: Final = "hooks.slack.com"
 _NOT_AUTHORISED: Final = "You are not authorised to decide this here."
 
 
@@ -47,14 +38,6 @@ class Click:
     text: str
     blocks: Any
     response_url: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reply:
-    """What is shown of a click, and where to."""
-
-    url: str
-    body: Mapping[str, Any]
 
 
 def payload_of(raw: bytes) -> dict[str, Any]:
@@ -140,45 +123,3 @@ def _whisper(click: Click, text: str) -> Reply:
 def _shortened(text: str) -> str:
     found = mrkdwn.split(text, blocks.LONGEST_SECTION)
     return found[0] if found else ""
-
-
-def may_answer(said: Options, url: str) -> bool:
-    """Tell whether ``url`` is a response address: Slack's own, or where the API is."""
-    try:
-        parts = httpx.URL(url)
-    except httpx.InvalidURL:
-        return False
-    usual = parts.scheme == "https" and parts.host == _RESPONSE_HOST and parts.port is None
-    return (usual and not parts.userinfo) or same_origin(url, said.api_base_url)
-
-
-def answer_later(connector: Connector, reply: Reply) -> None:
-    """Show ``reply`` from a thread of its own; what fails is logged and nothing else."""
-    said = options(connector)
-    if not may_answer(said, reply.url):
-        logger.warning(
-            "no address to answer a click at",
-            extra={"action": "slack.answer", "connector": str(connector)},
-        )
-        return
-    threading.Thread(
-        target=_answer, args=(said, str(connector), reply), name="slack-answer", daemon=True
-    ).start()
-
-
-def _answer(said: Options, connector: str, reply: Reply) -> None:
-    extra = {"action": "slack.answer", "connector": connector}
-    content = json.dumps(reply.body, ensure_ascii=False).encode()
-    headers = {"Content-Type": "application/json; charset=utf-8"}
-    try:
-        answer = outbound.exchange(
-            httpx.Request("POST", reply.url, headers=headers, content=content),
-            allow_private=is_private(reply.url, said),
-            timeout_seconds=ANSWER_SECONDS,
-        )
-        if answer.status != 200:
-            logger.warning("a click was not shown", extra={**extra, "status": answer.status})
-    except SendFailure as failure:
-        logger.warning("a click was not shown", extra={**extra, "reason": failure.message})
-    except Exception:  # the edge: a thread's body
-        logger.exception("a click was not shown", extra=extra)

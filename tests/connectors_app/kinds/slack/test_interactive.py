@@ -1,16 +1,18 @@
 """Buttons pressed in Slack."""
 
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from connectors_app.kinds.slack import blocks, interactive
+from connectors_app.kinds.slack import answers, blocks, interactive
 from connectors_app.kinds.slack.settings import options
 from connectors_app.models import Connector, IngressRefusal
 from connectors_app.services import button_data, identities
 from connectors_app.services.contracts import Button
 from kheish_site.lib.errors import BadRequest
-from sessions_app.models import Approval
+from sessions_app.models import Approval, ExternalAction
 from sessions_app.services import tokens
 from sessions_app.services.access import SYSTEM
 from tests.connectors_app.kinds.slack.world import make_slack, press
@@ -18,13 +20,27 @@ from tests.factories import code_of
 from tests.sessions_app.api.rows import ask_approvals, make_session
 from tests.support.slack_server import SlackServer
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)
 USER, TEAM = "U2147483697", "T061EG9R6"
 
 
 @pytest.fixture
 def connector(slack: SlackServer) -> Connector:
     return make_slack(slack)
+
+
+@pytest.fixture(autouse=True)
+def finished(transactional_db: None) -> Iterator[None]:
+    """No answer outlives its test: it would write into the next one's tables."""
+    yield
+    _finish()
+
+
+def _finish() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "slack-answer":
+            thread.join(10)
+            assert not thread.is_alive()
 
 
 def ask(name: str = "desk") -> Approval:
@@ -62,8 +78,9 @@ def click(slack: SlackServer, approval: Approval, behavior: Any = "allow", **mem
 
 
 def shown(slack: SlackServer) -> dict[str, Any]:
-    """What the click made Slack show."""
+    """What the click made Slack show, once its thread has ended."""
     assert slack.answered.wait(10)
+    _finish()
     return slack.answers[-1]
 
 
@@ -83,6 +100,9 @@ def test_a_press_decides_and_the_message_says_so(
     assert said["replace_original"] is True
     assert [block["type"] for block in said["blocks"]] == ["section", "context"]
     assert said["blocks"][1]["elements"][0]["text"] == f"You {approval.status} bash."
+    records = ExternalAction.objects.filter(kind="webhook_answer").order_by("seq")
+    assert [(row.phase, row.outcome) for row in records] == [("started", ""), ("finished", "succeeded")]
+    assert {row.target for row in records} == {"slack/ops"}
 
 
 def test_the_users_id_alone_is_good_too(slack: SlackServer, connector: Connector) -> None:
@@ -188,7 +208,7 @@ def test_forms_that_cannot_be_read(raw: bytes) -> None:
     ],
 )
 def test_answers_go_to_slack_alone(connector: Connector, url: str, allowed: bool) -> None:
-    assert interactive.may_answer(options(connector), url) is allowed
+    assert answers.may_answer(options(connector), url) is allowed
 
 
 def test_a_press_without_an_address_to_answer_still_decides(slack: SlackServer, connector: Connector) -> None:

@@ -14,13 +14,14 @@ class ConnectorsConfig(AppConfig):
         """Register the kinds and the core's ports; imported here because models must be ready first."""
         from connectors_app.background import FileWatch
         from connectors_app.kinds.http import registration as http
+        from connectors_app.kinds.slack import registration as slack
         from connectors_app.kinds.telegram import registration as telegram
         from connectors_app.services import connectors, connectors_file, notices
         from connectors_app.services.deliveries import wiring
         from sessions_app.services import ports
 
-        http.register()
-        telegram.register()
+        for kind in (http, slack, telegram):
+            kind.register()
         ports.register_slot_users(connectors.users_of_slots)
         ports.register_background(FileWatch)
         ports.on_prepare(connectors_file.reload)

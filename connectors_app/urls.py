@@ -2,6 +2,7 @@
 
 from connectors_app.api import urls as control
 from connectors_app.kinds.http import urls as http
+from connectors_app.kinds.slack import urls as slack
 from connectors_app.kinds.telegram import urls as telegram
 
-urlpatterns = [*control.urlpatterns, *http.urlpatterns, *telegram.urlpatterns]
+urlpatterns = [*control.urlpatterns, *http.urlpatterns, *slack.urlpatterns, *telegram.urlpatterns]

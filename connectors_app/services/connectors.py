@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 
 from connectors_app.models import Connector, ConnectorSource
 from connectors_app.services import handles, identities, registry
-from connectors_app.services.contracts import Kind
+from connectors_app.services.contracts import Kind, NamesSlots
 from connectors_app.services.shapes import ConnectorInvalid
 from kheish_site.lib import clock
 from kheish_site.lib.errors import Conflict, KheishError, NotFound, PreconditionFailed, Unavailable
@@ -287,8 +287,14 @@ def _save(row: Connector, *fields: str) -> None:
 def users_of_slots(slot_ids: list[str]) -> dict[str, list[str]]:
     """Return for each slot the connectors that name it (``ports.SlotUsers``)."""
     wanted, found = set(slot_ids), {slot_id: list[str]() for slot_id in slot_ids}
-    for connector in everything().exclude(secrets={}):
-        for place in connector.secrets.values():
-            if place.get("slot") in wanted:
-                found[place["slot"]].append(f"connector:{connector}")
+    for connector in everything():
+        for slot_id in sorted(wanted & _slots_of(connector)):
+            found[slot_id].append(f"connector:{connector}")
     return found
+
+
+def _slots_of(connector: Connector) -> set[str]:
+    """Return the slots of the secret fields, and those that the settings of its kind name."""
+    kind = registry.kinds().get(connector.kind)
+    named: list[str] = kind.slots_of(connector.settings) if isinstance(kind, NamesSlots) else []
+    return {place["slot"] for place in connector.secrets.values() if "slot" in place} | set(named)

@@ -6,7 +6,7 @@ whether an event is accepted, where it goes and when something is sent again is 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from rest_framework import serializers
 
@@ -171,4 +171,13 @@ class Kind(Protocol):
 
     def test_event(self, connector: Connector) -> InboundEvent:
         """Return an event as this transport would bring it, to try the way in without the platform."""
+        ...
+
+
+@runtime_checkable
+class NamesSlots(Protocol):
+    """A kind whose settings name secret slots beside its secret fields, such as one for each team."""
+
+    def slots_of(self, settings: Mapping[str, Any]) -> list[str]:
+        """Return the names of these slots."""
         ...

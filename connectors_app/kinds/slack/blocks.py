@@ -1,0 +1,54 @@
+"""Block Kit for messages that ask: the text, then the buttons."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from connectors_app.kinds.slack import mrkdwn
+from connectors_app.services.contracts import Button
+
+ACTION_PREFIX: Final = "kheish:"
+LONGEST_SECTION: Final = 3000
+_LONGEST_LABEL: Final = 75
+_LONGEST_CONTEXT: Final = 2000
+_MOST_IN_A_ROW: Final = 25
+_STYLES: Final = frozenset({"primary", "danger"})
+_KEPT: Final = frozenset({"section", "context", "divider", "header"})
+_MOST_BLOCKS: Final = 50
+
+
+def asking(text: str, rows: Sequence[Sequence[Button]]) -> list[dict[str, Any]]:
+    """Return the blocks of a message: ``text`` (escaped mrkdwn of one section's length) and its buttons."""
+    found = [_section(text)] if text.strip() else []
+    number = 0
+    for row in rows:
+        for start in range(0, len(row), _MOST_IN_A_ROW):
+            elements = []
+            for button in row[start : start + _MOST_IN_A_ROW]:
+                elements.append(_button(button, number))
+                number += 1
+            found.append({"type": "actions", "elements": elements})
+    return found
+
+
+def _section(text: str) -> dict[str, Any]:
+    return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+
+
+def _button(button: Button, number: int) -> dict[str, Any]:
+    label = button.label if len(button.label) <= _LONGEST_LABEL else button.label[: _LONGEST_LABEL - 1] + "…"
+    found = {
+        "type": "button",
+        "text": {"type": "plain_text", "text": label or "?"},
+        "action_id": f"{ACTION_PREFIX}{number}",
+        "value": button.data,
+    }
+    return {**found, "style": button.style} if button.style in _STYLES else found
+
+
+def answered(blocks: Any, outcome: str) -> list[dict[str, Any]]:
+    """Return the blocks of a message whose question is answered: without buttons, with the outcome."""
+    given = blocks if isinstance(blocks, list) else []
+    kept = [block for block in given if isinstance(block, Mapping) and block.get("type") in _KEPT]
+    text = mrkdwn.split(mrkdwn.escaped(outcome), _LONGEST_CONTEXT)[0]
+    context = {"type": "context", "elements": [{"type": "mrkdwn", "text": text}]}
+    return [*(dict(block) for block in kept[: _MOST_BLOCKS - 1]), context]

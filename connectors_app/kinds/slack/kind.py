@@ -1,0 +1,64 @@
+"""Slack as a kind of connector."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from rest_framework import serializers
+
+from connectors_app.kinds.slack import events
+from connectors_app.kinds.slack.settings import Options, SlackSettings, check, options
+from connectors_app.models import Connector
+from connectors_app.services.contracts import InboundEvent
+from connectors_app.services.shapes import ConnectorInvalid
+from kheish_site.lib import clock
+from kheish_site.lib.ids import new_id
+from sessions_app.models import SecretSlot
+
+
+class SlackKind:
+    """See ``contracts.Kind``."""
+
+    name: ClassVar[str] = "slack"
+    settings: ClassVar[type[serializers.Serializer]] = SlackSettings
+    secrets: ClassVar[tuple[str, ...]] = ("bot_token", "signing_secret")
+
+    def check(self, settings: Mapping[str, Any], secrets: Sequence[str]) -> None:
+        """Judge the whole definition; needs the database. Raises: ConnectorInvalid."""
+        check(settings, secrets)
+        wanted = self.slots_of(settings)
+        held = SecretSlot.objects.filter(slot_id__in=wanted).values_list("slot_id", flat=True)
+        missing = sorted(set(wanted) - set(held))
+        if missing:
+            raise ConnectorInvalid(f"there is no secret slot {missing[0]}")
+
+    def slots_of(self, settings: Mapping[str, Any]) -> list[str]:
+        """Return the slots of the teams' own tokens."""
+        return [entry["bot_token_secret_ref"] for entry in settings.get("team_bot_tokens", ())]
+
+    def test_event(self, connector: Connector) -> InboundEvent:
+        """Return a message in a conversation that Slack does not have.
+
+        It is answered where the session's defaults say.
+        """
+        said = options(connector)
+        return events.inbound(said, events.read(connector.name, _envelope(said)), answered=False)
+
+
+def _envelope(said: Options) -> dict[str, Any]:
+    now = clock.now().timestamp()
+    return {
+        "type": "event_callback",
+        "api_app_id": min(said.allowed_api_app_ids, default="A0TEST"),
+        "enterprise_id": min(said.allowed_enterprise_ids, default=None),
+        "team_id": min(said.allowed_team_ids, default="T0TEST"),
+        "event_id": new_id("Ev"),
+        "event_time": int(now),
+        "event": {
+            "type": "message",
+            "channel": min(said.allowed_channel_ids, default="C0TEST"),
+            "channel_type": "channel",
+            "user": "U0TEST",
+            "ts": f"{now:.6f}",
+            "text": "Test event: answer in one short sentence that you received it.",
+        },
+    }

@@ -1,0 +1,11 @@
+"""The kind and the sender of Slack, made known at start."""
+
+from connectors_app.kinds.slack.kind import SlackKind
+from connectors_app.kinds.slack.sender import SlackSender
+from connectors_app.services import registry
+
+
+def register() -> None:
+    """Register both. Called once, from ``ConnectorsConfig.ready``."""
+    registry.register_kind(SlackKind())
+    registry.register_sender(SlackSender())

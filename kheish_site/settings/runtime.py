@@ -50,6 +50,8 @@ class Kheish:
     """What a stream may send before it is closed; the server buffers it for a client that does not read."""
     max_body_bytes: int
     """Largest request body that is read."""
+    max_asset_bytes: int
+    """Largest file that is stored as an asset."""
     web_fetch_allow_private: bool
     """Lets web_fetch reach loopback and private addresses: for tests on one machine only."""
     bash_env_allowlist: tuple[str, ...]
@@ -60,6 +62,8 @@ class Kheish:
     """How long the output of an ended shell task is kept; 0 is for ever."""
     keep_ended_sessions_days: float
     """How long an ended session is kept, journal and all; 0, the default, is for ever."""
+    keep_unused_assets_days: float
+    """How long an asset that nothing refers to is kept; 0 is for ever."""
 
     @property
     def embedded(self) -> bool:
@@ -95,9 +99,11 @@ def load() -> Kheish:
         stream_max_seconds=env.number("KHEISH_STREAM_MAX_SECONDS", 600, low=1, high=86_400),
         stream_max_bytes=env.integer("KHEISH_STREAM_MAX_BYTES", 8_388_608, low=65_536, high=1_073_741_824),
         max_body_bytes=env.integer("KHEISH_MAX_BODY_BYTES", 4_194_304, low=65_536, high=1_073_741_824),
+        max_asset_bytes=env.integer("KHEISH_MAX_ASSET_BYTES", 12_582_912, low=1024, high=268_435_456),
         web_fetch_allow_private=env.flag("KHEISH_WEB_FETCH_ALLOW_PRIVATE", False),
         bash_env_allowlist=env.names("KHEISH_BASH_ENV_ALLOWLIST", BASH_ENVIRONMENT),
         keep_answers_hours=env.number("KHEISH_KEEP_ANSWERS_HOURS", 24, low=1, high=8_760),
         keep_task_output_days=env.number("KHEISH_KEEP_TASK_OUTPUT_DAYS", 30, low=0, high=36_500),
         keep_ended_sessions_days=env.number("KHEISH_KEEP_ENDED_SESSIONS_DAYS", 0, low=0, high=36_500),
+        keep_unused_assets_days=env.number("KHEISH_KEEP_UNUSED_ASSETS_DAYS", 30, low=0, high=36_500),
     )

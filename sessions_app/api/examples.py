@@ -61,6 +61,24 @@ RUN: Final[dict[str, Any]] = {
     "submitted_at": _AT,
     "updated_at": _AT,
 }
+ASSET: Final[dict[str, Any]] = {
+    "asset_id": "asset_01JD7ZM1B2C3D4E5F6G7H8J9KA",
+    "media_type": "text/csv",
+    "file_name": "pods.csv",
+    "sha256": _DIGEST,
+    "size_bytes": 20,
+    "uri": "/v1/assets/asset_01JD7ZM1B2C3D4E5F6G7H8J9KA/raw",
+    "text_uri": "/v1/assets/asset_01JD7ZM1B2C3D4E5F6G7H8J9KA/text",
+    "text_sha256": _DIGEST,
+    "text_size_bytes": 20,
+    "created_by": "local",
+    "created_at": _AT,
+}
+NEW_ASSET: Final[dict[str, Any]] = {
+    "file_name": "pods.csv",
+    "media_type": "text/csv",
+    "content_base64": "cG9kLHJlc3RhcnRzCmFwaSw3Cg==",
+}
 EVENT: Final[dict[str, Any]] = {
     "seq": 3,
     "kind": "run.started",

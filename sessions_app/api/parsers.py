@@ -32,11 +32,19 @@ class StrictJSONParser(BaseParser):
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
         """Return the body's value. Raises: InvalidJson, PayloadTooLarge."""
-        limit = settings.KHEISH.max_body_bytes
-        raw = stream.read(limit + 1)
-        if len(raw) > limit:
-            raise PayloadTooLarge(f"the body is larger than {limit} bytes")
-        return loads(raw)
+        return loads(read_bounded(stream, self.largest_body()))
+
+    def largest_body(self) -> int:
+        """Return how many bytes are read."""
+        return settings.KHEISH.max_body_bytes
+
+
+def read_bounded(stream: IO[Any], limit: int) -> bytes:
+    """Return the body. Raises: PayloadTooLarge."""
+    raw: bytes = stream.read(limit + 1)
+    if len(raw) > limit:
+        raise PayloadTooLarge(f"the body is larger than {limit} bytes")
+    return raw
 
 
 def loads(raw: bytes) -> Any:

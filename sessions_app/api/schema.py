@@ -36,17 +36,19 @@ def describe(
     *,
     answer: Any,
     status: int = 200,
-    body: type[serializers.Serializer] | None = None,
+    body: type[serializers.Serializer] | Mapping[str, Any] | None = None,
     example: Any = None,
     body_example: Any = None,
     if_match: bool = False,
     description: str = "",
     answers: Mapping[int, Any] | None = None,
     parameters: Sequence[OpenApiParameter] = (),
+    media_types: Sequence[str] = (),
 ) -> Callable[[Handler], Handler]:
     """Document a view method: its operation id, summary, body, answer, and an example of each.
 
-    ``answers`` are those of other statuses, ``parameters`` its own headers. Put it outermost, above
+    ``answers`` are those of other statuses, ``parameters`` its own headers, ``media_types`` what it answers
+    instead of JSON. ``body`` may say what is read of each media type. Put it outermost, above
     ``@idempotent``. Query parameters come from the view's ``query_serializer``, the Idempotency-Key
     header from ``@idempotent``.
     """
@@ -65,8 +67,11 @@ def describe(
         description=description or summary + ".",
         request=body,
         responses={
-            code: OpenApiResponse(shape, description=summary)
-            for code, shape in {status: answer, **(answers or {})}.items()
+            **{(status, kind): OpenApiResponse(answer, description=summary) for kind in media_types},
+            **{
+                code: OpenApiResponse(shape, description=summary)
+                for code, shape in {**({} if media_types else {status: answer}), **(answers or {})}.items()
+            },
         },
         examples=examples,
         parameters=[*([_IF_MATCH] if if_match else []), *parameters],
@@ -88,7 +93,9 @@ class KheishSchema(AutoSchema):
         parameters: list[Any] = list(super().get_override_parameters())
         handler = getattr(self.view, self.method.lower(), None)
         query = getattr(self.view, "query_serializer", None)
-        if self.method == "GET" and query is not None and query().fields:
+        if self.method == "DELETE":
+            query = getattr(self.view, "delete_query", None)
+        if self.method in ("GET", "DELETE") and query is not None and query().fields:
             parameters.append(query)
         if getattr(handler, "idempotent", False):
             parameters.append(_IDEMPOTENCY_KEY)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from sessions_app.api.views import runs, session_settings, sessions, tasks, waiting
+from sessions_app.api.views import assets, runs, session_settings, sessions, tasks, waiting
 
 _SESSION = "v1/sessions/<str:session_id>"
 
@@ -33,6 +33,12 @@ urlpatterns = [
     path("v1/runs/<str:run_id>/events", runs.RunEvents.as_view()),
     path("v1/runs/<str:run_id>/cancel", runs.RunCancel.as_view()),
     path("v1/runs/<str:run_id>/approvals", runs.RunApprovals.as_view()),
+    path("v1/assets", assets.Assets.as_view(), name="assets"),
+    path("v1/assets/gc", assets.AssetsCollect.as_view()),
+    path("v1/assets/<str:asset_id>", assets.OneAsset.as_view()),
+    path("v1/assets/<str:asset_id>/raw", assets.AssetRaw.as_view()),
+    path("v1/assets/<str:asset_id>/text", assets.AssetText.as_view()),
+    path("v1/assets/<str:asset_id>/references", assets.AssetReferences.as_view()),
     path("v1/approvals", waiting.Approvals.as_view(), name="approvals"),
     path("v1/approvals/<str:approval_id>", waiting.OneApproval.as_view()),
     path("v1/approvals/<str:approval_id>/resolve", waiting.ApprovalResolve.as_view()),

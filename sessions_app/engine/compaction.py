@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from kheish_site.lib import clock
 from kheish_site.lib.transactions import release_connection, write
-from sessions_app.engine import context
+from sessions_app.engine import context, images
 from sessions_app.engine.context import Context, Placed
 from sessions_app.engine.turn import Turn
 from sessions_app.models import Checkpoint, Route
@@ -34,7 +34,8 @@ def fitted(turn: Turn, route: Route) -> Context:
     """Return the folded conversation, compacted first if the next call would fill the window."""
     folded = context.fold(turn.run.session_id)
     window = context_window(turn.run.model, route.options)
-    size = estimate_request(context.build_request(turn.run, folded, attempt=turn.attempt))
+    request = context.build_request(turn.run, folded, attempt=turn.attempt)
+    size = estimate_request(request if route.options.get("images") else images.without(request))
     return compact(turn, folded, route, trigger="auto") if size > FULL * window else folded
 
 

@@ -12,7 +12,7 @@ from django.db.models import Subquery, Value
 from django.db.models.functions import Coalesce
 
 from sessions_app.models import Checkpoint, JournalEntry, Run
-from sessions_app.providers.base import Message, Request, ToolCallPart, ToolDefinition
+from sessions_app.providers.base import ImagePart, Message, Request, ToolCallPart, ToolDefinition
 from sessions_app.services import runtime_settings
 from sessions_app.tools import registry
 
@@ -132,8 +132,16 @@ def _spoken(payload: dict[str, Any]) -> Message:
         for call in payload.get("tool_calls", ())
     )
     return Message(
-        role=payload["role"], content=payload["content"], tool_calls=calls, extra=payload.get("extra", {})
+        role=payload["role"],
+        content=payload["content"],
+        tool_calls=calls,
+        extra=payload.get("extra", {}),
+        images=tuple(_image(part) for part in payload.get("parts", ()) if part["type"] == "image"),
     )
+
+
+def _image(part: dict[str, Any]) -> ImagePart:
+    return ImagePart(asset_id=part["asset_id"], media_type=part["media_type"], sha256=part["sha256"])
 
 
 def _result(payload: dict[str, Any]) -> Message:

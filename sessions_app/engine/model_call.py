@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Final
 
 from kheish_site.lib.transactions import release_connection
+from sessions_app.engine import images
 from sessions_app.engine.turn import Turn
 from sessions_app.models import Route
 from sessions_app.providers import registry
@@ -77,12 +78,14 @@ def _next_route(fallbacks: list[str]) -> Route | None:
 def _ask(turn: Turn, request: Request, route: Route, *, first: bool) -> Answer:
     """Call one route. A fallback is asked for its own model; the run's is pinned to the first."""
     model = request.model if first else route.model
-    provider = registry.build(routes.endpoint_for(route))
+    endpoint = routes.endpoint_for(route)
+    provider = registry.build(endpoint)
+    fitting = images.loaded(request) if endpoint.takes_images else images.without(request)
     protocol: ToolProtocol = "json" if route.options.get("tool_protocol") == "json" else "native"
     began = time.monotonic()
 
     def attempt(number: int) -> Completion:
-        asked = replace(request, model=model, attempt=turn.attempt + number - 1, tool_protocol=protocol)
+        asked = replace(fitting, model=model, attempt=turn.attempt + number - 1, tool_protocol=protocol)
         relay = _relay(turn, asked.attempt)
         completion = collect(provider.stream(asked, cancelled=turn.hold.stop), partial(_show, relay))
         relay.close()

@@ -1,6 +1,7 @@
 """The rows. Read them in this order: session, run, journal, tool_call, waiting, checkpoint."""
 
 from sessions_app.models.access import ApiToken, IdempotencyRecord, Role
+from sessions_app.models.asset import Asset, AssetBlob, AssetReference
 from sessions_app.models.checkpoint import Checkpoint
 from sessions_app.models.journal import JournalEntry
 from sessions_app.models.persona import Persona, PersonaRevision
@@ -31,6 +32,9 @@ __all__ = [
     "Approval",
     "ApprovalStatus",
     "ApprovalVote",
+    "Asset",
+    "AssetBlob",
+    "AssetReference",
     "Checkpoint",
     "DecisionOutcome",
     "DecisionStatus",

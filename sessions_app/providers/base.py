@@ -37,6 +37,16 @@ class ToolCallPart:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImagePart:
+    """An image of a message. ``data`` is empty until it is loaded for a route that takes images."""
+
+    asset_id: str
+    media_type: str
+    sha256: str
+    data: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Message:
     """One message of the conversation.
 
@@ -44,6 +54,7 @@ class Message:
     it back is how ``reasoning_content`` and thought signatures survive a round trip. A summary that stands
     for messages which are no longer sent may carry ``extra["compacted"] = {"input": str,
     "assistant_messages": int}``: the last user input it swallowed and how many answers followed it.
+    ``images`` go with a user's text, which names them; a driver sends those that hold data.
     """
 
     role: Role
@@ -52,6 +63,7 @@ class Message:
     tool_call_id: str = ""
     is_error: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
+    images: tuple[ImagePart, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +183,14 @@ class Endpoint:
     api_key: str = field(default="", repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     timeouts: Timeouts | None = None
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether the model reads images (option ``images``). Raises ProviderError if that is no flag."""
+        given = self.options.get("images", False)
+        if not isinstance(given, bool):
+            raise ProviderError("invalid", "option images must be true or false")
+        return given
 
     def limits(self) -> Timeouts:
         """The timeouts given, else those of the options, else the defaults."""

@@ -10,7 +10,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
 from sessions_app.providers.base import (
@@ -142,4 +142,5 @@ def _merge(messages: Iterator[Message]) -> Iterator[Message]:
     for role, group in groupby(messages, key=lambda message: message.role):
         members = list(group)
         content = "\n\n".join(member.content for member in members)
-        yield members[0] if len(members) == 1 else Message(role=role, content=content)
+        images = tuple(chain.from_iterable(member.images for member in members))
+        yield members[0] if len(members) == 1 else Message(role=role, content=content, images=images)

@@ -1,7 +1,7 @@
 """Driver ``openai``: any server that speaks OpenAI's chat completions, through the ``openai`` package.
 
 Always streaming. The package's own retries are off, since a retry nobody sees cannot be journalled.
-Options of a route: ``{connect,read,total}_timeout_seconds``, ``context_window``, ``headers``,
+Options of a route: ``{connect,read,total}_timeout_seconds``, ``context_window``, ``images``, ``headers``,
 ``extra_body``.
 """
 

@@ -1,10 +1,11 @@
 """From a neutral request to the body of a chat completion."""
 
+import base64
 import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from sessions_app.providers.base import Message, ProviderError, Request, ToolCallPart
+from sessions_app.providers.base import ImagePart, Message, ProviderError, Request, ToolCallPart
 from sessions_app.providers.text import clean
 
 # Fields that only this process understands; the rest of ``extra`` is what the server itself once sent.
@@ -102,7 +103,22 @@ def _messages(request: Request, origin: str) -> Iterator[dict[str, Any]]:
         elif message.role == "tool":
             yield {"role": "tool", "tool_call_id": message.tool_call_id, "content": clean(_result(message))}
         else:
-            yield {"role": "user", "content": clean(message.content)}
+            yield {"role": "user", "content": _user_content(message)}
+
+
+def _user_content(message: Message) -> str | list[dict[str, Any]]:
+    """The text, followed by the images that were loaded."""
+    text, loaded = clean(message.content), [part for part in message.images if part.data]
+    if not loaded:
+        return text
+    return [
+        {"type": "text", "text": text},
+        *({"type": "image_url", "image_url": _url(part)} for part in loaded),
+    ]
+
+
+def _url(part: ImagePart) -> dict[str, str]:
+    return {"url": f"data:{part.media_type};base64,{base64.b64encode(part.data).decode()}"}
 
 
 def _assistant(message: Message, origin: str) -> dict[str, Any]:

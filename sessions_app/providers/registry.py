@@ -36,6 +36,7 @@ def build(endpoint: Endpoint) -> Provider:
     factory = _factories.get(endpoint.driver)
     if factory is None:
         raise ProviderError("invalid", f"unknown driver {endpoint.driver!r}; known: {', '.join(drivers())}")
+    endpoint.takes_images  # noqa: B018  # evaluated for its error
     return factory(endpoint)
 
 

@@ -15,13 +15,14 @@ from sessions_app.providers.script_file import Case, Script, Turn
 LONGEST_INPUT = 10_000  # characters that patterns look at
 LONGEST_INSERT = 400  # characters a placeholder inserts
 AFTER_THE_LAST = Turn(text="Done.")
-_PLACEHOLDER = re.compile(r"\{\{ ?(input|last_result|result\.[A-Za-z0-9_]+) ?\}\}")
+_PLACEHOLDER = re.compile(r"\{\{ ?(input|images|last_result|result\.[A-Za-z0-9_]+) ?\}\}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conversation:
     """What a script may look at: the last user input and what came after it.
 
+    ``images`` lists those that came with the input and were loaded: type and bytes of each.
     ``results`` holds the newest result of each tool by name, ``answers`` counts the assistant messages.
     """
 
@@ -30,6 +31,7 @@ class Conversation:
     results: Mapping[str, str]
     last_result: str
     last_is_error: bool
+    images: str = ""
 
     def fill(self, value: Any) -> Any:
         """``value`` with its placeholders replaced, in all texts inside."""
@@ -43,7 +45,7 @@ class Conversation:
         if name.startswith("result."):
             text = self.results.get(name.removeprefix("result."), "")
         else:
-            text = self.input if name == "input" else self.last_result
+            text = {"input": self.input, "images": self.images}.get(name, self.last_result)
         text = text.strip()
         return text if len(text) <= LONGEST_INSERT else text[: LONGEST_INSERT - 1] + "…"
 
@@ -51,14 +53,14 @@ class Conversation:
 def read(request: Request) -> Conversation:
     """The conversation since the last user input, also where a summary stands for its beginning."""
     since: list[Message] = []
-    text, answers = "", 0
+    text, images, answers = "", "", 0
     for message in request.messages:
         compacted = message.extra.get("compacted")
         if isinstance(compacted, Mapping):
-            text = str(compacted.get("input", text))
+            text, images = str(compacted.get("input", text)), ""
             answers, since = int(compacted.get("assistant_messages", 0)), []
         elif message.role == "user":
-            text, answers, since = message.content, 0, []
+            text, images, answers, since = message.content, _images(message), 0, []
         else:
             answers += message.role == "assistant"
             since.append(message)
@@ -70,7 +72,12 @@ def read(request: Request) -> Conversation:
         results={names.get(result.tool_call_id, ""): result.content for result in results},
         last_result=results[-1].content if results else "",
         last_is_error=results[-1].is_error if results else False,
+        images=images,
     )
+
+
+def _images(message: Message) -> str:
+    return ", ".join(f"{part.media_type} {len(part.data)} bytes" for part in message.images if part.data)
 
 
 def choose(script: Script, conversation: Conversation) -> Turn:

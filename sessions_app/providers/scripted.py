@@ -1,7 +1,7 @@
 """Driver ``scripted``: answers from a script, and the reference for what a driver does.
 
 Options of a route: ``script`` (a bundled name, YAML text, or the script itself), ``script_path``,
-``delay_ms``, ``chunk_delay_ms``. Deltas are words, as a server would stream them.
+``delay_ms``, ``chunk_delay_ms``, ``images``. Deltas are words, as a server would stream them.
 """
 
 import json

@@ -13,6 +13,7 @@ from sessions_app.providers.base import Message, Request
 
 MESSAGE_OVERHEAD_TOKENS = 4
 TOOL_OVERHEAD_TOKENS = 8
+IMAGE_TOKENS = 1_500  # one of 2048 pixels, at the servers that count most for it
 DEFAULT_CONTEXT_TOKENS = 32_768
 
 # Longest prefix wins. Names carry vendor prefixes on aggregators ("openai/gpt-5"), which are cut off.
@@ -40,7 +41,8 @@ def estimate_message(message: Message) -> int:
         TOOL_OVERHEAD_TOKENS + estimate_tokens(call.name) + estimate_tokens(call.arguments)
         for call in message.tool_calls
     )
-    return MESSAGE_OVERHEAD_TOKENS + estimate_tokens(message.content) + calls
+    images = IMAGE_TOKENS * len(message.images)
+    return MESSAGE_OVERHEAD_TOKENS + estimate_tokens(message.content) + calls + images
 
 
 def estimate_request(request: Request) -> int:

@@ -27,7 +27,7 @@ from sessions_app.models import (
     ToolCall,
     UserQuestion,
 )
-from sessions_app.services import idempotency
+from sessions_app.services import assets, idempotency
 
 logger = logging.getLogger(__name__)
 BATCH: Final = 100
@@ -39,6 +39,7 @@ def purge() -> dict[str, int]:
         "answers": idempotency.purge(),
         "task_outputs": _task_outputs(settings.KHEISH.keep_task_output_days),
         "sessions": _ended_sessions(settings.KHEISH.keep_ended_sessions_days),
+        "assets": len(assets.gc(dry_run=False).asset_ids),
     }
     if any(gone.values()):
         logger.info("retention", extra={"action": "retention.purge", **gone})
@@ -77,6 +78,7 @@ def _delete_session(session_pk: int) -> None:
                 "stored", flat=True
             )
         )
+        assets.release("run", Run.objects.filter(session=session_pk).values_list("run_id", flat=True))
         ApprovalVote.objects.filter(approval__session=session_pk).delete()
         for waited in (Approval, UserQuestion, OperatorDecision, ShellTask, Checkpoint, JournalEntry):
             waited.objects.filter(session=session_pk).delete()

@@ -1,20 +1,30 @@
 """Runs: accepted, found, stopped. What happens in between is the engine's."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from django.conf import settings
 from django.db.models import Q
 
 from kheish_site.lib import clock
-from kheish_site.lib.errors import BadRequest, Conflict, NotFound
+from kheish_site.lib.errors import Conflict, NotFound
 from kheish_site.lib.ids import new_id
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import locked, write
 from sessions_app.models import ACTIVE, LIVE, TERMINAL, Run, RunStatus, Session
-from sessions_app.services import journal, routing, run_state, runtime_settings, waiting, writes
+from sessions_app.services import (
+    assets,
+    inputs,
+    journal,
+    routing,
+    run_state,
+    runtime_settings,
+    waiting,
+    writes,
+)
 from sessions_app.services import sessions as session_service
+from sessions_app.services.inputs import Kept
 from sessions_app.services.writes import Change
 
 _PREVIEW: Final = 160
@@ -37,14 +47,17 @@ class RunStateConflict(Conflict):
 
 @dataclass(frozen=True, kw_only=True)
 class NewRun:
-    """What a submitter may say. Either ``content`` or ``input_items`` (``[{type: text, text}]``).
+    """What a submitter may say. Either ``input_items``, or ``content`` and ``attachments``.
 
+    Items are ``{type: text, text}``, ``{type: asset_reference, asset_id}`` and ``{type: inline_asset,
+    file_name, media_type, content_base64}``; attachments are the last two without their type.
     ``reply_targets`` (``{"plugin", "address"}`` in normal form) are explicit: they stand in for the session's
     defaults. ``daemon_metadata`` comes from the runtime itself and is kept as it is.
     """
 
     content: str = ""
     input_items: list[dict[str, Any]] = field(default_factory=list)
+    attachments: list[dict[str, Any]] = field(default_factory=list)
     route_id: str = ""
     model: str = ""
     generation: dict[str, Any] = field(default_factory=dict)
@@ -57,17 +70,40 @@ class NewRun:
     daemon_metadata: dict[str, Any] = field(default_factory=dict)
 
 
+def prepare(new: NewRun) -> NewRun:
+    """Return ``new`` with the files that come along opened, so that ``submit`` is quick.
+
+    Optional, and for before a transaction. Raises: what ``inputs.read`` raises.
+    """
+    items = inputs.read(new.content, new.input_items, new.attachments)
+    return replace(new, content="", attachments=[], input_items=items)
+
+
 def submit(session_id: str, new: NewRun, *, principal: str) -> Run:
     """Accept one input: the run, ``run.accepted`` and ``run.queued`` in one commit, then the doorbell.
 
-    Explicit reply targets of a connector also become the session's defaults, in the same transaction.
-    Joins an open transaction (the idempotency record's). No model is called and no worker is needed
-    for it to succeed. Raises: SessionMissing, SessionEnded, RouteUnknown, RouteNotReady, BadRequest.
+    Explicit reply targets of a connector also become the session's defaults, and files are stored and
+    referred to, in the same transaction. Joins an open transaction (the idempotency record's). No model is
+    called and no worker is needed for it to succeed.
+    Raises: SessionMissing, SessionEnded, RouteUnknown, RouteNotReady, BadRequest, AssetMissing, and what
+    ``assets.prepare`` raises.
     """
     session = session_service.get(session_id)
     if session.ended_at is not None:
         raise writes.SessionEnded(f"session {session_id} has ended")
-    items = _items(new)
+    items = inputs.read(new.content, new.input_items, new.attachments)
+    if all(item["type"] == "text" for item in items):
+        return _accept(session, new, inputs.keep(items, principal=principal), principal)
+    with write():
+        kept = inputs.keep(items, principal=principal)
+        run = _accept(session, new, kept, principal)
+        assets.refer(
+            kept.assets, domain="run", owner_id=run.run_id, parent_id=session.session_id, role="input"
+        )
+    return run
+
+
+def _accept(session: Session, new: NewRun, kept: Kept, principal: str) -> Run:
     live = runtime_settings.current()
     pinned = routing.pin(
         policy=session.route_policy, route_id=new.route_id, model=new.model, generation=new.generation
@@ -89,37 +125,21 @@ def submit(session_id: str, new: NewRun, *, principal: str) -> Run:
         source_kind=new.source_kind,
         actor_id=redact(new.actor_id),
         requested_by=principal,
-        input_items=items,
-        input_message={"role": "user", "content": "\n\n".join(item["text"] for item in items)},
+        input_items=kept.items,
+        input_message=kept.message,
         metadata=_client_metadata(new.metadata) | dict(redact(new.daemon_metadata)),
         max_steps=settings.KHEISH.max_turns,
         submitted_at=now,
         updated_at=now,
     )
     entries = (
-        journal.entry(session_id, "run.accepted", _request_view(run), run=run),
-        journal.entry(session_id, "run.queued", {"to": "queued"}, run=run),
+        journal.entry(session.session_id, "run.accepted", _request_view(run), run=run),
+        journal.entry(session.session_id, "run.queued", {"to": "queued"}, run=run),
     )
     writes.commit(Change(session_pk=session.pk, entries=entries, accept=run))
     if new.reply_targets and new.source_plugin not in _OWN_PLUGINS:
         session_service.adopt_reply_targets(session, run)
     return run
-
-
-def _items(new: NewRun) -> list[dict[str, Any]]:
-    if new.content and new.input_items:
-        raise BadRequest("give content or input_items, not both", code="input_ambiguous", domain="runs")
-    items = new.input_items or [{"type": "text", "text": new.content}]
-    for item in items:
-        if item.get("type") != "text":
-            raise BadRequest(
-                f"input items of type {item.get('type')!r} are not supported here; use text",
-                code="input_item_unsupported",
-                domain="runs",
-            )
-    if not any(str(item.get("text", "")).strip() for item in items):
-        raise BadRequest("a run needs some input", code="input_empty", domain="runs")
-    return [{"type": "text", "text": redact(str(item.get("text", "")))} for item in items]
 
 
 def _client_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:

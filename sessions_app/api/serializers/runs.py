@@ -8,22 +8,64 @@ from sessions_app.api import limits
 from sessions_app.api.serializers.base import Choice, JsonObject, PageQuery, StrictSerializer, Text
 from sessions_app.api.serializers.fields import Generation, one_route
 from sessions_app.models import RunStatus
+from sessions_app.services.inputs import MOST_ASSETS
 
 _MOST_ITEMS: Final = 50
 
 
-class InputItem(StrictSerializer):
-    """A piece of input."""
+class _File(StrictSerializer):
+    """The members of a stored file and of one that comes along."""
+
+    asset_id = Text(max_length=60, required=False)
+    file_name = Text(max_length=1000, allow_blank=True, required=False)
+    media_type = Text(max_length=200, allow_blank=True, required=False, help_text="Found out when absent.")
+    content_base64 = Text(required=False)
+
+
+class InputItem(_File):
+    """A piece of input: ``text``, ``asset_reference`` or ``inline_asset``."""
 
     type = Text(max_length=40)
     text = Text(allow_blank=True, required=False)
 
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse members that belong to another type. Raises: ValidationError."""
+        needed, allowed = _MEMBERS.get(attrs["type"], (None, frozenset(attrs)))
+        return _only(attrs, needed, allowed | {"type"})
+
+
+class AttachmentItem(_File):
+    """A file beside ``content``: ``asset_id``, or one that comes along."""
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Require one of the two. Raises: ValidationError."""
+        kind = "asset_reference" if "asset_id" in attrs else "inline_asset"
+        return _only(attrs, *_MEMBERS[kind])
+
+
+_MEMBERS: Final[dict[str, tuple[str | None, frozenset[str]]]] = {
+    "text": (None, frozenset({"text"})),
+    "asset_reference": ("asset_id", frozenset({"asset_id"})),
+    "inline_asset": ("content_base64", frozenset({"file_name", "media_type", "content_base64"})),
+}
+"""By type: the member it cannot do without, and all it may have."""
+
+
+def _only(attrs: dict[str, Any], needed: str | None, allowed: frozenset[str]) -> dict[str, Any]:
+    errors = {name: ["does not belong here"] for name in sorted(attrs.keys() - allowed)}
+    if needed is not None and needed not in attrs:
+        errors[needed] = ["This field is required."]
+    if errors:
+        raise serializers.ValidationError(errors)
+    return attrs
+
 
 class NewRunBody(StrictSerializer):
-    """Either ``content`` or ``input_items``. The rest overrides the session's and the daemon's defaults."""
+    """Either ``input_items``, or ``content`` and ``attachments``. The rest overrides what else would hold."""
 
     content = Text(required=False, allow_blank=True)
     input_items = InputItem(many=True, required=False, max_length=_MOST_ITEMS)  # type: ignore[call-arg]  # of the list
+    attachments = AttachmentItem(many=True, required=False, max_length=MOST_ASSETS)  # type: ignore[call-arg]  # of the list
     route_id = Text(max_length=200, required=False, allow_null=True)
     provider = Text(max_length=200, required=False, allow_null=True, help_text="Older name of route_id.")
     model = Text(max_length=300, required=False, allow_null=True)
@@ -41,6 +83,7 @@ class NewRunBody(StrictSerializer):
         route_id = one_route(attrs)
         said = {name: value for name, value in attrs.items() if value is not None}
         said |= {"route_id": route_id, "input_items": items}
+        said["attachments"] = [dict(item) for item in attrs.get("attachments", ())]
         if "generation" in said:
             said["generation"] = dict(said["generation"])
         return said

@@ -27,13 +27,14 @@ class KheishView(APIView):
     """Parse, authorise, call one service, serialize.
 
     ``read_role`` and ``write_role`` say who may; ``query_serializer`` says which query parameters a
-    GET takes (other methods take none). Authentication, parser, renderer and exception handler come
+    GET takes, ``delete_query`` which a DELETE takes (other methods take none). Authentication, parser, renderer and exception handler come
     from ``settings/api.py``.
     """
 
     read_role: ClassVar[str] = Role.VIEWER
     write_role: ClassVar[str] = Role.OPERATOR
     query_serializer: ClassVar[type[Query]] = Query
+    delete_query: ClassVar[type[Query]] = Query
     http_method_names = ["get", "head", "post", "put", "delete"]
     request: Request
 
@@ -64,7 +65,9 @@ class KheishView(APIView):
     def query(self) -> dict[str, Any]:
         """The validated query parameters. Raises: InvalidRequest."""
         given = self.request.query_params
-        kind = self.query_serializer if self.request.method in ("GET", "HEAD") else Query
+        method = self.request.method or ""
+        kinds = {"GET": self.query_serializer, "HEAD": self.query_serializer, "DELETE": self.delete_query}
+        kind = kinds.get(method, Query)
         lists = {name for name, field in kind().fields.items() if isinstance(field, serializers.ListField)}
         errors = [
             {"parameter": name, "detail": "given twice"}

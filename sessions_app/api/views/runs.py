@@ -36,10 +36,10 @@ def accepted(run: Run) -> Response:
 class Submission(KheishView):
     """What both ways of submitting share."""
 
-    def submit(self, session_id: str) -> Response:
-        """Accept the body as one input."""
-        body = self.body(shapes.NewRunBody)
-        return accepted(runs.submit(session_id, NewRun(**body), principal=self.principal.name))
+    def submit(self, request: Request, session_id: str) -> Response:
+        """Accept the body as one input. Files that come along are opened before the transaction begins."""
+        new = runs.prepare(NewRun(**self.body(shapes.NewRunBody)))
+        return once(request, lambda: accepted(runs.submit(session_id, new, principal=self.principal.name)))
 
 
 class SessionRuns(Submission):
@@ -53,12 +53,15 @@ class SessionRuns(Submission):
         answer=shapes.RunView,
         body_example=_SUBMIT,
         example=examples.RUN,
-        description="Answers at once, before any model is called; queues when the session is busy.",
+        description=(
+            "Answers at once, before any model is called; queues when the session is busy. Larger files are "
+            "uploaded first (`POST /v1/assets`) and named by their id."
+        ),
     )
-    @idempotent
+    @keyed
     def post(self, request: Request, session_id: str) -> Response:
         """Accept a run."""
-        return self.submit(session_id)
+        return self.submit(request, session_id)
 
 
 class SessionInput(Submission):
@@ -79,7 +82,7 @@ class SessionInput(Submission):
     @keyed
     def post(self, request: Request, session_id: str) -> Response:
         """Accept a run; the wait is outside the transaction of the acceptance."""
-        response = once(request, lambda: self.submit(session_id))
+        response = self.submit(request, session_id)
         seconds = wait_seconds(request)
         return self._settled(response, seconds) if seconds and response.status_code == 202 else response
 

@@ -4,6 +4,7 @@ Every function takes rows and returns plain JSON values, redacted, with a fixed 
 however many rows there are. Optional members are left out while they are unknown.
 """
 
+from sessions_app.services.projections.assets import asset_view, asset_views, reference_view
 from sessions_app.services.projections.audits import audit_view, audits
 from sessions_app.services.projections.runs import run_rows, run_view, run_views
 from sessions_app.services.projections.sessions import (
@@ -27,12 +28,15 @@ __all__ = [
     "SESSION_STATUSES",
     "approval_rows",
     "approval_view",
+    "asset_view",
+    "asset_views",
     "audit_view",
     "audits",
     "decision_rows",
     "decision_view",
     "question_rows",
     "question_view",
+    "reference_view",
     "run_rows",
     "run_view",
     "run_views",

@@ -14,8 +14,10 @@ class ConnectorsConfig(AppConfig):
         """Register the kinds and the core's ports; imported here because models must be ready first."""
         from connectors_app.kinds.http.kind import HttpKind
         from connectors_app.services import connectors, connectors_file, registry
+        from connectors_app.services.observations.keeper import Keeper
         from sessions_app.services import ports
 
         registry.register_kind(HttpKind())
         ports.register_slot_users(connectors.users_of_slots)
         ports.on_prepare(connectors_file.reload)
+        ports.register_background(Keeper)

@@ -1,7 +1,16 @@
-"""The rows of connectors. Read them in this order: connector, ingress, delivery."""
+"""The rows of connectors. Read them in this order: connector, ingress, delivery, observation."""
 
 from connectors_app.models.connector import ChatIdentity, Connector, ConnectorSource
 from connectors_app.models.ingress import BindingKey, IngressReceipt, IngressRefusal
+from connectors_app.models.observation import (
+    Materialization,
+    MaterializationSchedule,
+    Observation,
+    ObservationKind,
+    ObservationSource,
+    ObservationToken,
+    PurgeReason,
+)
 
 __all__ = [
     "BindingKey",
@@ -10,4 +19,11 @@ __all__ = [
     "ConnectorSource",
     "IngressReceipt",
     "IngressRefusal",
+    "Materialization",
+    "MaterializationSchedule",
+    "Observation",
+    "ObservationKind",
+    "ObservationSource",
+    "ObservationToken",
+    "PurgeReason",
 ]

@@ -64,6 +64,8 @@ class Kheish:
     """How long an ended session is kept, journal and all; 0, the default, is for ever."""
     keep_unused_assets_days: float
     """How long an asset that nothing refers to is kept; 0 is for ever."""
+    keep_purged_observations_days: float
+    """How long the row of a purged observation is kept, so that a repeated upload is recognised."""
 
     @property
     def embedded(self) -> bool:
@@ -106,4 +108,7 @@ def load() -> Kheish:
         keep_task_output_days=env.number("KHEISH_KEEP_TASK_OUTPUT_DAYS", 30, low=0, high=36_500),
         keep_ended_sessions_days=env.number("KHEISH_KEEP_ENDED_SESSIONS_DAYS", 0, low=0, high=36_500),
         keep_unused_assets_days=env.number("KHEISH_KEEP_UNUSED_ASSETS_DAYS", 30, low=0, high=36_500),
+        keep_purged_observations_days=env.number(
+            "KHEISH_KEEP_PURGED_OBSERVATIONS_DAYS", 30, low=1, high=36_500
+        ),
     )

@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 NOUNS = frozenset(
     {
         "sessions", "runs", "approvals", "questions", "decisions", "tasks",
-        "personas", "routes", "secrets", "tokens", "runtime", "status", "doctor", "capabilities", "events",
+        "personas", "routes", "secrets", "tokens", "runtime", "observations",
+        "status", "doctor", "capabilities", "events",
     }
 )  # fmt: skip
 """First words that are questions to a running service: its client needs nothing but Python."""

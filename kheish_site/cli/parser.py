@@ -12,6 +12,7 @@ from kheish_site.cli.exits import MEANINGS
 from kheish_site.cli.nouns import (
     approvals,
     decisions,
+    observations,
     personas,
     questions,
     routes,
@@ -36,6 +37,7 @@ COMMANDS: tuple[Command, ...] = (
     *secrets.COMMANDS,
     *tokens.COMMANDS,
     *runtime.COMMANDS,
+    *observations.COMMANDS,
     *service.COMMANDS,
 )
 
@@ -50,6 +52,7 @@ NOUNS = {
     "routes": "ways to a model",
     "secrets": "slots for keys",
     "tokens": "who may speak to the API",
+    "observations": "captures of devices, and showing them to an agent",
     "runtime": "settings and permission rules",
 }
 

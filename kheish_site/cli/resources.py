@@ -222,8 +222,64 @@ TOKEN = Resource(
         ("REVOKED", ago("revoked_at")),
     ),
 )
+OBSERVATION_SOURCE = Resource(
+    name="observation source",
+    plural="observation sources",
+    id_field="source_id",
+    empty="No observation source. Make one: {} observations sources create --help",
+    columns=(
+        ("SOURCE", "source_id"),
+        ("KIND", "kind"),
+        ("KEPT", lambda item: str((item.get("observations") or {}).get("count", ""))),
+        ("SENSITIVE", lambda item: "sensitive" if item.get("sensitive") else ""),
+        ("TOKENS", lambda item: str(len(item.get("tokens") or []))),
+        ("STATE", lambda item: "enabled" if item.get("enabled") else "disabled"),
+    ),
+)
+OBSERVATION = Resource(
+    name="observation",
+    plural="observations",
+    id_field="observation_id",
+    empty="Nothing is kept of this source. A device sends: {} observations upload --help",
+    columns=(
+        ("OBSERVATION", "observation_id"),
+        ("TYPE", "media_type"),
+        ("BYTES", "size_bytes"),
+        ("STREAM", "stream_id"),
+        ("RECEIVED", ago("received_at")),
+        ("PURGED", "purge_reason"),
+    ),
+)
+OBSERVATION_SCHEDULE = Resource(
+    name="schedule",
+    plural="schedules",
+    id_field="schedule_id",
+    empty="Nobody looks at this source by itself: {} observations schedules create --help",
+    columns=(
+        ("SCHEDULE", "schedule_id"),
+        ("SESSION", "session_id"),
+        ("EVERY S", "interval_seconds"),
+        ("LAST", "last_outcome"),
+        ("RUN", "last_run_id"),
+        ("PROMPT", gist("prompt")),
+    ),
+)
 
-RESOURCES = (SESSION, RUN, APPROVAL, QUESTION, DECISION, TASK, PERSONA, ROUTE, SECRET, TOKEN)
+RESOURCES = (
+    SESSION,
+    RUN,
+    APPROVAL,
+    QUESTION,
+    DECISION,
+    TASK,
+    PERSONA,
+    ROUTE,
+    SECRET,
+    TOKEN,
+    OBSERVATION_SOURCE,
+    OBSERVATION,
+    OBSERVATION_SCHEDULE,
+)
 
 
 def show_list(

@@ -120,8 +120,16 @@ def test_lookback_counts_from_receipt() -> None:
     [
         (latest(), 409, "observation_selection_empty"),
         (latest("nobody"), 404, "observation_source_not_found"),
-        ({"selector": {"type": "observation_ids", "observation_ids": ["obs_x"]}}, 404, "observation_not_found"),
-        ({"selector": {"type": "latest_from_stream", "source_id": "notes"}}, 400, "invalid_observation_selector"),
+        (
+            {"selector": {"type": "observation_ids", "observation_ids": ["obs_x"]}},
+            404,
+            "observation_not_found",
+        ),
+        (
+            {"selector": {"type": "latest_from_stream", "source_id": "notes"}},
+            400,
+            "invalid_observation_selector",
+        ),
         (latest(stream_id="s"), 400, "invalid_observation_selector"),
         ({"selector": {"type": "all"}}, 400, "invalid_request"),
         ({**latest(), "max_observations": 0}, 400, "invalid_request"),

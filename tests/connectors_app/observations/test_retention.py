@@ -50,7 +50,9 @@ def test_by_bytes_the_oldest_go() -> None:
     rows = [see(source, "x" * size) for size in (5, 11, 12, 8)]
     assert retention.purge() == 2
     assert kept() == [rows[2].pk, rows[3].pk]
-    assert set(Observation.objects.exclude(purged_at=None).values_list("purge_reason", flat=True)) == {"bytes"}
+    assert set(Observation.objects.exclude(purged_at=None).values_list("purge_reason", flat=True)) == {
+        "bytes"
+    }
 
 
 def test_each_source_has_its_own_bounds() -> None:

@@ -38,6 +38,8 @@ POSTS = (
     "/v1/runs/{run_id}/cancel",
     "/v1/runs/{run_id}/approvals",
     "/v1/sessions/busy/tasks/{task_id}/stop",
+    "/v1/observations/materialize",
+    "/v1/observation-sources/{source_id}/schedules",
 )
 GETS = (
     "/v1/sessions",

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOUNS = frozenset(
     {
         "sessions", "runs", "approvals", "questions", "decisions", "tasks",
-        "personas", "routes", "secrets", "tokens", "runtime", "observations",
+        "assets", "personas", "routes", "secrets", "tokens", "runtime", "observations",
         "status", "doctor", "capabilities", "events",
     }
 )  # fmt: skip

@@ -5,8 +5,8 @@ from typing import Any
 
 from rest_framework.test import APIClient
 
-from sessions_app.models import Persona, Route, Run, SecretSlot, Session
-from sessions_app.services import personas, routes, runs, secrets, sessions, tokens
+from sessions_app.models import Asset, Persona, Route, Run, SecretSlot, Session
+from sessions_app.services import assets, personas, routes, runs, secrets, sessions, tokens
 from sessions_app.services.personas import PersonaFields
 from sessions_app.services.routes import RouteFields
 
@@ -41,6 +41,13 @@ def make_secret(slot_id: str = "main-key", value: str = "canary-4711-value") -> 
 def make_session(session_id: str = "desk", **more: Any) -> Session:
     """A session that alice made."""
     return sessions.create(sessions.NewSession(session_id=session_id, **more), principal="alice")[0]
+
+
+def make_asset(
+    data: bytes = b"pod,restarts\napi,7\n", media_type: str = "text/csv", file_name: str = "pods.csv"
+) -> Asset:
+    """A stored file that alice sent."""
+    return assets.store(data, media_type=media_type, file_name=file_name, principal="alice")
 
 
 def make_run(session: Session, text: str = "go", **more: Any) -> Run:

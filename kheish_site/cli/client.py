@@ -81,6 +81,10 @@ class Client:
         """One request; the parsed body."""
         return self.exchange(method, path, body, query=query).body
 
+    def download(self, path: str) -> bytes:
+        """The bytes at a path, whatever their type."""
+        return self._transport.fetch(Request(method="GET", path=path))
+
     def get(self, path: str, *, query: Mapping[str, object] | None = None) -> Json:
         return self.request("GET", path, query=query)
 

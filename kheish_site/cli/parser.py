@@ -11,6 +11,7 @@ from kheish_site.cli.command import Argument, Command, arg, program
 from kheish_site.cli.exits import MEANINGS
 from kheish_site.cli.nouns import (
     approvals,
+    assets,
     decisions,
     observations,
     personas,
@@ -32,6 +33,7 @@ COMMANDS: tuple[Command, ...] = (
     *questions.COMMANDS,
     *decisions.COMMANDS,
     *tasks.COMMANDS,
+    *assets.COMMANDS,
     *personas.COMMANDS,
     *routes.COMMANDS,
     *secrets.COMMANDS,
@@ -48,6 +50,7 @@ NOUNS = {
     "questions": "what agents asked",
     "decisions": "effects in doubt",
     "tasks": "shell commands and their output",
+    "assets": "files that runs are given",
     "personas": "who agents are",
     "routes": "ways to a model",
     "secrets": "slots for keys",

@@ -167,6 +167,19 @@ TASK = Resource(
         ("COMMAND", gist("command")),
     ),
 )
+ASSET = Resource(
+    name="asset",
+    plural="assets",
+    id_field="asset_id",
+    empty="No file is stored. Store one: {} assets upload FILE",
+    columns=(
+        ("ASSET", "asset_id"),
+        ("FILE", gist("file_name")),
+        ("TYPE", "media_type"),
+        ("BYTES", "size_bytes"),
+        ("STORED", ago("created_at")),
+    ),
+)
 PERSONA = Resource(
     name="persona",
     plural="personas",
@@ -272,6 +285,7 @@ RESOURCES = (
     QUESTION,
     DECISION,
     TASK,
+    ASSET,
     PERSONA,
     ROUTE,
     SECRET,

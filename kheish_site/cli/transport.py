@@ -119,6 +119,13 @@ class Transport:
                 time.sleep(wait)
         raise AssertionError("the last attempt returns or raises")
 
+    def fetch(self, request: Request) -> bytes:
+        """The body of an answer as it came, tried once. Raises Unreachable or Problem."""
+        response, raw = self._read(request)
+        if response.status >= 300:
+            read_answer(response, raw)
+        return raw
+
     def open(self, request: Request, *, timeout_seconds: float) -> Exchange:
         """Send and return the open answer, for streams. Raises Unreachable; status is the caller's."""
         connection = self._connect()
@@ -134,6 +141,9 @@ class Transport:
             raise Unreachable(self.base_url, _reason(error), refused=False) from error
 
     def _once(self, request: Request) -> Reply:
+        return read_answer(*self._read(request))
+
+    def _read(self, request: Request) -> tuple[http.client.HTTPResponse, bytes]:
         exchange = self.open(request, timeout_seconds=self._timeout_seconds)
         try:
             raw = exchange.response.read(MAX_BODY_BYTES + 1)
@@ -143,7 +153,7 @@ class Transport:
             exchange.close()
         if len(raw) > MAX_BODY_BYTES:
             raise Unreachable(self.base_url, "the answer is too large", refused=True)
-        return read_answer(exchange.response, raw)
+        return exchange.response, raw
 
     def _connect(self) -> http.client.HTTPConnection:
         secure = self._address.scheme == "https"

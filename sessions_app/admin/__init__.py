@@ -9,6 +9,7 @@ from django.contrib import admin
 from sessions_app.admin import (  # noqa: F401  (importing them registers the pages)
     access,
     approvals,
+    assets,
     calls,
     decisions,
     journal,

@@ -3,7 +3,8 @@
 Texts, also those inside a call's arguments, may hold ``{{ input }}`` (what the user said),
 ``{{ images }}`` (those that came with it), ``{{ last_result }}`` and ``{{ result.TOOL }}`` (what a tool
 returned since). Answer number n since the user's input plays turn n; ``either`` offers alternatives, of
-which the first whose ``when`` fits the last tool result is played. Times are in the unit of their name; ``contains`` ignores case.
+which the first whose ``when`` fits the last tool result is played. Times are in the unit of their name;
+``contains`` ignores case.
 """
 
 from typing import Any

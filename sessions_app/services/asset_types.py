@@ -72,6 +72,7 @@ _SUFFIXES: Final = {".csv": "text/csv", ".md": "text/markdown", ".markdown": "te
                     ".json": "application/json"}  # fmt: skip
 _CONTROLS: Final = re.compile("[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
 _NAME_NOISE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_JSON: Final = re.compile(r'\s*(?:[{\["\-0-9]|(?:true|false|null)\s*\Z)')
 _PDF_HEADER_WITHIN: Final = 1024  # bytes; readers accept that much in front of it
 
 
@@ -148,7 +149,7 @@ def _is_mpeg_frame(head: bytes) -> bool:
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return False
     version, layer, rate = head[1] >> 3 & 3, head[1] >> 1 & 3, head[2] >> 2 & 3
-    return version != 1 and layer != 0 and rate != 3 and head[2] >> 4 not in (0, 15)
+    return version != 1 and layer in (1, 2) and rate != 3 and head[2] >> 4 not in (0, 15)
 
 
 def _of_text(file_name: str) -> str:
@@ -159,5 +160,4 @@ def _reads_as(content: bytes, known: AssetType) -> bool:
     """Tell whether a text begins as its type does; parsing JSON whole would cost many times its size."""
     if known.media_type != "application/json":
         return True
-    start = (decode(content[:4096]) or decode(content) or "").lstrip()[:1]
-    return start != "" and start in '{["tfn-0123456789'
+    return _JSON.match(decode(content) or "") is not None

@@ -6,7 +6,7 @@ from connectors_app.services.observations import schedules
 from connectors_app.services.observations.schedules import NewSchedule
 from sessions_app.models import RunStatus
 from tests.connectors_app.observations.rows import make_source, see
-from tests.factories import make_client, make_persona, make_secret
+from tests.factories import make_asset, make_client, make_persona, make_secret
 from tests.sessions_app.api.rows import (
     ask_approvals,
     ask_decision,
@@ -59,6 +59,7 @@ def make_world() -> World:
         "question_id": [question.question_id],
         "decision_id": [decision.decision_id],
         "task_id": [task.task_id],
+        "asset_id": [make_asset().asset_id],
         "persona_id": ["reviewer"],
         "route_id": ["scripted"],
         "slot_id": ["main-key"],

@@ -15,6 +15,7 @@ from kheish_site.cli.command import (
     read_text,
 )
 from kheish_site.cli.exits import Exit, UsageError
+from kheish_site.cli.nouns.assets import send_file
 from kheish_site.cli.resources import RUN, show_one
 from kheish_site.cli.text import one_line
 from kheish_site.cli.watch import watch_run
@@ -29,6 +30,7 @@ SUBMIT_ARGUMENTS = (
     DELTAS,
     arg("--route", dest="route_id", metavar="ROUTE", help="route for this run"),
     arg("--model", metavar="MODEL", help="model for this run"),
+    arg("--attach", metavar="FILE", action="append", help="upload a file and attach it; may be repeated"),
     arg("--metadata", metavar="KEY=JSON", action="append", help="data to keep with the run; may be repeated"),
     arg("--actor-id", metavar="ID", help="on whose behalf"),
     arg("--idempotency-key", metavar="KEY", help="the same key twice gives the same run"),
@@ -39,14 +41,16 @@ def submit(context: Context) -> int:
     """Submit and return at once, or follow, or wait. Waiting flags alone mean --wait."""
     args = context.args
     follows = args.follow or args.wait or args.exit_on_wait or args.exit_status or args.timeout is not None
-    body = {
-        "content": read_text(context, args.content, what="input"),
-        **given(args, "route_id", "model", "actor_id"),
-    }
-    if not str(body["content"]).strip():
+    body: dict[str, object] = given(args, "route_id", "model", "actor_id")
+    if args.content is not None or not args.attach:
+        body["content"] = read_text(context, args.content, what="input")
+    if not args.attach and not str(body["content"]).strip():
         raise UsageError("the input is empty")
     if args.metadata:
         body["metadata"] = assignments(args.metadata, what="--metadata")
+    if args.attach:
+        sent = [send_file(context.client, name) for name in args.attach]
+        body["attachments"] = [{"asset_id": asset["asset_id"]} for asset in sent]
     headers = {"Idempotency-Key": args.idempotency_key} if args.idempotency_key else {}
     target = path("sessions", args.session_id, "runs")
     run = context.client.exchange("POST", target, body, headers=headers).body

@@ -60,8 +60,8 @@ class Assets(KheishView):
         example=examples.ASSET,
         parameters=[_NAME],
         description=(
-            "As JSON, or with any other Content-Type as the file itself. The same content of the same type is "
-            "one asset: 200 when it was there already."
+            "As JSON, or with any other Content-Type as the file itself. The same content of the same type "
+            "is one asset: 200 when it was there already."
         ),
     )
     @keyed
@@ -106,7 +106,7 @@ class OneAsset(KheishView):
         "Delete an asset",
         answer=shapes.AssetDeletion,
         example={"asset_id": examples.ASSET["asset_id"], "deleted": True, "dry_run": False},
-        description="409 while something cannot do without it. With `dry_run=true` the same, and nothing is done.",
+        description="409 while something cannot do without it. With `dry_run=true` nothing is done.",
     )
     def delete(self, request: Request, asset_id: str) -> Response:
         """Delete, or say whether it would."""

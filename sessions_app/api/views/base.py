@@ -26,9 +26,9 @@ SECRETS_AGE_SECONDS: Final = 5.0
 class KheishView(APIView):
     """Parse, authorise, call one service, serialize.
 
-    ``read_role`` and ``write_role`` say who may; ``query_serializer`` says which query parameters a
-    GET takes, ``delete_query`` which a DELETE takes (other methods take none). Authentication, parser, renderer and exception handler come
-    from ``settings/api.py``.
+    ``read_role`` and ``write_role`` say who may; ``query_serializer`` says which query parameters a GET
+    takes, ``delete_query`` which a DELETE takes (other methods take none). Authentication, parser,
+    renderer and exception handler come from ``settings/api.py``.
     """
 
     read_role: ClassVar[str] = Role.VIEWER

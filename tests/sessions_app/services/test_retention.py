@@ -8,10 +8,21 @@ import pytest
 
 from kheish_site.lib import clock
 from sessions_app.engine import loop
-from sessions_app.models import IdempotencyRecord, JournalEntry, Run, Session, ShellTask, TaskOutput, ToolCall
+from sessions_app.models import (
+    Asset,
+    AssetReference,
+    IdempotencyRecord,
+    JournalEntry,
+    Run,
+    Session,
+    ShellTask,
+    TaskOutput,
+    ToolCall,
+)
 from sessions_app.services import approvals, retention, runs, sessions
 from sessions_app.services.access import Principal
 from sessions_app.services.heartbeat import Heartbeat
+from tests.factories import make_asset
 from tests.sessions_app.engine.conftest import (
     call,
     heartbeat,
@@ -71,3 +82,23 @@ def test_old_answers_go(settings: Any) -> None:
         IdempotencyRecord.objects.filter(pk=record.pk).update(created_at=at)
     assert retention.purge()["answers"] == 1
     assert IdempotencyRecord.objects.get().key_digest == "new"
+
+
+def test_a_session_takes_its_references_along_and_leaves_the_files_to_their_own_time(
+    ended: Session, settings: Any
+) -> None:
+    asset = make_asset()
+    Session.objects.update(ended_at=None)
+    run = runs.submit(
+        ended.session_id, runs.NewRun(attachments=[{"asset_id": asset.asset_id}]), principal="alice"
+    )
+    runs.cancel(run.run_id, principal="alice")
+    long_ago = clock.now() - timedelta(days=400)
+    Session.objects.update(ended_at=long_ago)
+    Asset.objects.update(touched_at=long_ago)
+    assert retention.purge()["assets"] == 0
+    settings.KHEISH = replace(settings.KHEISH, keep_ended_sessions_days=365)
+    gone = retention.purge()
+    assert (gone["sessions"], gone["assets"]) == (1, 1)
+    assert not AssetReference.objects.exists()
+    assert Asset.objects.get().deleted_at is not None

@@ -12,6 +12,7 @@ class ConnectorsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the kinds and the core's ports; imported here because models must be ready first."""
+        from connectors_app.background import FileWatch
         from connectors_app.kinds.http.kind import HttpKind
         from connectors_app.services import connectors, connectors_file, registry
         from connectors_app.services.observations.keeper import Keeper
@@ -19,5 +20,6 @@ class ConnectorsConfig(AppConfig):
 
         registry.register_kind(HttpKind())
         ports.register_slot_users(connectors.users_of_slots)
+        ports.register_background(FileWatch)
         ports.on_prepare(connectors_file.reload)
         ports.register_background(Keeper)

@@ -13,8 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOUNS = frozenset(
     {
         "sessions", "runs", "approvals", "questions", "decisions", "tasks",
-        "assets", "personas", "routes", "secrets", "tokens", "runtime", "observations",
-        "status", "doctor", "capabilities", "events",
+        "assets", "personas", "routes", "secrets", "tokens", "connectors", "runtime", "observations",
     }
 )  # fmt: skip
 """First words that are questions to a running service: its client needs nothing but Python."""
@@ -25,6 +24,7 @@ TOOLS = {
     "lint": ("kheish_site.testing.lint", bootstrap.DEVELOPMENT_LOCK),
     "lock": ("kheish_site.testing.lock", bootstrap.DEVELOPMENT_LOCK),
     "demo": ("kheish_site.demo", bootstrap.RUNTIME_LOCK),
+    "bench": ("kheish_site.bench", bootstrap.RUNTIME_LOCK),
 }
 """Commands that are not Django's: the module whose ``main(arguments)`` runs, and the lock it needs."""
 

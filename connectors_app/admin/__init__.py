@@ -1,3 +1,7 @@
-"""The connectors' pages of the operator's desk. Importing a module registers its pages."""
+"""The connectors' pages of the operator's desk: read-only, with verbs that call the services."""
 
-from connectors_app.admin import observations  # noqa: F401
+from connectors_app.admin import (  # noqa: F401  (importing them registers the pages)
+    connectors,
+    ingress,
+    observations,
+)

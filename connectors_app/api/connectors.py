@@ -1,6 +1,7 @@
 """Connectors over HTTP: the control plane's side. Events come in elsewhere, in each kind's folder."""
 
-from typing import Any
+import re
+from typing import Any, Final
 
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,6 +18,8 @@ from sessions_app.api.schema import describe
 from sessions_app.api.serializers.base import NoBody, page_of
 from sessions_app.api.views.base import KheishView
 from sessions_app.models import Role
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,99}", re.ASCII)
 
 
 class Connectors(KheishView):
@@ -151,7 +154,7 @@ class TestEvent(KheishView):
         "connectors_test", "Send a test event through a connector", status=202, body=shapes.TestBody,
         answer=shapes.TestView, body_example={"dry_run": False}, example=examples.TEST,
         answers={200: shapes.TestView},
-        description="Takes the way of a real event, from target resolution on; 200 and no run with `dry_run`.",
+        description="Takes a real event's way from target resolution on; 200 and no run with `dry_run`.",
     )  # fmt: skip
     @idempotent
     def post(self, request: Request, kind: str, name: str) -> Response:
@@ -186,10 +189,7 @@ class Reload(KheishView):
 
 def check_name(name: str) -> None:
     """Refuse names that cannot stand in an address or a key. Raises: InvalidRequest."""
-    fine = (
-        0 < len(name) <= 100 and name[0].isalnum() and all(char.isalnum() or char in "._-" for char in name)
-    )
-    if not fine or not name.isascii():
+    if not _NAME.fullmatch(name):
         raise InvalidRequest("a connector's name has 1 to 100 letters, digits and . _ -")
 
 

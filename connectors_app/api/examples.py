@@ -22,6 +22,7 @@ CONNECTOR: Final[dict[str, Any]] = {
     "enabled": True,
     "paused_at": None,
     "activity": {
+        "window_seconds": 3600,
         "accepted_events": 12,
         "duplicate_events": 3,
         "refused_events": 1,

@@ -46,8 +46,9 @@ class Refusals(serializers.Serializer):
 
 
 class Activity(serializers.Serializer):
-    """What came in."""
+    """What came in: counts of the last ``window_seconds``, refusals of all time."""
 
+    window_seconds = serializers.IntegerField()
     accepted_events = serializers.IntegerField()
     duplicate_events = serializers.IntegerField()
     refused_events = serializers.IntegerField()
@@ -60,7 +61,7 @@ class ConnectorView(serializers.Serializer):
 
     kind = serializers.CharField()
     name = serializers.CharField()
-    source = Choice(choices=("file", "daemon"))
+    source = Choice(choices=("file", "daemon"))  # type: ignore[assignment]  # a field's name in DRF too
     status = Choice(choices=("ok", "paused", "disabled", "error"))
     problems = serializers.ListField(child=serializers.CharField())
     settings = JsonObject()

@@ -21,10 +21,10 @@ class InboundEvent:
     """One event of a platform: what becomes exactly one run.
 
     ``key`` names it within its connector and ``fingerprint`` (64 hex) what it said: a repeat has the same of
-    both. Either ``content`` (with ``attachments``) or ``input_items``. Where it goes is tried in this order: the connector's
-    ``fixed_session_id``, ``named_session_id`` (the caller's own word), the session bound to one of
-    ``binding_keys``, ``natural_session_id``. ``reply_targets`` (``{"plugin", "address"}``) are explicit:
-    empty means the session's defaults. ``metadata`` is the daemon's own and stored as it is.
+    both. Either ``content`` (with ``attachments``) or ``input_items``. Where it goes is tried in this order:
+    the connector's ``fixed_session_id``, ``named_session_id`` (the caller's own word), the session bound to
+    one of ``binding_keys``, ``natural_session_id``. ``reply_targets`` (``{"plugin", "address"}``) are
+    explicit: empty means the session's defaults. ``metadata`` is the daemon's own and stored as it is.
     """
 
     key: str

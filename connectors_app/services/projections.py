@@ -2,9 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
-from django.db.models import Count, Max, Sum
+from django.db.models import Count, IntegerField, OuterRef, Subquery, Sum
 
 from connectors_app.models import Connector, IngressReceipt, IngressRefusal
 from connectors_app.services import registry
@@ -12,19 +13,32 @@ from kheish_site.lib import clock
 from kheish_site.lib.redaction import redact
 from sessions_app.models import SecretSlot
 
+WINDOW_SECONDS: Final = 3600
+
 
 def connector_views(rows: Iterable[Connector]) -> list[dict[str, Any]]:
     """Return the connectors in the order given; three queries whatever their number."""
     connectors = list(rows)
     pks = [row.pk for row in connectors]
-    receipts = IngressReceipt.objects.filter(connector_id__in=pks).order_by().values("connector_id")
-    counted = receipts.annotate(n=Count("pk"), repeats=Sum("duplicates"), last=Max("accepted_at"))
-    activity = {row["connector_id"]: row for row in counted}
+    activity = {row["pk"]: row for row in _activity(pks)}
     refusals: dict[int, list[IngressRefusal]] = defaultdict(list)
     for refusal in IngressRefusal.objects.filter(connector_id__in=pks).order_by("-last_at"):
         refusals[refusal.connector_id].append(refusal)
     slots = set(SecretSlot.objects.values_list("slot_id", flat=True))
     return [_view(row, activity.get(row.pk, {}), refusals[row.pk], slots) for row in connectors]
+
+
+def _activity(pks: list[int]) -> Iterable[dict[str, Any]]:
+    """Return for each connector its newest event, and how many there were within the window."""
+    since = clock.now() - timedelta(seconds=WINDOW_SECONDS)
+    receipts = IngressReceipt.objects.filter(connector=OuterRef("pk"))
+    recent = receipts.filter(accepted_at__gte=since).order_by().values("connector")
+    rows = Connector.objects.filter(pk__in=pks).annotate(
+        last=Subquery(receipts.order_by("-id").values("accepted_at")[:1]),
+        n=Subquery(recent.annotate(n=Count("pk")).values("n"), output_field=IntegerField()),
+        repeats=Subquery(recent.annotate(n=Sum("duplicates")).values("n"), output_field=IntegerField()),
+    )
+    return [dict(row) for row in rows.values("pk", "last", "n", "repeats")]
 
 
 def _view(
@@ -47,7 +61,8 @@ def _view(
         "enabled": row.enabled,
         "paused_at": clock.rfc3339(row.paused_at),
         "activity": {
-            "accepted_events": activity.get("n", 0),
+            "window_seconds": WINDOW_SECONDS,
+            "accepted_events": activity.get("n") or 0,
             "duplicate_events": activity.get("repeats") or 0,
             "refused_events": sum(refusal.count for refusal in refusals),
             "last_event_at": clock.rfc3339(activity.get("last")),

@@ -12,6 +12,7 @@ from kheish_site.cli.exits import MEANINGS
 from kheish_site.cli.nouns import (
     approvals,
     assets,
+    connectors,
     decisions,
     observations,
     personas,
@@ -38,6 +39,7 @@ COMMANDS: tuple[Command, ...] = (
     *routes.COMMANDS,
     *secrets.COMMANDS,
     *tokens.COMMANDS,
+    *connectors.COMMANDS,
     *runtime.COMMANDS,
     *observations.COMMANDS,
     *service.COMMANDS,
@@ -55,6 +57,7 @@ NOUNS = {
     "routes": "ways to a model",
     "secrets": "slots for keys",
     "tokens": "who may speak to the API",
+    "connectors": "ways in: webhooks, Slack, Telegram, sidecars",
     "observations": "captures of devices, and showing them to an agent",
     "runtime": "settings and permission rules",
 }

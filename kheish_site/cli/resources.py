@@ -235,6 +235,22 @@ TOKEN = Resource(
         ("REVOKED", ago("revoked_at")),
     ),
 )
+CONNECTOR = Resource(
+    name="connector",
+    plural="connectors",
+    id_field="name",
+    empty="No connector. Make one: {} connectors set http NAME --secret bearer_token=slot:SLOT",
+    columns=(
+        ("KIND", "kind"),
+        ("CONNECTOR", "name"),
+        ("STATUS", "status"),
+        ("LAST EVENT", lambda item: age(at) if (at := item["activity"]["last_event_at"]) else ""),
+        ("EVENTS/H", lambda item: str(item["activity"]["accepted_events"])),
+        ("REPEATS/H", lambda item: str(item["activity"]["duplicate_events"])),
+        ("REFUSED", lambda item: str(item["activity"]["refused_events"])),
+        ("SOURCE", "source"),
+    ),
+)
 OBSERVATION_SOURCE = Resource(
     name="observation source",
     plural="observation sources",
@@ -290,6 +306,7 @@ RESOURCES = (
     ROUTE,
     SECRET,
     TOKEN,
+    CONNECTOR,
     OBSERVATION_SOURCE,
     OBSERVATION,
     OBSERVATION_SCHEDULE,

@@ -29,13 +29,8 @@ def make_connector(
 def make_event(key: str = "", **fields: Any) -> InboundEvent:
     """An event that says one word; each its own unless ``key`` says otherwise."""
     key = key or f"event-{next(_NUMBERS)}"
-    given = {
-        "fingerprint": sha256_hex(key),
-        "actor_id": "somebody",
-        "source_kind": "test",
-        "content": "hello",
-    }
-    return InboundEvent(key=key, **(given | fields))
+    said: dict[str, Any] = {"actor_id": "somebody", "source_kind": "test", "content": "hello", **fields}
+    return InboundEvent(key=key, **{"fingerprint": sha256_hex(key), **said})
 
 
 def sender(token: str = TOKEN) -> APIClient:

@@ -19,8 +19,15 @@ from sessions_app.api.parsers import loads
 from sessions_app.api.serializers.base import JsonObject, StrictSerializer, Text
 
 RESERVED: Final = frozenset(
-    {"connector", "connector_ingress_key", "http_ingress_key", "http_ingress_key_sha256", "http_ingress_fingerprint"}
-)  # fmt: skip
+    {
+        "connector",
+        "connector_ingress_key",
+        "http_ingress_key",
+        "http_ingress_key_sha256",
+        "http_ingress_fingerprint",
+    }
+)
+_STORED: Final = ("asset_reference", "board_reference")
 _MOST_ITEMS: Final = 64
 _MOST_ATTACHMENTS: Final = 10
 _LONGEST_IDEMPOTENCY_KEY: Final = 1000
@@ -130,9 +137,7 @@ def _check_allowed(connector: Connector, said: Mapping[str, Any], *, authenticat
             "an event that is not authenticated cannot name a session", code="session_not_allowed"
         )
     items = [*said.get("input_items", ()), *said.get("attachments", ())]
-    if any(
-        item.get("type") in ("asset_reference", "board_reference") or "asset_id" in item for item in items
-    ):
+    if any("asset_id" in item or item.get("type") in _STORED for item in items):
         raise IngressInvalid(
             "an event that is not authenticated cannot name stored assets", code="asset_not_allowed"
         )

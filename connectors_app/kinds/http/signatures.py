@@ -22,7 +22,7 @@ _MOST_SIGNATURES: Final = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Signed:
-    """The parts of a request that a signature covers. ``headers`` are lower case; repeated ones are joined."""
+    """The parts of a request that a signature covers. Header names are lower case."""
 
     method: str
     target: str

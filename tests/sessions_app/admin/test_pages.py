@@ -22,12 +22,14 @@ from tests.sessions_app.admin.conftest import (
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-MODELS = list(apps.get_app_config("sessions_app").get_models())
+MODELS = [
+    model for app in ("sessions_app", "connectors_app") for model in apps.get_app_config(app).get_models()
+]
 UNSAFE = (models.JSONField, models.TextField)
 
 
 def page(model: type[models.Model], what: str, *args: object) -> str:
-    return reverse(f"admin:sessions_app_{model._meta.model_name}_{what}", args=args)
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{what}", args=args)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)

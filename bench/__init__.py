@@ -1,0 +1,1 @@
+"""Measurements anyone can repeat: ``python3 manage.py bench NAME``."""

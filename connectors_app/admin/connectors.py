@@ -1,0 +1,255 @@
+"""Connectors: what comes in, from where, and what was refused."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from rest_framework.serializers import ValidationError
+
+from connectors_app.models import Connector, IngressReceipt
+from connectors_app.services import connectors, ingress, registry
+from connectors_app.services.projections import connector_views
+from kheish_site.lib.errors import BadRequest
+from sessions_app.admin import show
+from sessions_app.admin.base import ConsoleAdmin, Section
+from sessions_app.admin.forms import JsonArea, unmasked
+from sessions_app.admin.personas import NAME
+from sessions_app.admin.verbs import Cleaned, NothingToSay, Outcome, Verb
+from sessions_app.models import Role
+from sessions_app.services.access import Principal
+
+
+def _kinds() -> list[tuple[str, str]]:
+    return [(name, name) for name in registry.kinds()]
+
+
+class ConnectorForm(forms.Form):
+    """Settings and where the secrets are. Values of secrets are never shown."""
+
+    settings = JsonArea(rows=12, required=False, help_text="Absent members keep their stored value.")
+    secrets = JsonArea(
+        rows=4,
+        required=False,
+        help_text='{"bearer_token": {"secret_ref": SLOT}} or {"env": NAME}, or {"value": …}; null clears it.',
+    )
+
+
+class NewConnectorForm(ConnectorForm):
+    """A connector that is not there yet."""
+
+    kind = forms.ChoiceField(choices=_kinds)
+    name = forms.CharField(max_length=100, validators=[NAME])
+    field_order = ("kind", "name")
+
+
+def _put(kind: str, name: str, cleaned: Cleaned, settings: Any, principal: Principal) -> Outcome:
+    try:
+        row, _ = connectors.put(kind, name, settings, cleaned["secrets"], principal=principal.name)
+    except ValidationError as error:
+        raise BadRequest(str(error.detail)) from error
+    return Outcome(row=row)
+
+
+def _create(row: None, cleaned: Cleaned, principal: Principal) -> Outcome:
+    return _put(cleaned["kind"], cleaned["name"], cleaned, cleaned["settings"], principal)
+
+
+def _change(row: Connector, cleaned: Cleaned, principal: Principal) -> Outcome:
+    return _put(row.kind, row.name, cleaned, unmasked(cleaned["settings"], row.settings), principal)
+
+
+def _pause(row: Connector, cleaned: Cleaned, principal: Principal) -> Outcome:
+    return Outcome(row=connectors.set_paused(row.kind, row.name, True, principal=principal.name))
+
+
+def _resume(row: Connector, cleaned: Cleaned, principal: Principal) -> Outcome:
+    return Outcome(row=connectors.set_paused(row.kind, row.name, False, principal=principal.name))
+
+
+def _enable(row: Connector, cleaned: Cleaned, principal: Principal) -> Outcome:
+    return Outcome(row=connectors.set_enabled(row.kind, row.name, True))
+
+
+def _disable(row: Connector, cleaned: Cleaned, principal: Principal) -> Outcome:
+    return Outcome(row=connectors.set_enabled(row.kind, row.name, False))
+
+
+def _delete(row: Connector, cleaned: Cleaned, principal: Principal) -> Outcome:
+    connectors.delete(row.kind, row.name)
+    return Outcome(row=Connector())
+
+
+def _test(row: Connector, cleaned: Cleaned, principal: Principal) -> Outcome:
+    connector = connectors.admitted(row.kind, row.name)
+    event = connectors.kind_of(row.kind).test_event(connector)
+    return Outcome(word="test event sent", row=ingress.accept(connector, event).run)
+
+
+CREATE = Verb(
+    name="connector", label="New connector", past="made", act=_create, role=Role.ADMIN, form=NewConnectorForm
+)
+CHANGE = Verb(
+    name="change",
+    label="Change",
+    past="changed",
+    act=_change,
+    role=Role.ADMIN,
+    form=ConnectorForm,
+    initial=lambda row: {"settings": row.settings, "secrets": {}},
+    applies=lambda row: row.source == "daemon",
+    many=False,
+    explain="Holds from the next event on. Secrets that are not named stay as they are.",
+)
+TEST = Verb(
+    name="test",
+    label="Test event",
+    past="tested",
+    act=_test,
+    many=False,
+    explain="Makes a real run in the session that a real event would reach.",
+)
+PAUSE = Verb(
+    name="pause",
+    label="Pause",
+    past="paused",
+    act=_pause,
+    applies=lambda row: row.paused_at is None,
+    explain="Events are answered 503, so that their senders come back.",
+)
+RESUME = Verb(
+    name="resume", label="Resume", past="resumed", act=_resume, applies=lambda row: row.paused_at is not None
+)
+ENABLE = Verb(
+    name="enable",
+    label="Enable",
+    past="enabled",
+    act=_enable,
+    role=Role.ADMIN,
+    applies=lambda row: not row.enabled,
+)
+DISABLE = Verb(
+    name="disable",
+    label="Disable",
+    past="disabled",
+    act=_disable,
+    role=Role.ADMIN,
+    applies=lambda row: row.enabled,
+)
+DELETE = Verb(
+    name="delete",
+    label="Remove",
+    past="removed",
+    act=_delete,
+    role=Role.ADMIN,
+    form=NothingToSay,
+    applies=lambda row: row.source == "daemon",
+    tone="danger",
+    many=False,
+    explain="Its secrets go with it; what it accepted stays known.",
+)
+
+
+@admin.register(Connector)
+class ConnectorAdmin(ConsoleAdmin):
+    """Ways in."""
+
+    plural, singular = "Connectors", "Connector"
+    empty = "No connector. Make one here, or on the command line: connectors set http NAME."
+    verbs, creates = (TEST, CHANGE, PAUSE, RESUME, ENABLE, DISABLE, DELETE), (CREATE,)
+
+    list_display = ("__str__", "state", "last_event", "events", "repeats", "refused", "source", "changed")
+    list_filter = ("kind", "source", "enabled")
+    search_fields = ("name__startswith",)
+    search_help_text = "The beginning of a name"
+    fields = (
+        "kind", "name", "source", "settings_json", "secrets_json", "enabled", "paused_at", "revision",
+        "changed",
+    )  # fmt: skip
+    changed = show.age_of("updated_at", "changed")
+    settings_json = show.json_of("settings")
+    secrets_json = show.json_of("secrets")
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Leave out what was removed."""
+        return super().get_queryset(request).filter(removed_at=None)
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Read what came in for all shown connectors at once."""
+        shown = super().get_changelist_instance(request)
+        rows = list(shown.result_list)
+        for row, view in zip(rows, connector_views(rows), strict=True):
+            row.console_view = view
+        shown.result_list = rows
+        return shown
+
+    def title_of(self, row: Connector) -> str:
+        """Return kind and name."""
+        return f"Connector {row}"
+
+    @admin.display(description="status")
+    def state(self, row: Connector) -> SafeString:
+        """Whether it takes events."""
+        return show.badge(_view(row)["status"])
+
+    @admin.display(description="last event")
+    def last_event(self, row: Connector) -> Any:
+        """When the newest event was accepted."""
+        newest = _view(row)["activity"]["last_event_at"]
+        return newest or show.NOTHING
+
+    @admin.display(description="events in the last hour")
+    def events(self, row: Connector) -> int:
+        """How many were accepted."""
+        return int(_view(row)["activity"]["accepted_events"])
+
+    @admin.display(description="repeats")
+    def repeats(self, row: Connector) -> int:
+        """How many came more than once."""
+        return int(_view(row)["activity"]["duplicate_events"])
+
+    @admin.display(description="refused")
+    def refused(self, row: Connector) -> int:
+        """How many were refused, ever."""
+        return int(_view(row)["activity"]["refused_events"])
+
+    def status_line(self, row: Connector) -> Sequence[Any]:
+        """Whether it takes events, and when the last one came."""
+        return (self.state(row), self.last_event(row))
+
+    def sections(self, row: Connector) -> Sequence[Section]:
+        """What came in, and what was refused."""
+        receipts = IngressReceipt.objects.filter(connector=row).select_related("run__session")[:10]
+        refusals = _view(row)["activity"]["refusals"]
+        return (
+            Section(
+                title="Last events",
+                columns=("accepted", "run", "session", "repeats"),
+                rows=[
+                    (
+                        show.age(receipt.accepted_at),
+                        show.link(receipt.run, receipt.run.run_id) if receipt.run else show.NOTHING,
+                        show.link(receipt.session, receipt.session.session_id)
+                        if receipt.session
+                        else show.NOTHING,
+                        receipt.duplicates,
+                    )
+                    for receipt in receipts
+                ],
+                empty="No event yet. Send a test event.",
+            ),
+            Section(
+                title="Refused",
+                columns=("reason", "times", "last", "detail"),
+                rows=[(item["code"], item["count"], item["last_at"], item["detail"]) for item in refusals],
+            ),
+        )
+
+
+def _view(row: Connector) -> dict[str, Any]:
+    known: dict[str, Any] | None = getattr(row, "console_view", None)
+    if known is None:
+        row.console_view = known = connector_views([row])[0]  # type: ignore[attr-defined]
+    return known

@@ -1,0 +1,68 @@
+"""What a worker process does for the connectors beside driving sessions: it notices a changed file."""
+
+import logging
+import threading
+from typing import Final
+
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import close_old_connections
+
+from connectors_app.services import connectors_file
+from kheish_site.lib.errors import KheishError
+from kheish_site.lib.transactions import release_connection
+from sessions_app.services import ticks
+
+logger = logging.getLogger(__name__)
+LOOK_SECONDS: Final = 1.0
+
+
+class FileWatch:
+    """Applies the connectors file again when it changes. A wrong file is told once and changes nothing."""
+
+    def __init__(self) -> None:
+        self._ended = threading.Event()
+        self._worker = ""
+
+    def start(self, worker: str) -> None:
+        """Begin to watch, where there is a file."""
+        self._worker = worker
+        if settings.KHEISH.connectors_file is not None:
+            threading.Thread(target=self._watch, name="connectors-file", daemon=True).start()
+
+    def drain(self) -> None:
+        """Watch no longer."""
+        self._ended.set()
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        self._ended.set()
+
+    def _watch(self) -> None:
+        seen = _stamp()
+        while not self._ended.wait(LOOK_SECONDS):
+            found = _stamp()
+            if found == seen:
+                continue
+            seen = found
+            self._apply()
+
+    def _apply(self) -> None:
+        close_old_connections()
+        try:
+            if ticks.take("connectors-file", self._worker, seconds=2 * LOOK_SECONDS):
+                connectors_file.reload()
+        except (KheishError, DatabaseError) as error:
+            logger.error("connectors file not applied: %s", error, extra={"action": "connectors.load"})
+        finally:
+            release_connection()
+
+
+def _stamp() -> tuple[int, int]:
+    """Return what changes when the file does."""
+    path = settings.KHEISH.connectors_file
+    try:
+        found = path.stat() if path else None
+    except OSError:
+        return (0, 0)
+    return (found.st_mtime_ns, found.st_size) if found else (0, 0)

@@ -1,0 +1,91 @@
+"""The connectors file: applied whole, twice the same, owned by itself."""
+
+from pathlib import Path
+
+import pytest
+
+from connectors_app.models import Connector
+from connectors_app.services import connectors, connectors_file
+from connectors_app.services.connectors_file import ConnectorsFileInvalid
+from tests.factories import code_of, make_client, make_secret
+
+pytestmark = pytest.mark.django_db
+GOOD = """
+version = 1
+
+[[http_connectors]]
+name = "alerts"
+fixed_session_id = "incident-1"
+bearer_token_env = "ALERTS_TOKEN"
+
+[http_connectors.session_policy]
+create_if_missing = false
+
+[[http_connectors]]
+name = "orders"
+bearer_token_secret_ref = "orders-token"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ALERTS_TOKEN", "alerts-token-value")
+    make_secret("orders-token")
+    path = tmp_path / "connectors.toml"
+    path.write_text(GOOD)
+    return path
+
+
+def test_it_is_applied_and_applying_it_again_changes_nothing(file: Path) -> None:
+    assert connectors_file.load(file).written == ["http/alerts", "http/orders"]
+    assert connectors_file.load(file) == connectors_file.Applied()
+    alerts = connectors.get("http", "alerts")
+    assert alerts.source == "file"
+    assert alerts.settings["session_policy"]["create_if_missing"] is False
+    assert connectors.secret(alerts, "bearer_token") == "alerts-token-value"
+
+
+def test_what_left_the_file_is_removed_and_what_it_no_longer_says_is_default_again(file: Path) -> None:
+    connectors_file.load(file)
+    file.write_text(GOOD.split("[[http_connectors]]")[0] + '[[http_connectors]]\nname="orders"\n'
+                    'bearer_token_secret_ref="orders-token"\nactor_id="shop"\n')  # fmt: skip
+    applied = connectors_file.load(file)
+    assert (applied.written, applied.removed) == (["http/orders"], ["http/alerts"])
+    file.write_text(GOOD)
+    connectors_file.load(file)
+    assert connectors.get("http", "orders").settings["actor_id"] == ""
+
+
+def test_the_api_cannot_change_it_nor_the_file_what_the_api_made(file: Path) -> None:
+    connectors_file.load(file)
+    admin = make_client()
+    for answer in (
+        admin.put("/v1/runtime/connectors/http/alerts", {"settings": {"actor_id": "x"}}),
+        admin.delete("/v1/runtime/connectors/http/alerts"),
+    ):
+        assert (answer.status_code, code_of(answer)) == (409, "connector_from_file")
+    connectors.put("http", "mine", {}, {"bearer_token": {"value": "a-token-of-mine"}}, principal="alice")
+    file.write_text(GOOD.replace('name = "orders"', 'name = "mine"'))
+    with pytest.raises(ConnectorsFileInvalid, match="http/mine"):
+        connectors_file.load(file)
+    assert connectors.get("http", "orders").source == "file"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("version = 2", "version must be 1"),
+        ("version = 1\n[[pigeon_connectors]]\nname='a'", "unknown key pigeon_connectors"),
+        ("version = 1\n[http_connectors]\nname='a'", r"write \[\[http_connectors\]\]"),
+        ("version = 1\n[[http_connectors]]\nactor_id='a'", "has no name"),
+        ("version = 1\n[[http_connectors]]\nname='a'", "bearer_token"),
+        ("version = 1\n[[http_connectors]]\nname='a'\nnonsense=1", "nonsense: unknown field"),
+        ("version = 1\n[[http_connectors]]\nname='a'\nbearer_token='x'\nbearer_token_env='Y'", "give one of"),
+        ("version = 1\n[[http_connectors", "Expected"),
+    ],
+)
+def test_a_wrong_file_says_where_and_changes_nothing(file: Path, text: str, words: str) -> None:
+    file.write_text(text)
+    with pytest.raises(ConnectorsFileInvalid, match=words):
+        connectors_file.load(file)
+    assert not Connector.objects.exists()

@@ -14,6 +14,7 @@ NOUNS = frozenset(
     {
         "sessions", "runs", "approvals", "questions", "decisions", "tasks",
         "assets", "personas", "routes", "secrets", "tokens", "connectors", "runtime", "observations",
+        "status", "doctor", "capabilities", "events",
     }
 )  # fmt: skip
 """First words that are questions to a running service: its client needs nothing but Python."""

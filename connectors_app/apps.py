@@ -18,12 +18,14 @@ class ConnectorsConfig(AppConfig):
         from connectors_app.kinds.telegram import registration as telegram
         from connectors_app.services import connectors, connectors_file, notices
         from connectors_app.services.deliveries import wiring
+        from connectors_app.services.observations.keeper import Keeper
         from sessions_app.services import ports
 
         for kind in (http, slack, telegram):
             kind.register()
         ports.register_slot_users(connectors.users_of_slots)
         ports.register_background(FileWatch)
+        ports.register_background(Keeper)
         ports.on_prepare(connectors_file.reload)
         ports.on_asked(notices.asked)
         wiring.connect()

@@ -1,10 +1,9 @@
 """The connectors' pages of the operator's desk: read-only, with verbs that call the services."""
 
-from connectors_app.admin import (  # noqa: F401  (importing registers them)
+from connectors_app.admin import (  # noqa: F401  (importing them registers the pages)
     connectors,
     deliveries,
     identities,
     ingress,
+    observations,
 )
-
-"""Pages of the connectors in the operator's desk."""

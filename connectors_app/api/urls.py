@@ -3,6 +3,7 @@
 from django.urls import path
 
 from connectors_app.api import connectors, deliveries, urls_identities
+from connectors_app.api.observations import urls as observations
 
 _ONE = "v1/runtime/connectors/<str:kind>/<str:name>"
 _DELIVERY = "v1/deliveries/<str:delivery_id>"
@@ -32,4 +33,4 @@ outbound = [
     path("v1/runtime/deliveries/metrics", deliveries.Metrics.as_view()),
 ]
 
-urlpatterns = [*inbound, *urls_identities.urlpatterns, *outbound]
+urlpatterns = [*inbound, *urls_identities.urlpatterns, *outbound, *observations.urlpatterns]

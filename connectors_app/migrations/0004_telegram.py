@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('connectors_app', '0002_deliveries'),
+        ('connectors_app', '0003_observations'),
     ]
 
     operations = [

@@ -1,4 +1,4 @@
-"""The rows of connectors. Read them in this order: connector, ingress, delivery."""
+"""The rows of connectors. Read them in this order: connector, ingress, delivery, observation."""
 
 from connectors_app.models.connector import ChatIdentity, Connector, ConnectorSource
 from connectors_app.models.delivery import (
@@ -10,6 +10,15 @@ from connectors_app.models.delivery import (
     DeliveryTarget,
 )
 from connectors_app.models.ingress import BindingKey, IngressReceipt, IngressRefusal
+from connectors_app.models.observation import (
+    Materialization,
+    MaterializationSchedule,
+    Observation,
+    ObservationKind,
+    ObservationSource,
+    ObservationToken,
+    PurgeReason,
+)
 from connectors_app.models.telegram import TelegramAcknowledgement, TelegramOffset
 
 __all__ = [
@@ -25,6 +34,13 @@ __all__ = [
     "DeliveryTarget",
     "IngressReceipt",
     "IngressRefusal",
+    "Materialization",
+    "MaterializationSchedule",
+    "Observation",
+    "ObservationKind",
+    "ObservationSource",
+    "ObservationToken",
+    "PurgeReason",
     "TelegramAcknowledgement",
     "TelegramOffset",
 ]

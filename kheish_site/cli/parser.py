@@ -17,6 +17,7 @@ from kheish_site.cli.nouns import (
     decisions,
     deliveries,
     identities,
+    observations,
     personas,
     questions,
     reply_targets,
@@ -48,6 +49,7 @@ COMMANDS: tuple[Command, ...] = (
     *deliveries.COMMANDS,
     *runtime.COMMANDS,
     *audit.COMMANDS,
+    *observations.COMMANDS,
     *service.COMMANDS,
 )
 
@@ -66,6 +68,7 @@ NOUNS = {
     "connectors": "ways in: webhooks, Slack, Telegram, sidecars",
     "deliveries": "answers on their way out, dead letters, targets",
     "identities": "who may decide from a chat",
+    "observations": "captures of devices, and showing them to an agent",
     "runtime": "settings and permission rules",
     "audit": "signed records of what left the service",
 }

@@ -286,8 +286,6 @@ ACTION = Resource(
     ),
 )
 
-RESOURCES = tuple(value for value in list(globals().values()) if isinstance(value, Resource))
-RESOURCES = (SESSION, RUN, APPROVAL, QUESTION, DECISION, TASK, ASSET, PERSONA, ROUTE, SECRET, TOKEN)
 DELIVERY = Resource(
     name="delivery",
     plural="deliveries",
@@ -318,22 +316,50 @@ TARGET = Resource(
     ),
 )
 
-RESOURCES = (
-    SESSION,
-    RUN,
-    APPROVAL,
-    QUESTION,
-    DECISION,
-    TASK,
-    PERSONA,
-    ROUTE,
-    SECRET,
-    TOKEN,
-    CONNECTOR,
-    DELIVERY,
-    TARGET,
+OBSERVATION_SOURCE = Resource(
+    name="observation source",
+    plural="observation sources",
+    id_field="source_id",
+    empty="No observation source. Make one: {} observations sources create --help",
+    columns=(
+        ("SOURCE", "source_id"),
+        ("KIND", "kind"),
+        ("KEPT", lambda item: str((item.get("observations") or {}).get("count", ""))),
+        ("SENSITIVE", lambda item: "sensitive" if item.get("sensitive") else ""),
+        ("TOKENS", lambda item: str(len(item.get("tokens") or []))),
+        ("STATE", lambda item: "enabled" if item.get("enabled") else "disabled"),
+    ),
 )
-RESOURCES = (SESSION, RUN, APPROVAL, QUESTION, DECISION, TASK, PERSONA, ROUTE, SECRET, TOKEN, IDENTITY)
+OBSERVATION = Resource(
+    name="observation",
+    plural="observations",
+    id_field="observation_id",
+    empty="Nothing is kept of this source. A device sends: {} observations upload --help",
+    columns=(
+        ("OBSERVATION", "observation_id"),
+        ("TYPE", "media_type"),
+        ("BYTES", "size_bytes"),
+        ("STREAM", "stream_id"),
+        ("RECEIVED", ago("received_at")),
+        ("PURGED", "purge_reason"),
+    ),
+)
+OBSERVATION_SCHEDULE = Resource(
+    name="schedule",
+    plural="schedules",
+    id_field="schedule_id",
+    empty="Nobody looks at this source by itself: {} observations schedules create --help",
+    columns=(
+        ("SCHEDULE", "schedule_id"),
+        ("SESSION", "session_id"),
+        ("EVERY S", "interval_seconds"),
+        ("LAST", "last_outcome"),
+        ("RUN", "last_run_id"),
+        ("PROMPT", gist("prompt")),
+    ),
+)
+
+RESOURCES = tuple(value for value in list(globals().values()) if isinstance(value, Resource))
 
 
 def show_list(

@@ -73,6 +73,8 @@ class Kheish:
     """How long an asset that nothing refers to is kept; 0 is for ever."""
     deliveries: Deliveries
     """How outbound deliveries are sent, and sent again."""
+    keep_purged_observations_days: float
+    """How long the row of a purged observation is kept, so that a repeated upload is recognised."""
 
     @property
     def embedded(self) -> bool:
@@ -119,4 +121,7 @@ def load() -> Kheish:
         keep_external_actions_days=env.number("KHEISH_KEEP_EXTERNAL_ACTIONS_DAYS", 0, low=0, high=36_500),
         keep_unused_assets_days=env.number("KHEISH_KEEP_UNUSED_ASSETS_DAYS", 30, low=0, high=36_500),
         deliveries=deliveries.load(),
+        keep_purged_observations_days=env.number(
+            "KHEISH_KEEP_PURGED_OBSERVATIONS_DAYS", 30, low=1, high=36_500
+        ),
     )

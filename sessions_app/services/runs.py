@@ -30,7 +30,7 @@ from sessions_app.services.writes import Change
 
 _PREVIEW: Final = 160
 _DAEMON_METADATA: Final = "daemon_"
-_OWN_PLUGINS: Final = frozenset({"daemon", "scheduler"})
+_OWN_PLUGINS: Final = frozenset({"daemon", "scheduler", "observation"})
 """Sources whose explicit reply targets stay with their run."""
 
 

@@ -40,6 +40,8 @@ POSTS = (
     "/v1/sessions/busy/tasks/{task_id}/stop",
     "/v1/assets",
     "/v1/assets/gc",
+    "/v1/observations/materialize",
+    "/v1/observation-sources/{source_id}/schedules",
 )
 GETS = (
     "/v1/sessions",

@@ -12,10 +12,12 @@ class ConnectorsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the kinds and the core's ports; imported here because models must be ready first."""
+        from connectors_app.kinds.external import registration as external
         from connectors_app.kinds.http.kind import HttpKind
         from connectors_app.services import connectors, connectors_file, registry
         from sessions_app.services import ports
 
         registry.register_kind(HttpKind())
+        external.register()
         ports.register_slot_users(connectors.users_of_slots)
         ports.on_prepare(connectors_file.reload)

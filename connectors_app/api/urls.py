@@ -3,6 +3,7 @@
 from django.urls import path
 
 from connectors_app.api import connectors
+from connectors_app.kinds.external import urls as external
 from connectors_app.kinds.http import urls as http
 
 _ONE = "v1/runtime/connectors/<str:kind>/<str:name>"
@@ -18,4 +19,4 @@ control = [
     path(f"{_ONE}/test", connectors.TestEvent.as_view()),
 ]
 
-urlpatterns = [*control, *http.urlpatterns]
+urlpatterns = [*external.urlpatterns, *control, *http.urlpatterns]

@@ -45,7 +45,7 @@ class Died(Exception):
 
 
 class ChildSidecar(threading.Thread):
-    """Keeps one connector's process running until it is asked to stop. ``ended`` is called at the very end."""
+    """Keeps one connector's process running until it is asked to stop; ``ended`` is called at the end."""
 
     def __init__(self, connector: Connector, *, worker: str, ended: Callable[[], object]) -> None:
         super().__init__(name=f"sidecar-{connector.name}"[:60], daemon=True)
@@ -63,13 +63,20 @@ class ChildSidecar(threading.Thread):
         """Start the process again and again."""
         try:
             while not self._asked.is_set():
-                reason = self._live()
+                reason = self._live_safely()
                 if not self._asked.is_set():
                     self._asked.wait(self._backoff(reason))
             self._note(status=SidecarStatus.STOPPED, pid=0, instance_id="")
         finally:
             connection.close()
             self._ended()
+
+    def _live_safely(self) -> str:
+        try:
+            return self._live()
+        except Exception as error:  # the thread's edge: a fault of ours must not end the watching
+            logger.exception("the sidecar could not be kept", extra=self._extra("sidecar.keep"))
+            return f"internal error ({type(error).__name__})"
 
     def _live(self) -> str:
         """Run the process once, from its lease to its end; return why it ended."""

@@ -43,7 +43,5 @@ def of_child(connector: Connector, sidecar: Sidecar, lease: Issued) -> dict[str,
 def kept(environment: Mapping[str, str]) -> dict[str, str]:
     """Return what a child may see of our own environment: where things are, never what they hold."""
     return {
-        name: value
-        for name, value in environment.items()
-        if name.upper() in _KEPT or name.startswith("LC_")
+        name: value for name, value in environment.items() if name.upper() in _KEPT or name.startswith("LC_")
     }

@@ -67,7 +67,7 @@ class _Item(StrictSerializer):
 
 class _Attachment(_Item):
     type = Choice(choices=["asset_reference", "inline_asset"], required=False)  # type: ignore[assignment]
-    text = None  # type: ignore[assignment]
+    text = None
 
 
 class Event(StrictSerializer):

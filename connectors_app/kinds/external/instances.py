@@ -56,25 +56,24 @@ def note(connector: Connector, **seen: Any) -> None:
 def manifest_now(connector: Connector) -> Manifest:
     """Return the manifest, and keep it in the row when it changed. No transaction may be open.
 
+    Whatever was sent to a sidecar was sent after this, so the row knows what that sidecar can.
     Raises: SidecarUnwell.
     """
     manifest = MANIFESTS.get(connector)
     told = manifest.as_dict()
-    if connector.settings["mode"] != CHILD and _kept(connector) != told:
-        note(connector, manifest=told, instance_id=manifest.instance_id)
+    if _kept(connector) != told:
+        remote = connector.settings["mode"] != CHILD  # of a child its supervisor says who runs
+        note(connector, manifest=told, **({"instance_id": manifest.instance_id} if remote else {}))
     return manifest
 
 
 def honours_keys(connector: Connector) -> bool:
     """Tell whether the sidecar recognises a repeated delivery: it does unless its manifest denies it.
 
-    A sidecar that is away is judged by the last manifest that was kept; without one nothing is known.
+    Judged by the manifest that was last kept, without asking: one query, also inside a transaction. Of a
+    sidecar that never showed one nothing is known.
     """
-    try:
-        return manifest_now(connector).capabilities["idempotent"]
-    except SidecarUnwell:
-        kept = _kept(connector).get("capabilities", {})
-        return bool(kept.get("idempotent", False))
+    return bool(_kept(connector).get("capabilities", {}).get("idempotent", False))
 
 
 def _kept(connector: Connector) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from sessions_app.tools.addresses import is_public
 NAME: Final = "external"
 REMOTE: Final = "remote_http"
 CHILD: Final = "child_process"
-TOKEN: Final = "shared_token"
+TOKEN: Final = "shared_token"  # noqa: S105  # the field's name
 RESERVED: Final = "KHEISH_EXTERNAL_CONNECTOR_"
 _MOST: Final = 50
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")

@@ -13,6 +13,7 @@ from connectors_app.kinds.external.kind import CHILD, TOKEN
 from connectors_app.models import Connector
 from connectors_app.services import connectors, outbound
 from connectors_app.services.contracts import SendFailure
+from kheish_site.lib.transactions import release_connection
 
 VERSION: Final = 1
 MANIFEST_SECONDS: Final = 30.0
@@ -99,10 +100,9 @@ def fetch_health(sidecar: Sidecar) -> tuple[str, str]:
 
 def _ask(sidecar: Sidecar, path: str) -> dict[str, Any]:
     request = httpx.Request("GET", sidecar.url(path), headers=sidecar.headers())
+    release_connection()
     try:
-        answer = outbound.exchange(
-            request, allow_private=sidecar.allow_private, timeout_seconds=_ASK_SECONDS
-        )
+        answer = outbound.exchange(request, allow_private=sidecar.allow_private, timeout_seconds=_ASK_SECONDS)
     except SendFailure as failure:
         raise SidecarUnwell(f"{path}: {failure.message}") from failure
     said = json_object(answer.body)

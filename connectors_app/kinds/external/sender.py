@@ -28,6 +28,7 @@ from connectors_app.services.handles import InvalidReplyTarget
 from connectors_app.services.outbound import Answer
 from kheish_site.lib.errors import KheishError
 from kheish_site.lib.redaction import redact
+from kheish_site.lib.transactions import release_connection
 from sessions_app.api.parsers import text_problem
 
 LONGEST_ROUTE: Final = 4096
@@ -37,9 +38,9 @@ _DEFAULT_PAUSE_SECONDS: Final = 1.0
 
 
 class ExternalSender:
-    """Sends through a connector's sidecar: ``{"connector", "route"}``, a route only the sidecar understands."""
+    """Sends through a connector's sidecar: ``{"connector", "route"}``. Only the sidecar knows its routes."""
 
-    plugin: Final = NAME
+    plugin: str = NAME
 
     def normal(self, address: Any) -> Address:
         """Return the address in normal form. Raises: InvalidReplyTarget."""
@@ -57,7 +58,7 @@ class ExternalSender:
         connectors.get(NAME, address["connector"])
 
     def honours_keys(self, address: Address) -> bool:
-        """Tell whether the sidecar recognises a repeat: by protocol it does, unless its manifest denies it."""
+        """Tell whether the sidecar recognises a repeat: by protocol it does, unless its manifest denies."""
         try:
             return instances.honours_keys(connectors.get(NAME, address["connector"]))
         except KheishError:
@@ -70,6 +71,7 @@ class ExternalSender:
             raise Refused("terminal", "the sidecar takes no attachments")
         if parcel.attachments and not sidecar.token:
             raise Refused("terminal", "attachments need a shared_token, with which the sidecar fetches them")
+        release_connection()
         answer = outbound.exchange(
             _request(sidecar, parcel), allow_private=sidecar.allow_private, timeout_seconds=_DELIVER_SECONDS
         )

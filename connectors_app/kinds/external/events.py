@@ -66,8 +66,8 @@ class _Item(StrictSerializer):
 
 
 class _Attachment(_Item):
-    type = Choice(choices=["asset_reference", "inline_asset"], required=False)  # type: ignore[assignment]
-    text = None
+    type = Choice(choices=["asset_reference", "inline_asset"], required=False)
+    text = None  # type: ignore[assignment]  # an attachment has none
 
 
 class Event(StrictSerializer):

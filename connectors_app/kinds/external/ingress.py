@@ -86,7 +86,7 @@ def _take_safely(connector: Connector, raw: Any) -> Result:
 
 def _rejected(raw: Any, error: KheishError) -> Result:
     """The answer for an event that cannot be taken; with the ids of the first one when it contradicts it."""
-    ids = {name: error.extra[name] for name in ("session_id", "run_id") if name in error.extra}
+    ids: Result = {name: error.extra[name] for name in ("session_id", "run_id") if name in error.extra}
     answer = {"status": "rejected", "reason": redact(error.detail), "code": error.error_code}
     return {**_named(raw), **answer, **ids}
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from connectors_app.kinds.external import metrics, views
+from connectors_app.kinds.external import operators, views
 
 _ONE = "v1/connectors/external/<str:name>"
 
@@ -14,5 +14,6 @@ urlpatterns = [
         f"{_ONE}/deliveries/<str:delivery_id>/assets/<str:asset_id>/raw",
         views.DeliveryAsset.as_view(),
     ),
-    path("v1/runtime/connectors/external/metrics", metrics.Metrics.as_view()),
+    path("v1/runtime/connectors/external/metrics", operators.Metrics.as_view()),
+    path("v1/runtime/connectors/external/<str:name>/sidecar", operators.Sidecar.as_view()),
 ]

@@ -3,8 +3,11 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +32,13 @@ VALUE = "swordfish-4711-canary"
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     """The waits of service are of seconds."""
     monkeypatch.setattr(child, "GRACE_SECONDS", 0.5)
     monkeypatch.setattr(child, "START_SECONDS", 5.0)
     monkeypatch.setattr(child, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(child, "LONGEST_BACKOFF_SECONDS", 0.2)
-    object.__setattr__(settings.KHEISH, "sweep_seconds", 0.1)
-
-
-@pytest.fixture(autouse=True)
-def usual_sweep() -> Iterator[None]:
-    usual = settings.KHEISH.sweep_seconds
-    yield
-    object.__setattr__(settings.KHEISH, "sweep_seconds", usual)
+    settings.KHEISH = replace(settings.KHEISH, sweep_seconds=0.1)
 
 
 class Crew:
@@ -111,8 +107,10 @@ def told(folder: Path, pid: int) -> dict[str, Any]:
     return said
 
 
-def test_a_child_is_started_and_told_what_it_needs(crew: Crew, folder: Path) -> None:
-    os.environ["KHEISH_TEST_SECRET_OF_WORKER"] = VALUE
+def test_a_child_is_started_and_told_what_it_needs(
+    crew: Crew, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KHEISH_MASTER_KEY", VALUE)
     connector = make_child(folder, working_dir=str(folder))
     crew.start()
     row = until_status("running")
@@ -207,18 +205,27 @@ def test_a_child_that_is_never_ready_is_ended(
     assert not any(alive(int(note.stem)) for note in folder.glob("*.json"))
 
 
+def until_next(last: int) -> int:
+    """The process id of the child that follows ``last``, once it runs."""
+
+    def next_runs() -> bool:
+        row = state()
+        return row.pid not in (0, last) and row.status == SidecarStatus.RUNNING
+
+    until(next_runs, 20, lambda: vars(state()))
+    return state().pid
+
+
 def test_changed_is_restarted_unchanged_is_untouched_removed_is_stopped(crew: Crew, folder: Path) -> None:
     connector = make_child(folder)
     crew.start()
     first = until_status("running").pid
     make_external("elsewhere")  # somebody else's change
     connectors.set_paused("external", "mail", True, principal="alice")
-    until(lambda: state().pid not in (0, first) and state().status == "running", 20, lambda: vars(state()))
-    second = state().pid
+    second = until_next(first)
     assert not alive(first)
     secrets.put("connectors.external.mail.shared_token", provider="external", value="rotated-token-4711")
-    until(lambda: state().pid not in (0, second) and state().status == "running", 20, lambda: vars(state()))
-    third = state().pid
+    third = until_next(second)
     assert (
         told(folder, third)["environment"]["KHEISH_EXTERNAL_CONNECTOR_SHARED_TOKEN"] == "rotated-token-4711"
     )
@@ -250,22 +257,17 @@ def test_what_a_buried_worker_held_is_free(crew: Crew, folder: Path) -> None:
     assert until_status("running").worker == "worker-1"
 
 
-def test_a_lost_right_ends_the_process(crew: Crew, folder: Path) -> None:
+def test_a_lost_right_ends_the_process(crew: Crew, folder: Path, settings: Any) -> None:
     connector = make_child(folder)
-    object.__setattr__(settings.KHEISH, "lease_seconds", 1.0)
-    try:
-        crew.start()
-        pid = until_status("running").pid
-        with write():
-            Worker.objects.create(
-                name="thief", host="h", pid=1, slots=1, started_at=Now(), heartbeat_at=Now()
-            )
-            TickLease.objects.filter(name=f"sidecar:{connector.pk}").update(
-                owner="thief", expires_at="2100-01-01T00:00:00Z"
-            )
-        until(lambda: not alive(pid), 20, lambda: vars(state()))
-    finally:
-        object.__setattr__(settings.KHEISH, "lease_seconds", 15.0)
+    settings.KHEISH = replace(settings.KHEISH, lease_seconds=1.0)
+    crew.start()
+    pid = until_status("running").pid
+    with write():
+        Worker.objects.create(name="thief", host="h", pid=1, slots=1, started_at=Now(), heartbeat_at=Now())
+        TickLease.objects.filter(name=f"sidecar:{connector.pk}").update(
+            owner="thief", expires_at="2100-01-01T00:00:00Z"
+        )
+    until(lambda: not alive(pid), 20, lambda: vars(state()))
 
 
 def test_a_revoked_lease_ends_the_process_at_its_next_renewal(
@@ -283,9 +285,6 @@ def test_a_revoked_lease_ends_the_process_at_its_next_renewal(
 
 def test_the_process_dies_with_its_worker(folder: Path) -> None:
     """A worker that is killed cannot stop anything; the kernel does."""
-    import subprocess
-    import sys
-
     script = (
         "import subprocess, sys, os, time\n"
         f"p = subprocess.Popen([sys.executable, '-I', '-S', {str(child.LAUNCHER)!r}, str(os.getpid()),"

@@ -79,7 +79,7 @@ def until_running(service: Deployment, *, after: int = 0) -> dict[str, Any]:
 
 def runs(service: Deployment, sender: str) -> list[dict[str, Any]]:
     found = service.ask("GET", "/v1/runs?limit=100")[1]["items"]
-    return [run for run in found if run["actor_id"] == sender]
+    return [run for run in found if run["request"]["actor_id"] == sender]
 
 
 def deliveries(service: Deployment, *statuses: str) -> list[dict[str, Any]]:
@@ -109,7 +109,7 @@ def test_mail_in_run_reply_out_once(desk: Deployment, post: Post) -> None:
     post.mark_unread(ada)
     until(lambda: not post.unseen(ada), 20, lambda: "the mail was not marked again")
     (run,) = runs(desk, ada)
-    assert (run["source_plugin"], run["source_kind"]) == ("external", "email")
+    assert (run["request"]["source_plugin"], run["request"]["source_kind"]) == ("external", "email")
 
     # The answer to our answer goes on in the same session.
     put(post, ada, 2, In_Reply_To=str(reply["Message-ID"]), References=f"{asked} {reply['Message-ID']}")

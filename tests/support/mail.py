@@ -77,13 +77,13 @@ class Post:
         """How many mails from ``address`` are unread."""
         with self._box() as box:
             box.select("INBOX", readonly=True)
-            return len(_numbers(box.search(None, "UNSEEN", "FROM", f'"{address}"')))
+            return len(_of(box, "UNSEEN", address))
 
     def mark_unread(self, address: str) -> None:
         """The mails from ``address`` look new again."""
         with self._box() as box:
             box.select("INBOX")
-            for number in _numbers(box.search(None, "FROM", f'"{address}"')):
+            for number in _of(box, "ALL", address):
                 box.store(number, "FLAGS", "()")
 
     @contextmanager
@@ -130,9 +130,11 @@ def servers(folder: Path) -> Iterator[Post]:
         imap.wait()
 
 
-def _numbers(found: Any) -> list[str]:
-    """The message numbers of a SEARCH; ``imaplib`` says None where the server says nothing."""
-    return (found[1][0] or b"").decode().split()
+def _of(box: imaplib.IMAP4, criterion: str, address: str) -> list[str]:
+    """The numbers of the mails from ``address``; ``imaplib`` says None where the server says nothing."""
+    numbers = (box.search(None, criterion)[1][0] or b"").decode().split()
+    mails = {number: box.fetch(number, "(BODY.PEEK[])")[1][0] for number in numbers}
+    return [number for number, found in mails.items() if found and address.encode() in found[1]]
 
 
 def _listens(port: int) -> bool:

@@ -13,6 +13,7 @@ class ConnectorsConfig(AppConfig):
     def ready(self) -> None:
         """Register the kinds and the core's ports; imported here because models must be ready first."""
         from connectors_app.background import FileWatch
+        from connectors_app.kinds.external import registration as external
         from connectors_app.kinds.http import registration as http
         from connectors_app.kinds.slack import registration as slack
         from connectors_app.kinds.telegram import registration as telegram
@@ -21,7 +22,7 @@ class ConnectorsConfig(AppConfig):
         from connectors_app.services.observations.keeper import Keeper
         from sessions_app.services import ports
 
-        for kind in (http, slack, telegram):
+        for kind in (external, http, slack, telegram):
             kind.register()
         ports.register_slot_users(connectors.users_of_slots)
         ports.register_background(FileWatch)

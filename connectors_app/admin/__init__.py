@@ -6,4 +6,5 @@ from connectors_app.admin import (  # noqa: F401  (importing them registers the 
     identities,
     ingress,
     observations,
+    transports,
 )

@@ -19,6 +19,7 @@ from connectors_app.models.observation import (
     ObservationToken,
     PurgeReason,
 )
+from connectors_app.models.sidecar import ConnectorLease, SidecarState, SidecarStatus
 from connectors_app.models.telegram import TelegramAcknowledgement, TelegramOffset
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "BindingKey",
     "ChatIdentity",
     "Connector",
+    "ConnectorLease",
     "ConnectorSource",
     "Delivery",
     "DeliveryDecision",
@@ -41,6 +43,8 @@ __all__ = [
     "ObservationSource",
     "ObservationToken",
     "PurgeReason",
+    "SidecarState",
+    "SidecarStatus",
     "TelegramAcknowledgement",
     "TelegramOffset",
 ]

@@ -109,6 +109,7 @@ class Service:
         )
         environment["DJANGO_SETTINGS_MODULE"] = "kheish_site.settings"
         environment["KHEISH_STATE_DIR"] = str(self._options.state_dir)
+        environment.setdefault("KHEISH_SERVICE_URL", self._url)
         if not self._options.loopback:
             hosts = [environment.get("KHEISH_ALLOWED_HOSTS", ""), _shown(self._options.host)]
             environment["KHEISH_ALLOWED_HOSTS"] = ",".join(filter(None, hosts))

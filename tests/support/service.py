@@ -210,7 +210,8 @@ class Fleet(Deployment):
 
     def _environment(self, more: Mapping[str, str]) -> dict[str, str]:
         fixed = {"KHEISH_STATE_DIR": str(self.state_dir), "DJANGO_SETTINGS_MODULE": "kheish_site.settings"}
-        return fixed | {"KHEISH_WORKER_THREADS": "12"} | super()._environment(more)
+        fixed |= {"KHEISH_WORKER_THREADS": "12", "KHEISH_SERVICE_URL": self.url}
+        return fixed | super()._environment(more)
 
     def _worker(self, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
         self._named += 1

@@ -1,0 +1,81 @@
+"""Which sidecar an event comes from: of a child process only the one that runs now may speak.
+
+Also the row in which the sidecar's state is kept for everybody who is not its supervisor.
+"""
+
+from typing import Any
+
+from connectors_app.kinds.external import protocol
+from connectors_app.kinds.external.events import EventRejected
+from connectors_app.kinds.external.kind import CHILD
+from connectors_app.kinds.external.protocol import MANIFESTS, Manifest, SidecarUnwell
+from connectors_app.models import Connector, SidecarState, SidecarStatus
+from kheish_site.lib import clock
+from kheish_site.lib.errors import Unavailable
+from kheish_site.lib.redaction import redact
+from kheish_site.lib.transactions import write
+
+NOT_YET_SECONDS = 2
+
+
+class SidecarStarting(Unavailable):
+    """The sidecar speaks before it was found ready, or after it went away; it should say it again."""
+
+    code, domain = "external_sidecar_starting", "connector_ingress"
+
+
+def check(connector: Connector, instance_id: str) -> None:
+    """Refuse an event of a process that is not the connector's child. One query; none for remote sidecars.
+
+    A child may speak as soon as it serves, before its supervisor has noted it: then it is asked itself.
+    Raises: EventRejected, SidecarStarting.
+    """
+    if connector.settings["mode"] != CHILD:
+        return
+    state = SidecarState.objects.filter(connector=connector).first()
+    if state is not None and state.status == SidecarStatus.RUNNING and state.instance_id == instance_id:
+        return
+    try:
+        now = protocol.fetch_manifest(protocol.sidecar_of(connector)).instance_id
+    except SidecarUnwell:
+        raise SidecarStarting(
+            "the sidecar is not ready to be known", retry_after_seconds=NOT_YET_SECONDS
+        ) from None
+    if now != instance_id:
+        raise EventRejected("instance_id is not that of the sidecar that runs now")
+
+
+def note(connector: Connector, **seen: Any) -> None:
+    """Write what was seen of the sidecar. Opens its own transaction."""
+    if "last_error" in seen:
+        seen["last_error"] = redact(seen["last_error"])[:500]
+    with write():
+        SidecarState.objects.update_or_create(connector=connector, defaults={**seen, "since": clock.now()})
+
+
+def manifest_now(connector: Connector) -> Manifest:
+    """Return the manifest, and keep it in the row when it changed. No transaction may be open.
+
+    Whatever was sent to a sidecar was sent after this, so the row knows what that sidecar can.
+    Raises: SidecarUnwell.
+    """
+    manifest = MANIFESTS.get(connector)
+    told = manifest.as_dict()
+    if _kept(connector) != told:
+        remote = connector.settings["mode"] != CHILD  # of a child its supervisor says who runs
+        note(connector, manifest=told, **({"instance_id": manifest.instance_id} if remote else {}))
+    return manifest
+
+
+def honours_keys(connector: Connector) -> bool:
+    """Tell whether the sidecar recognises a repeated delivery: it does unless its manifest denies it.
+
+    Judged by the manifest that was last kept, without asking: one query, also inside a transaction. Of a
+    sidecar that never showed one nothing is known.
+    """
+    return bool(_kept(connector).get("capabilities", {}).get("idempotent", False))
+
+
+def _kept(connector: Connector) -> dict[str, Any]:
+    found = SidecarState.objects.filter(connector=connector).values_list("manifest", flat=True).first()
+    return found or {}

@@ -1,0 +1,162 @@
+"""What an operator writes about an external connector, and what must hold of it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
+from typing import Any, ClassVar, Final
+from urllib.parse import SplitResult, urlsplit
+
+from rest_framework import serializers
+
+from connectors_app.kinds.external import events
+from connectors_app.models import Connector
+from connectors_app.services.contracts import InboundEvent
+from connectors_app.services.shapes import ChatSettings, ConnectorInvalid, optional_text
+from kheish_site.lib import clock
+from kheish_site.lib.ids import new_id
+from sessions_app.api.serializers.base import Choice, Flag, StrictSerializer, Text
+from sessions_app.models import SecretSlot
+from sessions_app.tools.addresses import is_public
+
+NAME: Final = "external"
+REMOTE: Final = "remote_http"
+CHILD: Final = "child_process"
+TOKEN: Final = "shared_token"  # noqa: S105  # the field's name
+RESERVED: Final = "KHEISH_EXTERNAL_CONNECTOR_"
+_MOST: Final = 50
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+
+
+class Variables(serializers.DictField):
+    """Environment variables by name."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        text = Text(max_length=8192, allow_blank=True)
+        super().__init__(child=text, required=False, default=dict, **kwargs)
+
+    def to_internal_value(self, data: Any) -> dict[str, str]:
+        """Return the variables. Raises: ValidationError."""
+        if isinstance(data, Mapping) and len(data) > _MOST:
+            raise serializers.ValidationError(f"at most {_MOST} variables")
+        found: dict[str, str] = super().to_internal_value(data)
+        for name in found:
+            if not _VARIABLE.fullmatch(name):
+                raise serializers.ValidationError({name: ["is no name of a variable"]})
+            if name.upper().startswith(RESERVED):
+                raise serializers.ValidationError({name: ["is set by the service itself"]})
+        return found
+
+
+class ChildProcess(StrictSerializer):
+    """The process a worker starts and keeps running. Its environment holds nothing but what is written here.
+
+    ``credential_slots`` maps names to secret slots: the process reads them with its lease, none of them is
+    in its environment.
+    """
+
+    command = Text(max_length=1000)
+    args = serializers.ListField(
+        child=Text(max_length=4000, allow_blank=True), max_length=100, required=False, default=list
+    )
+    env = Variables()
+    credential_slots = Variables()
+    working_dir = optional_text(max_length=1000)
+
+
+class ExternalSettings(ChatSettings):
+    """The settings of one external connector."""
+
+    platform = Text(max_length=100)
+    mode = Choice(choices=[REMOTE, CHILD], default=REMOTE)
+    base_url = Text(max_length=1000)
+    allow_private_network = Flag(default=False)
+    child_process = ChildProcess(required=False, allow_null=True, default=None)
+
+
+class ExternalKind:
+    """A sidecar in front of one platform."""
+
+    name: ClassVar[str] = NAME
+    settings: ClassVar[type[serializers.Serializer]] = ExternalSettings
+    secrets: ClassVar[tuple[str, ...]] = (TOKEN,)
+
+    def check(self, settings: Mapping[str, Any], secrets: Sequence[str]) -> None:
+        """Judge the whole definition. Needs the database for the slots. Raises: ConnectorInvalid."""
+        if TOKEN not in secrets and not settings["allow_unauthenticated_ingress"]:
+            raise ConnectorInvalid("shared_token is needed, or allow_unauthenticated_ingress")
+        if not settings["platform"].strip():
+            raise ConnectorInvalid("platform is empty")
+        url = _url(settings["base_url"])
+        if settings["mode"] == CHILD:
+            _check_child(settings, url)
+        else:
+            _check_remote(settings, url)
+
+    def test_event(self, connector: Connector) -> InboundEvent:
+        """Return a message as a sidecar would push it; its thread is the connector's own test thread."""
+        event = {
+            "event_id": new_id("test"),
+            "occurred_at_ms": int(clock.now().timestamp() * 1000),
+            "actor_id": "connector-test",
+            "thread": {"path": ["connector-test"]},
+            "content": "This is a test of the connector.",
+        }
+        return events.read(connector, event)
+
+
+def _url(text: str) -> SplitResult:
+    try:
+        url = urlsplit(text)
+        known = bool(url.hostname) and url.port != 0
+    except ValueError:
+        known, url = False, urlsplit("")
+    if not known or url.scheme not in ("http", "https") or any(char.isspace() for char in text):
+        raise ConnectorInvalid("base_url is an http or https address")
+    if "@" in url.netloc:
+        raise ConnectorInvalid("base_url holds no user name: use shared_token")
+    return url
+
+
+def _check_child(settings: Mapping[str, Any], url: SplitResult) -> None:
+    child = settings["child_process"]
+    if not child:
+        raise ConnectorInvalid("mode child_process needs the block child_process")
+    if not _is_loopback(url.hostname or "") or not url.port:
+        raise ConnectorInvalid("the base_url of a child process is a loopback address with a port")
+    if url.path.strip("/") or url.query or url.fragment:
+        raise ConnectorInvalid("the base_url of a child process has no path, query or fragment")
+    if not child["command"].strip():
+        raise ConnectorInvalid("child_process.command is empty")
+    both = sorted(set(child["env"]) & set(child["credential_slots"]))
+    if both:
+        raise ConnectorInvalid(f"{both[0]} is either in env or in credential_slots")
+    wanted = set(child["credential_slots"].values())
+    missing = wanted - set(SecretSlot.objects.filter(slot_id__in=wanted).values_list("slot_id", flat=True))
+    if missing:
+        raise ConnectorInvalid(f"there is no secret slot {sorted(missing)[0] or '(empty)'}")
+
+
+def _check_remote(settings: Mapping[str, Any], url: SplitResult) -> None:
+    """Names are resolved and judged again at each request; what is plainly not public is refused at once."""
+    if settings["child_process"]:
+        raise ConnectorInvalid("child_process belongs to mode child_process")
+    if url.query or url.fragment:
+        raise ConnectorInvalid("base_url has no query and no fragment")
+    host = url.hostname or ""
+    if not settings["allow_private_network"] and _is_private(host):
+        raise ConnectorInvalid(f"{host} is not public; allow_private_network permits it")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".") == "localhost"
+
+
+def _is_private(host: str) -> bool:
+    try:
+        return not is_public(ip_address(host.partition("%")[0]))
+    except ValueError:
+        name = host.lower().rstrip(".")
+        return name == "localhost" or name.endswith((".localhost", ".local", ".internal"))

@@ -85,8 +85,9 @@ def accept(connector: Connector, event: InboundEvent) -> Accepted:
         return found
     _check_rate(connector, event)
     check_text([event.content, *(str(item.get("text", "")) for item in event.input_items)])
+    new = runs.prepare(_new_run(connector, event))  # opens files, which may take long: before the transaction
     try:
-        accepted = _accept_in_race(connector, event)
+        accepted = _accept_in_race(connector, event, new)
     except IntegrityError:
         # Somebody else accepted the same event, or took one of its keys, at the same moment.
         found = seen(connector, event.key, event.fingerprint)
@@ -101,12 +102,12 @@ def accept(connector: Connector, event: InboundEvent) -> Accepted:
     return accepted
 
 
-def _accept_in_race(connector: Connector, event: InboundEvent) -> Accepted:
+def _accept_in_race(connector: Connector, event: InboundEvent, new: NewRun) -> Accepted:
     """Accept; when another event took one of the keys meanwhile, once more, to the session it chose."""
     try:
-        return _accept(connector, event)
+        return _accept(connector, event, new)
     except BindingTaken:
-        return _accept(connector, event)
+        return _accept(connector, event, new)
 
 
 def plan(connector: Connector, event: InboundEvent) -> Target:
@@ -114,7 +115,7 @@ def plan(connector: Connector, event: InboundEvent) -> Target:
     return resolution.resolve(connector, event)
 
 
-def _accept(connector: Connector, event: InboundEvent) -> Accepted:
+def _accept(connector: Connector, event: InboundEvent, new: NewRun) -> Accepted:
     principal = principal_name(connector)
     with write():
         target = resolution.resolve(connector, event)
@@ -123,7 +124,6 @@ def _accept(connector: Connector, event: InboundEvent) -> Accepted:
         if new_keys:
             sessions.note_binding_keys(session, new_keys, principal=principal)
         asker = identities.requester(connector, event.actor_id) or principal
-        new = _new_run(connector, event)
         run = runs.submit(session.session_id, new, principal=asker, session=session)
         crashpoint("ingress.submitted")
         IngressReceipt.objects.create(

@@ -97,6 +97,8 @@ def submit(session_id: str, new: NewRun, *, principal: str, session: Session | N
     if all(item["type"] == "text" for item in items):
         return _accept(session, new, inputs.keep(items, principal=principal), principal)
     with write():
+        # The session before the files, as everywhere: whoever accepts an event holds it already.
+        locked(Session.objects.filter(pk=session.pk)).first()
         kept = inputs.keep(items, principal=principal)
         run = _accept(session, new, kept, principal)
         assets.refer(

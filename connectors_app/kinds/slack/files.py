@@ -18,7 +18,8 @@ from connectors_app.kinds.slack.web import SlackApi, is_private, is_slack
 from connectors_app.services import outbound
 from connectors_app.services.contracts import Refused, SendFailure
 from connectors_app.services.resolution import DOMAIN
-from kheish_site.lib.errors import Unavailable
+from kheish_site.lib.errors import KheishError, Unavailable
+from sessions_app.services import asset_types, inputs
 
 BUDGET_SECONDS: Final = 2.0
 MOST_FILES: Final = 10
@@ -26,19 +27,7 @@ LARGEST_FILE_BYTES: Final = 12 * 1024 * 1024
 LARGEST_TOTAL_BYTES: Final = 16 * 1024 * 1024
 LAST_RETRY: Final = 3
 RETRY_AFTER_SECONDS: Final = 5
-_TYPES: Final = frozenset(
-    {
-        "text/plain", "text/csv", "text/markdown", "application/json", "application/pdf",
-        "image/vnd.dxf", "image/png", "image/jpeg",
-    }
-)  # fmt: skip
-_SAME: Final = {
-    "image/jpg": "image/jpeg",
-    "text/x-markdown": "text/markdown",
-    "application/dxf": "image/vnd.dxf",
-    "image/x-dxf": "image/vnd.dxf",
-    "application/csv": "text/csv",
-}
+_SAME: Final = {"image/jpg": "image/jpeg", "text/x-markdown": "text/markdown", "application/csv": "text/csv"}
 
 
 class FilesUnavailable(Unavailable):
@@ -97,9 +86,23 @@ def fetch(
     return items
 
 
-def named(files: Sequence[Mapping[str, Any]], reason: str) -> list[dict[str, Any]]:
-    """Return the lines that name ``files`` as missing, for one reason."""
-    return [_line(file, reason) for file in files]
+def opened(
+    files: Sequence[Mapping[str, Any]], items: Sequence[dict[str, Any]], *, is_last: bool
+) -> list[dict[str, Any]]:
+    """Return the items of ``files`` opened and found good; one that is not must not take the message with it.
+
+    No transaction may be open. Raises: FilesUnavailable.
+    """
+    return [_opened(file, item, is_last) for file, item in zip(files, items, strict=True)]
+
+
+def _opened(file: Mapping[str, Any], item: dict[str, Any], is_last: bool) -> dict[str, Any]:
+    try:
+        return inputs.prepare([item])[0]
+    except KheishError as error:
+        if error.retryable and not is_last:
+            raise FilesUnavailable(error.detail, retry_after_seconds=RETRY_AFTER_SECONDS) from error
+        return _line(file, error.detail)
 
 
 def _fetched(said: Options, file: Mapping[str, Any], token: str, budget: _Budget) -> dict[str, Any]:
@@ -137,7 +140,7 @@ def _media_type(file: Mapping[str, Any]) -> str:
     found = file.get("mimetype")
     media_type = found.partition(";")[0].strip().lower() if isinstance(found, str) else ""
     media_type = _SAME.get(media_type, media_type)
-    if media_type not in _TYPES and not media_type.startswith("audio/"):
+    if media_type not in asset_types.TYPES and not media_type.startswith("audio/"):
         raise _Missing(f"files of type {media_type or 'unknown'} are not supported")
     return media_type
 

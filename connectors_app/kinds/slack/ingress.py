@@ -13,7 +13,6 @@ from connectors_app.kinds.slack.people import known_as
 from connectors_app.kinds.slack.settings import options
 from connectors_app.services import connectors, ingress
 from connectors_app.services.ingress import Accepted
-from kheish_site.lib.errors import KheishError
 from kheish_site.lib.transactions import release_connection
 from sessions_app.api.auth import remote_addr
 from sessions_app.api.parsers import loads
@@ -93,14 +92,8 @@ class SlackIngress(SlackView):
             token = tokens.bot_token(self.connector, message.place.team_id) if signed else ""
             release_connection()
             items = files.fetch(said, message.files, token=token, is_last=is_last)
-        try:
-            return ingress.accept(self.connector, events.inbound(said, message, items, actor_id=actor_id))
-        except KheishError as error:
-            if error.error_domain != "assets" or error.retryable:
-                raise
-            # A file that is not what it says it is must not take the message with it.
-            lines = files.named(message.files, error.detail)
-            return ingress.accept(self.connector, events.inbound(said, message, lines, actor_id=actor_id))
+            items = files.opened(message.files, items, is_last=is_last)
+        return ingress.accept(self.connector, events.inbound(said, message, items, actor_id=actor_id))
 
 
 def _retry_number(request: Request) -> int:

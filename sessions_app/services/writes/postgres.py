@@ -66,7 +66,7 @@ journal AS (
 
 _ANSWER = """
 SELECT held.ok, held.found_epoch, session.first_seq, session.lease_epoch, session.queued_runs,
-       session.blocked, session.lease_owner, {run}
+       session.blocked, session.lease_owner, held.next_position, {run}
 FROM held LEFT JOIN session ON session.id = held.id"""
 
 
@@ -78,11 +78,11 @@ def commit(change: Change) -> Committed:
         row = cursor.fetchone()
     if row is None:
         raise SessionMissing
-    ok, found_epoch, first, epoch, queued, blocked, owner, run_pk = row
+    ok, found_epoch, first, epoch, queued, blocked, owner, position, run_pk = row
     if not ok or first is None:
         raise _refusal(change, fenced=bool(ok), epoch=found_epoch)
     if change.accept is not None:
-        change.accept.pk = run_pk
+        change.accept.pk, change.accept.position = run_pk, position
     return Committed(
         first_seq=first,
         last_seq=first + len(change.entries) - 1,

@@ -23,6 +23,7 @@ from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.errors import KheishError
 from kheish_site.lib.transactions import release_connection
 from sessions_app.services import secrets
+from sessions_app.services.external_actions import LedgerUnavailable
 
 logger = logging.getLogger(__name__)
 LOOK_SECONDS: Final = 0.25
@@ -31,7 +32,8 @@ _TURN_SECONDS: Final = 1.0
 _LONGEST_SEND_SECONDS: Final = 900.0
 """A send that takes longer is given up: its lease is no longer renewed."""
 _SECRETS_AGE_SECONDS: Final = 5.0
-_AWAY: Final = (DatabaseError, InterfaceError)
+_AWAY: Final = (DatabaseError, InterfaceError, LedgerUnavailable)
+"""What an outcome that is known waits for, rather than being forgotten."""
 
 
 @dataclass
@@ -146,6 +148,7 @@ class Pump:
                 logger.warning("a target was lost", extra={"action": "delivery.lost", "target": target_pk})
             except Exception:  # the thread's edge: the lease runs out, and the target is found again
                 logger.exception("a delivery failed", extra={"action": "delivery.serve", "target": target_pk})
+                self._ended.wait(1.0)
             finally:
                 with self._lock:
                     self._flights.pop(target_pk, None)
@@ -183,6 +186,7 @@ class Pump:
                 return claims.settle(work, outcome, go_on=go_on)
             except _AWAY:
                 logger.warning("an outcome waits", exc_info=True, extra={"action": "delivery.settle"})
+                _tidy()
                 if self._ended.wait(1.0):
                     raise
                 close_old_connections()

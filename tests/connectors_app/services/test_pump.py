@@ -9,7 +9,7 @@ import pytest
 
 from connectors_app.models import Delivery, DeliveryTarget
 from connectors_app.services.deliveries.pump import Pump
-from kheish_site.lib.transactions import write
+from kheish_site.lib.ids import new_id
 from sessions_app.models import JournalEntry, Session
 from sessions_app.services import journal
 from tests.connectors_app.conftest import say
@@ -33,6 +33,15 @@ def settled(count: int = 1) -> list[str]:
     until(lambda: rows.count() == count, 20, lambda: list(Delivery.objects.values("status", "last_error")))
     until(lambda: not DeliveryTarget.objects.exclude(lease_owner="").exists(), 10, lambda: "a lease was kept")
     return list(Delivery.objects.order_by("id").values_list("status", flat=True))
+
+
+def backlog(like: Delivery, count: int) -> None:
+    """Put many more into the queue of one delivery, at once."""
+    fields = {"target_id": like.target_id, "session_id": like.session_id, "created_at": like.created_at}
+    Delivery.objects.bulk_create(
+        Delivery(delivery_id=new_id("dlv"), key=f"backlog:{number}", content=f"{number}", **fields)
+        for number in range(count)
+    )
 
 
 def opened() -> bool:
@@ -230,11 +239,9 @@ def test_a_backlog_of_a_slow_target_does_not_delay_another(
 
     target.behave = slow
     with HttpTarget() as other:
+        (first,) = say(session, target.handle, "first")
+        backlog(first, 999)
         pump("worker-1"), pump("worker-2")
-        handle = target.handle
-        with write():
-            for number in range(1000):
-                say(session, handle, f"{number}")
         target.wait_for(2)
         began = time.monotonic()
         say(session, other.handle, "quick")

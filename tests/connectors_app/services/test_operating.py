@@ -1,0 +1,257 @@
+"""What people do about deliveries: once, whoever is faster, and with a trace."""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as live
+
+from connectors_app.models import Delivery, DeliveryTarget
+from connectors_app.services.contracts import Ambiguous, Refused, RetryLater, Sent
+from connectors_app.services.deliveries import (
+    claims,
+    control,
+    find,
+    health,
+    operate,
+    retention,
+    states,
+    targets,
+)
+from kheish_site.lib import clock, crypto
+from kheish_site.lib.errors import BadRequest
+from kheish_site.settings.keys import new_master_key
+from sessions_app.models import JournalEntry, Session
+from sessions_app.services import journal, status
+from sessions_app.services import retention as core_retention
+from sessions_app.services.access import SYSTEM
+from sessions_app.services.master_key import rotate
+from tests.connectors_app.conftest import say
+from tests.factories import make_session
+from tests.support.engine import race
+
+pytestmark = pytest.mark.django_db(transaction=True)
+HOOK = {"plugin": "http", "address": {"url": "http://example.com/hook"}}
+
+
+@pytest.fixture
+def session() -> Session:
+    return make_session("desk")
+
+
+def end(session: Session, word: str, outcome: Any, handle: Any = HOOK) -> Delivery:
+    """Queue a word and settle it."""
+    (row,) = say(session, handle, word)
+    work = claims.take(row.target_id, "worker-1")
+    assert work is not None
+    claims.settle(work, outcome, go_on=False)
+    return find.get(row.delivery_id)
+
+
+@pytest.fixture
+def dead(session: Session) -> Delivery:
+    return end(session, "dead", Refused("terminal", "gone"))
+
+
+@pytest.fixture
+def doubtful(session: Session) -> Delivery:
+    return end(session, "doubtful", Ambiguous("timeout", "silence"))
+
+
+def decided(session: Session) -> list[str]:
+    rows = JournalEntry.objects.filter(session=session, kind="delivery.decided").order_by("seq")
+    return [payload["decision"] for payload in rows.values_list("payload", flat=True)]
+
+
+def test_a_replay_is_new_and_points_back_once(session: Session, dead: Delivery) -> None:
+    first, is_new = operate.replay(dead.delivery_id, principal=SYSTEM)
+    again, is_newer = operate.replay(dead.delivery_id, principal=SYSTEM)
+    forced, is_newest = operate.replay(dead.delivery_id, force=True, principal=SYSTEM)
+    assert (is_new, is_newer, is_newest) == (True, False, True)
+    assert first.delivery_id == again.delivery_id != forced.delivery_id
+    assert first.replayed_from == dead and first.content == "dead"
+    dead.refresh_from_db()
+    assert (dead.status, dead.resolved_at) == ("dead_lettered", None)
+    assert decided(session) == ["replayed", "replayed"]
+
+
+def test_racing_replays_make_one(session: Session, dead: Delivery) -> None:
+    found = race(5, lambda _: operate.replay(dead.delivery_id, principal=SYSTEM)[0].delivery_id)
+    assert len(set(found)) == 1, found
+    assert Delivery.objects.count() == 2
+
+
+def test_only_dead_letters_are_replayed_and_resolved(session: Session, doubtful: Delivery) -> None:
+    for verb in (operate.replay, operate.resolve):
+        with pytest.raises(states.IllegalDelivery):
+            verb(doubtful.delivery_id, principal=SYSTEM)
+    with pytest.raises(find.DeliveryMissing):
+        operate.resolve("dlv_none", principal=SYSTEM)
+
+
+def test_resolving_is_said_once_and_clears_health(session: Session, dead: Delivery) -> None:
+    codes = [warning["code"] for warning in status.status()["health"]["warnings"]]
+    assert "deliveries_unresolved_dead_lettered" in codes
+    operate.resolve(dead.delivery_id, reason="told by phone", principal=SYSTEM)
+    again = operate.resolve(dead.delivery_id, reason="another", principal=SYSTEM)
+    assert again.resolution_reason == "told by phone"
+    assert decided(session) == ["resolved"]
+    part = health.status_part()
+    assert part.view["dead_lettered"] == 1 and part.view["unresolved_dead_lettered"] == 0
+    assert part.warnings == []
+    assert status.status()["deliveries"]["dead_lettered"] == 1
+
+
+@pytest.mark.parametrize(
+    ("outcome", "left", "rows"),
+    [("happened", "delivered", 1), ("not_happened", "dead_lettered", 2), ("give_up", "dead_lettered", 1)],
+)
+def test_a_doubt_is_settled_by_a_person(
+    session: Session, doubtful: Delivery, outcome: str, left: str, rows: int
+) -> None:
+    assert health.status_part().view["unknown"] == 1
+    for _ in range(2):
+        found = operate.decide(doubtful.delivery_id, outcome, reason="seen", principal=SYSTEM)
+    assert (found.status, found.decision, found.resolved_by) == (left, outcome, "system")
+    assert Delivery.objects.count() == rows
+    assert decided(session) == [outcome]
+    with pytest.raises(operate.DecisionConflict) as refused:
+        other = "happened" if outcome != "happened" else "give_up"
+        operate.decide(doubtful.delivery_id, other, principal=SYSTEM)
+    assert refused.value.extra["decision"] == outcome
+    assert health.status_part().warnings == []
+    assert journal.verify(Session.objects.get(pk=session.pk)).whole
+
+
+def test_racing_deciders_settle_it_once(session: Session, doubtful: Delivery) -> None:
+    outcomes = ["happened", "not_happened", "give_up"] * 2
+    found = race(
+        6, lambda number: operate.decide(doubtful.delivery_id, outcomes[number], principal=SYSTEM).decision
+    )
+    won = [one for one in found if isinstance(one, str)]
+    assert len(set(won)) == 1 and len(won) == 2, found
+    assert all(isinstance(one, str | operate.DecisionConflict) for one in found), found
+    assert len(decided(session)) == 1
+
+
+def test_a_decision_is_one_of_three_and_for_doubts(dead: Delivery) -> None:
+    with pytest.raises(BadRequest):
+        operate.decide(dead.delivery_id, "perhaps", principal=SYSTEM)
+    with pytest.raises(states.IllegalDelivery):
+        operate.decide(dead.delivery_id, "happened", principal=SYSTEM)
+
+
+def test_bulk_replay_says_first_and_does_then(session: Session) -> None:
+    rows = [end(session, f"dead {number}", Refused("terminal", "gone")) for number in range(4)]
+    operate.resolve(rows[0].delivery_id, principal=SYSTEM)
+    operate.replay(rows[1].delivery_id, principal=SYSTEM)
+
+    def bulk(**more: Any) -> list[str]:
+        given = {"limit": 100, "force": False, "dry_run": False, **more}
+        found = Delivery.objects.filter(find.TROUBLE)
+        return [one.action for one in operate.replay_bulk(found, principal=SYSTEM, **given)]
+
+    assert bulk(dry_run=True) == ["existing_replay", "would_replay", "would_replay"]
+    assert Delivery.objects.count() == 5
+    assert bulk(limit=2) == ["existing_replay", "replayed"]
+    assert bulk() == ["existing_replay", "existing_replay", "replayed"]
+    assert Delivery.objects.count() == 7
+
+
+def test_a_paused_target_is_left_alone(session: Session) -> None:
+    (row,) = say(session, HOOK, "one")
+    target = DeliveryTarget.objects.get()
+    control.pause(target.digest, principal=SYSTEM)
+    control.pause(target.name, principal=SYSTEM)
+    assert targets.due(10) == [] and claims.take(row.target_id, "worker-1") is None
+    control.resume(target.digest[:20], principal=SYSTEM)
+    assert targets.due(10) == [target.pk]
+    with pytest.raises(targets.TargetMissing):
+        control.pause("http:address_sha256:00", principal=SYSTEM)
+
+
+def test_a_pause_holds_for_what_is_behind_the_one_being_sent(session: Session) -> None:
+    (row, _) = say(session, HOOK, "one", "two")
+    work = claims.take(row.target_id, "worker-1")
+    assert work is not None
+    control.pause(row.target.digest, principal=SYSTEM)
+    assert claims.settle(work, Sent(), go_on=True) is None
+    assert DeliveryTarget.objects.get().lease_owner == ""
+
+
+def test_failures_are_forgotten(session: Session, settings: Any) -> None:
+    (row,) = say(session, HOOK, "one")
+    DeliveryTarget.objects.update(failures=2)
+    work = claims.take(row.target_id, "worker-1")
+    assert work is not None
+    claims.settle(work, RetryLater("status", "503"), go_on=True)
+    target = DeliveryTarget.objects.get()
+    assert target.circuit_open_until == target.next_at is not None
+    with pytest.raises(BadRequest):
+        control.reset_backpressure(principal=SYSTEM)
+    assert control.reset_backpressure(plugin="http", dry_run=True, principal=SYSTEM) == [target]
+    assert DeliveryTarget.objects.get().circuit_open_until is not None
+    assert control.reset_backpressure(digest=target.digest, plugin="slack", principal=SYSTEM) == []
+    control.reset_backpressure(digest=target.digest, principal=SYSTEM)
+    target.refresh_from_db()
+    assert (target.failures, target.circuit_open_until) == (0, None)
+    assert target.next_at == Delivery.objects.get().next_attempt_at
+    assert control.reset_backpressure(plugin="http", principal=SYSTEM) == []
+
+
+def test_gauges(session: Session, dead: Delivery, doubtful: Delivery) -> None:
+    say(session, HOOK, "waits")
+    text = health.metrics()
+    assert 'kheish_delivery_deliveries{status="dead_lettered"} 1\n' in text
+    assert 'kheish_delivery_deliveries{status="unknown"} 1\n' in text
+    assert "kheish_delivery_ready 1\n" in text and "kheish_delivery_dispatchable 1\n" in text
+    lag = int(text.rpartition("kheish_delivery_worker_lag_ms ")[2])
+    assert 0 <= lag < 60_000
+
+
+def test_settled_deliveries_go_and_what_waits_for_people_stays(session: Session) -> None:
+    sent = end(session, "sent", Sent(), {"plugin": "http", "address": {"url": "http://example.com/other"}})
+    dead, doubtful = (
+        end(session, "dead", Refused("terminal", "x")),
+        end(session, "doubt", Ambiguous("x", "x")),
+    )
+    done = end(session, "done", Refused("terminal", "x"))
+    operate.resolve(done.delivery_id, principal=SYSTEM)
+    assert core_retention.purge()["deliveries"] == 0
+    long_ago = clock.now() - timedelta(days=live.KHEISH.deliveries.keep_days + 1)
+    Delivery.objects.update(settled_at=long_ago)
+    DeliveryTarget.objects.update(created_at=long_ago)
+    assert core_retention.purge()["deliveries"] == 3  # two deliveries and a target nobody needs
+    assert set(Delivery.objects.all()) == {dead, doubtful}
+    assert not Delivery.objects.filter(pk=sent.pk).exists()
+    assert DeliveryTarget.objects.count() == 1
+    assert retention.purge() == 0
+
+
+def test_a_session_goes_with_its_deliveries_and_the_queue_heals(session: Session) -> None:
+    say(session, HOOK, "one")
+    other = make_session("other")
+    core_retention._delete_session(session.pk)
+    assert not Delivery.objects.exists()
+    target = DeliveryTarget.objects.get()
+    assert claims.take(target.pk, "worker-1") is None
+    target.refresh_from_db()
+    assert (target.next_at, target.lease_owner) == (None, "")
+    say(other, HOOK, "two")
+    assert targets.due(5) == [target.pk]
+
+
+def test_addresses_follow_the_master_key(session: Session, settings: Any, tmp_path: Path) -> None:
+    file = tmp_path / "master.key"
+    file.write_text(new_master_key() + "\n")
+    settings.KHEISH = replace(settings.KHEISH, master_key_file=file, master_keys_in_environment=False)
+    say(session, HOOK, "one")
+    before = DeliveryTarget.objects.get()
+    rotate(drop_old=True)
+    after = DeliveryTarget.objects.get()
+    assert after.sealed != before.sealed
+    assert targets.address_of(after) == HOOK["address"]
+    with pytest.raises(crypto.Unreadable):
+        crypto.unseal(before.sealed)

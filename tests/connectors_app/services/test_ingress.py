@@ -57,7 +57,7 @@ def test_two_connectors_do_not_share_event_ids() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "event", "session_id"),
+    ("own", "event", "session_id"),
     [
         ({"fixed_session_id": "fixed"}, {"named_session_id": "named", "binding_keys": ("k",)}, "fixed"),
         ({}, {"named_session_id": "named", "natural_session_id": "natural"}, "named"),
@@ -65,10 +65,10 @@ def test_two_connectors_do_not_share_event_ids() -> None:
         ({}, {"binding_keys": ("new",), "natural_session_id": "natural"}, "natural"),
     ],
 )
-def test_the_order_of_resolution(settings: Any, event: Any, session_id: str) -> None:
+def test_the_order_of_resolution(own: Any, event: Any, session_id: str) -> None:
     before = make_connector("before", fixed_session_id="bound")
     ingress.accept(before, make_event(binding_keys=("known",)))
-    accepted = ingress.accept(make_connector(**settings), make_event(**event))
+    accepted = ingress.accept(make_connector(**own), make_event(**event))
     assert accepted.session_id == session_id
 
 

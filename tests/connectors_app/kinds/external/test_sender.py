@@ -229,7 +229,8 @@ def test_a_connector_that_is_off_or_gone() -> None:
 
 @pytest.mark.parametrize(
     "address",
-    [None, "x", {}, {"connector": "mail"}, {"connector": "mail", "route": ""}, {"connector": "mail", "route": 1},
+    [None, "x", {}, {"connector": "mail"}, {"connector": "mail", "route": ""},
+     {"connector": "mail", "route": 1},
      {"connector": " ", "route": "x"}, {"connector": "mail", "route": "x" * 4097},
      {"connector": "mail", "route": "x", "more": 1}, {"connector": "mail", "route": "\x00"}],
 )  # fmt: skip

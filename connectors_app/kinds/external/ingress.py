@@ -12,12 +12,14 @@ from connectors_app.kinds.external.events import EventRejected
 from connectors_app.models import Connector
 from connectors_app.services import ingress
 from connectors_app.services.ingress import IngressConflict
-from kheish_site.lib.errors import BadRequest, KheishError, PayloadTooLarge, RateLimited
+from kheish_site.lib.errors import BadRequest, KheishError, RateLimited
 from kheish_site.lib.redaction import redact
 from sessions_app.api import problems
+from sessions_app.services.assets import AssetMissing
 
 MOST_EVENTS: Final = 64
-_ANSWERED: Final = (BadRequest, PayloadTooLarge, IngressConflict)
+_ITS_OWN_FAULT: Final = frozenset({400, 413, 415, 422})
+_ALSO: Final = (IngressConflict, AssetMissing)
 Result = dict[str, Any]
 
 
@@ -30,7 +32,9 @@ def take(connector: Connector, raw: Any) -> Result:
         event = events.read(connector, raw)
         instances.check(connector, _text(raw, "instance_id"))
         accepted = ingress.accept(connector, event)
-    except _ANSWERED as error:
+    except KheishError as error:
+        if error.status not in _ITS_OWN_FAULT and not isinstance(error, _ALSO):
+            raise
         ingress.note_refusal(connector, error)
         return _rejected(raw, error)
     status = "duplicate" if accepted.duplicate else "accepted"

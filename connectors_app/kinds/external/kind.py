@@ -92,6 +92,10 @@ class ExternalKind:
         else:
             _check_remote(settings, url)
 
+    def slots_of(self, settings: Mapping[str, Any]) -> list[str]:
+        """Return the slots that the child process may read (``contracts.NamesSlots``)."""
+        return sorted((settings.get("child_process") or {}).get("credential_slots", {}).values())
+
     def test_event(self, connector: Connector) -> InboundEvent:
         """Return a message as a sidecar would push it; its thread is the connector's own test thread."""
         event = {

@@ -4,12 +4,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db.models import Count, Sum
-from django.http import HttpResponse
-from drf_spectacular.types import OpenApiTypes
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from connectors_app.api.plain import OnlyAnswer, PlainText
 from connectors_app.kinds.external.kind import CHILD, NAME
 from connectors_app.models import (
     Connector,
@@ -26,7 +25,6 @@ from sessions_app.api.serializers.base import JsonObject, Moment
 from sessions_app.api.views.base import KheishView
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_METRICS = 'kheish_external_connector_up{connector="mail"} 1\n'
 _SIDECAR: dict[str, Any] = {
     "connector": "mail",
     "mode": "child_process",
@@ -74,13 +72,15 @@ class Sidecar(KheishView):
 class Metrics(KheishView):
     """``/v1/runtime/connectors/external/metrics``."""
 
+    renderer_classes = (PlainText,)
+    content_negotiation_class = OnlyAnswer
+
     @describe(
-        "external_connector_metrics", "Metrics of the external connectors, as Prometheus text",
-        answer=OpenApiTypes.STR, example=_METRICS,
+        "external_connector_metrics", "Get the metrics of sidecars in Prometheus' text format", answer=str,
     )  # fmt: skip
-    def get(self, request: Request) -> HttpResponse:
+    def get(self, request: Request) -> Response:
         """All samples."""
-        return HttpResponse(metrics(), content_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
+        return Response(metrics(), content_type=CONTENT_TYPE)
 
 
 def sidecar_view(connector: Connector) -> dict[str, Any]:

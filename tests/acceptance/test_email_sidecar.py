@@ -1,5 +1,6 @@
 """The e-mail sidecar as a child of a real service, between real mail servers: what goes in comes out once."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -129,6 +130,27 @@ def test_others_have_sessions_of_their_own_and_strangers_none(desk: Deployment, 
     assert post.unseen(mallory) == 1
     assert PASSWORD not in desk.words()
     assert TOKEN not in desk.words()
+
+
+def test_files_travel_both_ways(desk: Deployment, post: Post) -> None:
+    gina, table = "gina@example.org", "door,state\n1,open\n"
+    asked = put(post, gina, table=table)
+    post.wait(gina)
+    (run,) = runs(desk, gina)
+    view = desk.ask("GET", f"/v1/runs/{run['run_id']}")[1]
+    (file,) = (item for item in view["input_items"] if item["type"] == "asset_reference")
+    route = json.dumps({"to": gina, "subject": "The door", "references": [asked]})
+    sent = {
+        "session_id": run["session_id"],
+        "output": {"content": "Here it is again.", "attachments": [file["asset_id"]]},
+        "handle": {"type": "external", "connector": "mail", "route": route},
+    }
+    status, said = desk.ask("POST", "/v1/deliveries", sent)
+    assert status == 202, said
+    _, reply = post.wait(gina, 2)
+    (back,) = reply.iter_attachments()
+    assert (back.get_filename(), back.get_content_type()) == ("table.csv", "text/csv")
+    assert back.get_payload(decode=True) == table.encode()
 
 
 def test_a_killed_sidecar_comes_back_and_nothing_is_lost(desk: Deployment, post: Post) -> None:

@@ -63,12 +63,14 @@ class Post:
         return self.sent_to(address)
 
     def put(self, **headers: str) -> None:
-        """A mail arrives; ``text`` is its body."""
-        text = headers.pop("text")
+        """A mail arrives; ``text`` is its body, ``table`` a file that comes along."""
+        text, table = headers.pop("text"), headers.pop("table", "")
         mail = EmailMessage()
         for name, value in {"To": "agent@example.org", **headers}.items():
             mail[name.replace("_", "-")] = value
         mail.set_content(text)
+        if table:
+            mail.add_attachment(table.encode(), maintype="text", subtype="csv", filename="table.csv")
         with self._box() as box:
             when = '"21-Nov-2026 10:00:00 +0000"'
             assert box.append("INBOX", "()", when, mail.as_bytes(policy=policy.SMTP))[0] == "OK"

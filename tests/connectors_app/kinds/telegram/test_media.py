@@ -129,3 +129,17 @@ def test_what_was_taken_is_not_fetched_again(server: TelegramServer) -> None:
     calls = len(server.paths)
     assert post(bot, document())["Idempotent-Replayed"] == "true"
     assert len(server.paths) == calls
+
+
+@pytest.mark.parametrize(
+    ("media_type", "content"),
+    [("application/x-msdownload", b"MZ\x90\x00"), ("image/png", b"this is no picture")],
+    ids=["a kind nobody stores", "not what it says"],
+)
+def test_a_file_the_store_refuses_is_named(server: TelegramServer, media_type: str, content: bytes) -> None:
+    server.files["doc"] = content
+    file = telegram.Document("doc", "U", file_name="setup.bin", mime_type=media_type, file_size=len(content))
+    update = plain(telegram.Update(1, message=message(None, document=file, caption="look")))
+    assert post(make_bot(url=server.url), update).status_code == 200
+    text = Run.objects.get().input_items[0]["text"]
+    assert text.startswith(f"look\n[setup.bin ({media_type}) was not fetched: ")

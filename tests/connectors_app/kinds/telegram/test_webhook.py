@@ -30,8 +30,7 @@ from tests.factories import code_of
 pytestmark = pytest.mark.django_db
 INLINE = telegram.InlineQuery("1", ANN, "?", "")
 HERE = telegram.Location(1.0, 2.0)
-ELSEWINLINE = telegram.InlineQuery("1", ANN, "?", "")
-HERE = telegram.CallbackQuery("q", ANN, "c", data="x", inline_message_id="i")
+ELSEWHERE = telegram.CallbackQuery("q", ANN, "c", data="x", inline_message_id="i")
 
 
 def only_run() -> Run:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from sessions_app.models import RunStatus
+from tests.connectors_app.outbound import dead_letter
 from tests.connectors_app.people import make_connector, make_person
 from tests.factories import make_asset, make_client, make_persona, make_secret
 from tests.sessions_app.api.rows import (
@@ -39,6 +40,7 @@ def make_world() -> World:
     task = make_task(running, "output\n")
     make_person(make_connector("ops", "slack"), "U1", "alice")
     record_action(queued)
+    delivery = dead_letter(desk)
     ids = {
         "session_id": ["desk", "asks", "doubts", "busy"],
         "run_id": [waiting.run_id, queued.run_id, running.run_id],
@@ -50,6 +52,8 @@ def make_world() -> World:
         "persona_id": ["reviewer"],
         "route_id": ["scripted"],
         "slot_id": ["main-key"],
+        "delivery_id": [delivery.delivery_id],
+        "digest": [delivery.target.digest],
         "kind": ["slack"],
         "name": ["ops"],
         "external_id": ["U1"],

@@ -6,6 +6,7 @@ from connectors_app.services.observations import schedules
 from connectors_app.services.observations.schedules import NewSchedule
 from sessions_app.models import RunStatus
 from tests.connectors_app.observations.rows import make_source, see
+from tests.connectors_app.outbound import dead_letter
 from tests.connectors_app.people import make_connector, make_person
 from tests.factories import make_asset, make_client, make_persona, make_secret
 from tests.sessions_app.api.rows import (
@@ -53,6 +54,7 @@ def make_world() -> World:
     look = schedules.create(
         source, NewSchedule(session_id="desk", prompt="Look.", interval_seconds=60), principal="alice"
     )
+    delivery = dead_letter(desk)
     ids = {
         "source_id": [source.source_id],
         "observation_id": [seen.observation_id],
@@ -67,6 +69,8 @@ def make_world() -> World:
         "persona_id": ["reviewer"],
         "route_id": ["scripted"],
         "slot_id": ["main-key"],
+        "delivery_id": [delivery.delivery_id],
+        "digest": [delivery.target.digest],
         "kind": ["slack"],
         "name": ["ops"],
         "external_id": ["U1"],

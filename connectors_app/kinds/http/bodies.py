@@ -8,6 +8,7 @@ from rest_framework import serializers
 
 from connectors_app.kinds.http.kind import natural_id, receipt_key
 from connectors_app.models import Connector
+from connectors_app.services import handles
 from connectors_app.services.contracts import InboundEvent
 from connectors_app.services.resolution import DOMAIN
 from connectors_app.services.shapes import Keys
@@ -158,7 +159,12 @@ def _reply_targets(said: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     first = (
         [{"plugin": said["reply_plugin"], "address": said["reply_address"]}] if "reply_plugin" in said else []
     )
-    return (*first, *said.get("reply_targets", ()))
+    found = handles.normal_list((*first, *said.get("reply_targets", ())))
+    if any(handle["address"].get("allow_private_network") for handle in found):
+        raise IngressInvalid(
+            "an event may not point answers into a private network", code="reply_targets_not_allowed"
+        )
+    return tuple(found)
 
 
 def _at(value: Any, pointer: str) -> str:

@@ -142,6 +142,9 @@ def test_payload_targets_where_they_are_allowed() -> None:
     assert Run.objects.get().reply_targets == [{"plugin": "daemon", "address": {"session_id": "desk"}}]
     answer = post({**EVENT, "idempotency_key": "b", "reply_plugin": "nowhere", "reply_address": "desk"})
     assert (answer.status_code, code_of(answer)) == (400, "invalid_reply_target")
+    inside = {"url": "http://10.0.0.1/", "allow_private_network": True}
+    answer = post({**EVENT, "idempotency_key": "c", "reply_plugin": "http", "reply_address": inside})
+    assert (answer.status_code, code_of(answer)) == (400, "reply_targets_not_allowed")
 
 
 def test_keys_of_the_payload_replace_those_of_the_connector() -> None:

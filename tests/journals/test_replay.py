@@ -40,10 +40,12 @@ def exported(session: Session) -> dict[str, Any]:
 
 
 def conversation(session: Session) -> list[dict[str, Any]]:
-    """Return what a model would read now, as plain JSON."""
-    return json.loads(
-        json.dumps([asdict(message) for message in context.fold(session.pk).messages()], default=dict)
-    )
+    """Return what a model would read now, as plain JSON; ``images`` only where there are some."""
+    messages = [asdict(message) for message in context.fold(session.pk).messages()]
+    for message in messages:
+        if not message["images"]:
+            del message["images"]
+    return json.loads(json.dumps(messages, default=dict))
 
 
 def imported(recording: dict[str, Any]) -> Session:

@@ -13,12 +13,12 @@ BUDGETS = {
     "/v1/personas/p1": 4,
     "/v1/routes": 4,
     "/v1/routes/r1": 3,
-    "/v1/runtime/secrets": 4,
-    "/v1/runtime/secrets/s1": 3,
+    "/v1/runtime/secrets": 5,
+    "/v1/runtime/secrets/s1": 4,
     "/v1/tokens": 3,
     "/v1/runtime": 4,
     "/v1/runtime/revisions": 3,
-    "/v1/status": 11,
+    "/v1/status": 15,
 }
 
 

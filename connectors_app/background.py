@@ -44,18 +44,23 @@ class FileWatch:
             found = _stamp()
             if found == seen:
                 continue
-            seen = found
-            self._apply()
+            if self._apply():
+                seen = found
 
-    def _apply(self) -> None:
+    def _apply(self) -> bool:
+        """Apply the file or say what is wrong with it; False when it is to be tried again."""
         close_old_connections()
         try:
             if ticks.take("connectors-file", self._worker, seconds=2 * LOOK_SECONDS):
                 connectors_file.reload()
-        except (KheishError, DatabaseError) as error:
+        except KheishError as error:
             logger.error("connectors file not applied: %s", error, extra={"action": "connectors.load"})
+        except DatabaseError:
+            logger.warning("the database did not answer", exc_info=True, extra={"action": "connectors.load"})
+            return False
         finally:
             release_connection()
+        return True
 
 
 def _stamp() -> tuple[int, int]:

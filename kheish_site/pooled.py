@@ -20,7 +20,17 @@ from django.urls import set_script_prefix
 from kheish_site.lib.transactions import release_connection
 
 THREADS: Final = 16
-PREFIXES: Final = ("/v1/", "/readyz", "/healthz")
+PREFIX: Final = "/v1/"
+SLOW: Final = (
+    "/v1/assets",
+    "/v1/observation",
+    "/v1/connectors/external/",
+    "/v1/connectors/slack/",
+    "/v1/connectors/telegram/",
+)
+"""What opens files or asks a platform before it answers."""
+LARGEST_BODY_BYTES: Final = 65_536
+"""A larger body may hold files, which are opened before the answer."""
 LONG: Final = ("/stream", "/export", "/raw")
 """Last parts of the addresses whose answers are sent piece by piece."""
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
@@ -79,6 +89,9 @@ def short_requests(pooled: Asgi, others: Asgi) -> Asgi:
 
 def _is_short(scope: Any) -> bool:
     path: str = scope["path"]
-    if not path.startswith(PREFIXES) or path.endswith(LONG):
+    if not path.startswith(PREFIX) or path.startswith(SLOW) or path.endswith(LONG):
         return False
-    return all(name.lower() != b"prefer" for name, _ in scope["headers"])
+    headers = {name.lower(): value for name, value in scope["headers"]}
+    size = headers.get(b"content-length", b"0")
+    small = size.isdigit() and int(size) <= LARGEST_BODY_BYTES and b"transfer-encoding" not in headers
+    return small and b"prefer" not in headers

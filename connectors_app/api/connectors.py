@@ -1,7 +1,6 @@
 """Connectors over HTTP: the control plane's side. Events come in elsewhere, in each kind's folder."""
 
-import re
-from typing import Any, Final
+from typing import Any
 
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,8 +17,6 @@ from sessions_app.api.schema import describe
 from sessions_app.api.serializers.base import NoBody, page_of
 from sessions_app.api.views.base import KheishView
 from sessions_app.models import Role
-
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,99}", re.ASCII)
 
 
 class Connectors(KheishView):
@@ -189,7 +186,7 @@ class Reload(KheishView):
 
 def check_name(name: str) -> None:
     """Refuse names that cannot stand in an address or a key. Raises: InvalidRequest."""
-    if not _NAME.fullmatch(name):
+    if not connectors.is_name(name):
         raise InvalidRequest("a connector's name has 1 to 100 letters, digits and . _ -")
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from sessions_app.services import secrets
 logger = logging.getLogger(__name__)
 TARGET_SETTINGS: Final = ("default_reply_targets", "additional_reply_targets")
 PAUSED_RETRY_SECONDS: Final = 60
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,99}", re.ASCII)
 
 
 class ConnectorMissing(NotFound):
@@ -51,6 +53,11 @@ class ConnectorInUse(Conflict):
     """Another connector answers through this one."""
 
     code, domain = "connector_in_use", "connectors"
+
+
+def is_name(name: str) -> bool:
+    """Tell whether ``name`` can stand in an address and a key: 1 to 100 letters, digits and ``. _ -``."""
+    return bool(_NAME.fullmatch(name))
 
 
 def everything() -> QuerySet[Connector]:
@@ -98,8 +105,11 @@ def secret(connector: Connector, field: str) -> str:
         if "env" in place:
             value = os.environ[place["env"]]
             register_secret(f"{connector}.{field}", value)
-            return value
-        return secrets.reveal(place["slot"])
+        else:
+            value = secrets.reveal(place["slot"])
+        if not value.strip():
+            raise KeyError(field)  # an empty secret would let everybody in
+        return value
     except (KeyError, KheishError) as error:
         raise Unavailable(
             f"the secret {field} of {connector} cannot be read",

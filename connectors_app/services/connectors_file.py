@@ -136,11 +136,15 @@ def _read(path: Path) -> Iterator[_Wanted]:
             yield item
 
 
-def _wanted(path: Path, kind: str, table: Mapping[str, Any]) -> _Wanted:
+def _wanted(path: Path, kind: str, table: Any) -> _Wanted:
+    if not isinstance(table, Mapping):
+        raise ConnectorsFileInvalid(f"{path}: each of {kind}{_SUFFIX} must be a table")
     given = dict(table)
     name = given.pop("name", None)
     if not isinstance(name, str) or not name:
         raise ConnectorsFileInvalid(f"{path}: a connector of {kind}{_SUFFIX} has no name")
+    if not connectors.is_name(name):
+        raise ConnectorsFileInvalid(f"{path}: {name!r} is no name: letters, digits and . _ -")
     secrets: dict[str, dict[str, str]] = {}
     for secret in registry.kinds()[kind].secrets:
         forms = {"value": secret, "env": f"{secret}_env", "secret_ref": f"{secret}_secret_ref"}

@@ -7,15 +7,18 @@ means one run".
 """
 
 import logging
+import threading
 import time
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Final
 
+from django.conf import settings
 from django.db import IntegrityError
 from django.db.models import F
 
 from connectors_app.models import Connector, IngressReceipt, IngressRefusal
-from connectors_app.services import handles, identities, resolution
+from connectors_app.services import handles, identities, reply_targets, resolution
 from connectors_app.services.contracts import InboundEvent
 from connectors_app.services.resolution import DOMAIN, BindingTaken, Target
 from kheish_site.lib import clock
@@ -25,12 +28,14 @@ from kheish_site.lib.errors import Conflict, KheishError, RateLimited
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import write
 from sessions_app.api.limits import check_text
-from sessions_app.models import Run
+from sessions_app.models import Run, Session
 from sessions_app.services import runs, sessions
 from sessions_app.services.runs import NewRun
 
 logger = logging.getLogger(__name__)
 _BUCKETS: Final = TokenBuckets()
+REFUSALS_EVERY_SECONDS: Final = 1.0
+BATCH: Final = 5_000
 
 
 class IngressConflict(Conflict):
@@ -124,7 +129,8 @@ def _accept(connector: Connector, event: InboundEvent, new: NewRun) -> Accepted:
         if new_keys:
             sessions.note_binding_keys(session, new_keys, principal=principal)
         asker = identities.requester(connector, event.actor_id) or principal
-        run = runs.submit(session.session_id, new, principal=asker, session=session)
+        judged = replace(new, reply_targets=_judged(new.reply_targets, session))
+        run = runs.submit(session.session_id, judged, principal=asker, session=session)
         crashpoint("ingress.submitted")
         IngressReceipt.objects.create(
             connector=connector,
@@ -135,6 +141,15 @@ def _accept(connector: Connector, event: InboundEvent, new: NewRun) -> Accepted:
             accepted_at=run.submitted_at,
         )
     return Accepted(run=run, session_id=session.session_id, duplicate=False)
+
+
+def _judged(targets: list[dict[str, Any]], session: Session) -> list[dict[str, Any]]:
+    """Return the event's reply targets if they exist and the session may answer there.
+
+    A connector's own targets may be in private networks: an administrator wrote them; an event cannot ask
+    for that. Raises: InvalidReplyTarget, NotFound(connector_not_found), ReplyTargetForbidden.
+    """
+    return reply_targets.judged(targets, credential_scope=session.credential_scope, may_reach_private=True)
 
 
 def _new_run(connector: Connector, event: InboundEvent) -> NewRun:
@@ -171,17 +186,52 @@ def _check_rate(connector: Connector, event: InboundEvent) -> None:
         )
 
 
+class _Refusals:
+    """Refusals counted and not written yet: a flood of bad requests must not become one of writes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[tuple[int, str], int] = {}
+        self._written: dict[tuple[int, str], float] = {}
+
+    def count(self, key: tuple[int, str]) -> int:
+        """Count one; return how many are to be written now, 0 when that was done less than a second ago."""
+        now = time.monotonic()
+        with self._lock:
+            waiting = self._waiting.get(key, 0) + 1
+            if now - self._written.get(key, float("-inf")) < REFUSALS_EVERY_SECONDS:
+                self._waiting[key] = waiting
+                return 0
+            self._written[key], self._waiting[key] = now, 0
+            return waiting
+
+
+_REFUSALS: Final = _Refusals()
+
+
 def note_refusal(connector: Connector, error: KheishError) -> None:
-    """Count a refused event for the people who look at the connector."""
+    """Count a refused event for the people who look at the connector; written at most once a second."""
+    number = _REFUSALS.count((connector.pk, error.error_code))
+    if not number:
+        return
     now, detail = clock.now(), redact(error.detail)[:500]
     with write():
         rows = IngressRefusal.objects.filter(connector=connector, code=error.error_code)
-        if not rows.update(count=F("count") + 1, last_at=now, detail=detail):
-            IngressRefusal.objects.bulk_create(
-                [
-                    IngressRefusal(
-                        connector=connector, code=error.error_code, count=1, last_at=now, detail=detail
-                    )
-                ],
-                ignore_conflicts=True,
+        if not rows.update(count=F("count") + number, last_at=now, detail=detail):
+            row = IngressRefusal(
+                connector=connector, code=error.error_code, count=number, last_at=now, detail=detail
             )
+            IngressRefusal.objects.bulk_create([row], ignore_conflicts=True)
+
+
+def purge() -> int:
+    """Forget receipts older than ``KHEISH_KEEP_RECEIPTS_DAYS``, a batch; return how many went."""
+    days = settings.KHEISH.keep_receipts_days
+    if not days:
+        return 0
+    old = IngressReceipt.objects.filter(accepted_at__lt=clock.now() - timedelta(days=days))
+    with write():
+        gone, _ = IngressReceipt.objects.filter(
+            pk__in=list(old.values_list("pk", flat=True)[:BATCH])
+        ).delete()
+    return gone

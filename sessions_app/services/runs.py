@@ -94,7 +94,8 @@ def submit(session_id: str, new: NewRun, *, principal: str, session: Session | N
     if session.ended_at is not None:
         raise writes.SessionEnded(f"session {session_id} has ended")
     items = inputs.read(new.content, new.input_items, new.attachments)
-    if all(item["type"] == "text" for item in items):
+    adopts = bool(new.reply_targets) and new.source_plugin not in _OWN_PLUGINS
+    if not adopts and all(item["type"] == "text" for item in items):
         return _accept(session, new, inputs.keep(items, principal=principal), principal)
     with write():
         # The session before the files, as everywhere: whoever accepts an event holds it already.

@@ -17,6 +17,7 @@ from kheish_site.lib.transactions import locked, require_transaction, write
 from sessions_app.models import LIVE, Persona, PersonaRevision, Session, UnknownEffects
 from sessions_app.services import journal, runtime_settings
 
+MOST_BINDING_KEYS_SHOWN: Final = 50
 MODES: Final = ("default", "acceptEdits", "bypassPermissions", "plan", "dontAsk")
 
 
@@ -210,11 +211,11 @@ def set_route_policy(
 def note_binding_keys(session: Session, keys: list[str], *, principal: str) -> None:
     """Show and journal the conversations that were just bound to the session. Needs the open transaction.
 
-    The rows that hold the bindings belong to the connectors; the session shows their names.
+    The rows that hold the bindings belong to the connectors; the session shows the newest names.
     """
     require_transaction()
     row = locked(Session.objects.filter(pk=session.pk)).only("binding_keys").get()
-    names = sorted({*row.binding_keys, *keys})
+    names = [*(name for name in row.binding_keys if name not in keys), *keys][-MOST_BINDING_KEYS_SHOWN:]
     Session.objects.filter(pk=session.pk).update(binding_keys=names)
     payload = {"principal": principal, "keys": sorted(keys)}
     journal.append(session.pk, journal.entry(session.session_id, "session.bound", payload))

@@ -78,7 +78,10 @@ def test_a_broken_connection_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> Non
     ("wanted", "short"),
     [
         (scope("/v1/connectors/http/alerts", "POST"), True),
-        (scope("/healthz"), True),
+        (scope("/healthz"), False),
+        (scope("/v1/sessions/desk/runs", "POST", content_length="65536"), True),
+        (scope("/v1/sessions/desk/runs", "POST", content_length="65537"), False),
+        (scope("/v1/connectors/slack/ops", "POST"), False),
         (scope("/v1/sessions/desk/stream"), False),
         (scope("/v1/assets/asset_1/raw"), False),
         (scope("/v1/sessions/desk/input", "POST", prefer="wait=30"), False),

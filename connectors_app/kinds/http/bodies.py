@@ -1,12 +1,13 @@
 """What a POST to an HTTP connector says, as a neutral event."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from rest_framework import serializers
 
 from connectors_app.kinds.http.kind import natural_id, receipt_key
+from connectors_app.kinds.http.signatures import Proof
 from connectors_app.models import Connector
 from connectors_app.services import handles
 from connectors_app.services.contracts import InboundEvent
@@ -56,28 +57,24 @@ class Body(StrictSerializer):
     idempotency_key = Text(max_length=_LONGEST_IDEMPOTENCY_KEY, required=False)
 
 
-def read(
-    connector: Connector, raw: bytes, headers: Mapping[str, str], *, authenticated: bool
-) -> InboundEvent:
+def read(connector: Connector, raw: bytes, headers: Mapping[str, str], proof: Proof) -> InboundEvent:
     """Return the event. ``headers`` are lower case. Raises: IngressInvalid, InvalidJson, ValidationError."""
     value = loads(raw)
     if connector.settings["body_format"] == "event":
-        return _foreign(connector, value, headers)
-    return _own(connector, value, headers, authenticated=authenticated)
+        return _foreign(connector, value, headers, proof)
+    return _own(connector, value, headers, proof)
 
 
-def _own(
-    connector: Connector, value: Any, headers: Mapping[str, str], *, authenticated: bool
-) -> InboundEvent:
+def _own(connector: Connector, value: Any, headers: Mapping[str, str], proof: Proof) -> InboundEvent:
     shape = Body(data=value)
     shape.is_valid(raise_exception=True)
     said: dict[str, Any] = dict(shape.validated_data)
     settings = connector.settings
-    _check_allowed(connector, said, authenticated=authenticated)
+    _check_allowed(connector, said, authenticated=proof.authenticated)
     keys = tuple(sorted({*(said["binding_keys"] or settings["default_binding_keys"])}))
     print_of = digest(value)
     return InboundEvent(
-        key=_event_key(connector, said.get("idempotency_key"), headers, print_of),
+        key=_event_key(connector, (said.get("idempotency_key"), proof.event_id), headers, proof),
         fingerprint=print_of,
         actor_id=said.get("actor_id") or settings["actor_id"] or "http-webhook",
         source_kind=connector.name,
@@ -92,7 +89,7 @@ def _own(
     )
 
 
-def _foreign(connector: Connector, value: Any, headers: Mapping[str, str]) -> InboundEvent:
+def _foreign(connector: Connector, value: Any, headers: Mapping[str, str], proof: Proof) -> InboundEvent:
     """Return somebody else's event: its whole JSON as the input, behind the connector's instructions."""
     settings = connector.settings
     print_of = digest(value)
@@ -100,8 +97,9 @@ def _foreign(connector: Connector, value: Any, headers: Mapping[str, str]) -> In
     found = {f"http:{connector.name}:{text}" for text in named if text}
     keys = tuple(sorted(found or set(settings["default_binding_keys"])))
     text = json.dumps(value, ensure_ascii=False, indent=1)
+    own_id = _at(value, settings["event_key_pointer"]) if settings["event_key_pointer"] else ""
     return InboundEvent(
-        key=_event_key(connector, None, headers, print_of),
+        key=_event_key(connector, (own_id, proof.event_id, proof.signature), headers, proof),
         fingerprint=print_of,
         actor_id=settings["actor_id"] or "http-webhook",
         source_kind=connector.name,
@@ -112,17 +110,22 @@ def _foreign(connector: Connector, value: Any, headers: Mapping[str, str]) -> In
     )
 
 
-def _event_key(connector: Connector, said: str | None, headers: Mapping[str, str], print_of: str) -> str:
-    """Return the receipt's key: the body's word, the header's, or (where none is required) the content."""
-    given = said or headers.get("idempotency-key") or headers.get("webhook-id")
+def _event_key(
+    connector: Connector, said: Sequence[str | None], headers: Mapping[str, str], proof: Proof
+) -> str:
+    """Return the receipt's key: the first name the event itself has, or that of a header.
+
+    Where a signature is asked for, a header that it does not cover names nothing: whoever captured one
+    request could send it again as many events. Without any name every delivery is an event of its own, as
+    nothing could tell a repeat from a second one.
+    """
+    unsigned = () if proof.signed else (headers.get("idempotency-key"), headers.get("webhook-id"))
+    given = next(filter(None, (*said, *unsigned)), None)
     if given is None and connector.settings["require_idempotency_key"]:
         raise IngressInvalid("the event needs an idempotency_key", code="idempotency_key_required")
     if given is not None and len(given) > _LONGEST_IDEMPOTENCY_KEY:
         raise IngressInvalid("the idempotency key is too long", code="invalid_idempotency_key")
-    if given is None:
-        # Nobody names the event, so every delivery is one: nothing could tell a repeat from a second event.
-        given = new_id("event")
-    return receipt_key(connector, given)
+    return receipt_key(connector, given or new_id("event"))
 
 
 def _check_allowed(connector: Connector, said: Mapping[str, Any], *, authenticated: bool) -> None:

@@ -19,7 +19,7 @@ class Settings(InboundSettings):
     """``body_format`` ``event`` takes any JSON object, as webhooks of other products send it.
 
     Then ``event_instructions`` stand before it in the input, and ``event_binding_pointers`` (JSON pointers)
-    name the members whose values bind the conversation.
+    name the members whose values bind the conversation, ``event_key_pointer`` the one that names the event.
     """
 
     ingress_events_per_second = Whole(min_value=1, max_value=100_000, default=60)
@@ -34,6 +34,7 @@ class Settings(InboundSettings):
     body_format = Choice(choices=FORMATS, default="kheish")
     event_instructions = Text(max_length=20_000, required=False, allow_blank=True, default="")
     event_binding_pointers = Keys(max_length=10)
+    event_key_pointer = optional_text(max_length=1000)
 
 
 class HttpKind:
@@ -55,8 +56,9 @@ class HttpKind:
                 "give a bearer_token, or require_hmac_signature with an hmac_secret, "
                 "or say allow_unauthenticated_ingress"
             )
-        if any(not pointer.startswith("/") for pointer in settings["event_binding_pointers"]):
-            raise ConnectorInvalid("an event_binding_pointer is a JSON pointer such as /data/customer")
+        pointers = [*settings["event_binding_pointers"], settings["event_key_pointer"] or "/"]
+        if any(not pointer.startswith("/") for pointer in pointers):
+            raise ConnectorInvalid("a pointer is a JSON pointer such as /data/customer")
 
     def test_event(self, connector: Connector) -> InboundEvent:
         """Return an event with the connector's own keys and targets."""

@@ -30,6 +30,20 @@ class Signed:
     body: bytes
 
 
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """What a request proved. ``signed``: only what the signature covers may name the event.
+
+    Then ``event_id`` is the signed id of Standard Webhooks, "" in our own scheme, and ``signature`` the
+    signature itself, which is another one for every second and every body.
+    """
+
+    authenticated: bool = False
+    signed: bool = False
+    event_id: str = ""
+    signature: str = ""
+
+
 def check_bearer(given: str, token: str) -> None:
     """Raise IngressUnauthorized unless the ``Authorization`` header carries the token."""
     scheme, _, value = given.partition(" ")
@@ -38,22 +52,25 @@ def check_bearer(given: str, token: str) -> None:
         raise IngressUnauthorized("the bearer token is missing or wrong")
 
 
-def check_signature(signed: Signed, secret: str, *, max_age_seconds: int, now: float) -> None:
-    """Raise IngressUnauthorized unless one of the two schemes proves the request. ``now``: Unix seconds."""
+def check_signature(signed: Signed, secret: str, *, max_age_seconds: int, now: float) -> Proof:
+    """Return what one of the two schemes proves. ``now``: Unix seconds. Raises: IngressUnauthorized."""
+    if not secret:
+        raise IngressUnauthorized("the connector has no secret to check signatures with")
     ours = "x-kheish-signature" in signed.headers
     check = _check_ours if ours or "webhook-signature" not in signed.headers else _check_standard
-    check(signed, secret, max_age_seconds, now)
+    return check(signed, secret, max_age_seconds, now)
 
 
-def _check_ours(signed: Signed, secret: str, max_age_seconds: int, now: float) -> None:
+def _check_ours(signed: Signed, secret: str, max_age_seconds: int, now: float) -> Proof:
     stamp = _fresh(signed.headers.get("x-kheish-timestamp", ""), max_age_seconds, now)
     found = _SIGNATURE.fullmatch(signed.headers.get("x-kheish-signature", ""))
     text = f"v1:{signed.method}:{signed.target}:{stamp}:".encode() + signed.body
     if not found or not hmac.compare_digest(found[1], _hex(secret.encode(), text)):
         raise IngressUnauthorized("the signature is missing, malformed or wrong")
+    return Proof(authenticated=True, signed=True, signature=found[1])
 
 
-def _check_standard(signed: Signed, secret: str, max_age_seconds: int, now: float) -> None:
+def _check_standard(signed: Signed, secret: str, max_age_seconds: int, now: float) -> Proof:
     stamp = _fresh(signed.headers.get("webhook-timestamp", ""), max_age_seconds, now)
     event_id = signed.headers.get("webhook-id", "")
     text = f"{event_id}.{stamp}.".encode() + signed.body
@@ -63,6 +80,7 @@ def _check_standard(signed: Signed, secret: str, max_age_seconds: int, now: floa
     matches = [hmac.compare_digest(value.encode("utf-8", "replace"), wanted.encode()) for value in values]
     if not event_id or not any(matches):
         raise IngressUnauthorized("the signature is missing, malformed or wrong")
+    return Proof(authenticated=True, signed=True, event_id=event_id, signature=wanted)
 
 
 def _standard_key(secret: str) -> bytes:

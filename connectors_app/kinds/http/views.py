@@ -9,7 +9,7 @@ from rest_framework.response import Response
 
 from connectors_app.api.ingress import IngressUnauthorized, IngressView
 from connectors_app.kinds.http import bodies, signatures
-from connectors_app.kinds.http.signatures import Signed
+from connectors_app.kinds.http.signatures import Proof, Signed
 from connectors_app.services import connectors, ingress
 from sessions_app.services import projections
 
@@ -22,32 +22,32 @@ class HttpIngress(IngressView):
     def receive(self, request: Request) -> Response:
         """Take one event."""
         headers = {name.lower(): value for name, value in request.headers.items()}
-        authenticated = self._authenticate(request, headers)
-        event = bodies.read(self.connector, self.raw, headers, authenticated=authenticated)
+        proof = self._authenticate(request, headers)
+        event = bodies.read(self.connector, self.raw, headers, proof)
         accepted = ingress.accept(self.connector, event)
         replayed = {"Idempotent-Replayed": "true"} if accepted.duplicate else {}
         return Response(projections.run_view(accepted.run), headers=replayed)
 
-    def _authenticate(self, request: Request, headers: Mapping[str, str]) -> bool:
-        """Tell whether the sender proved who it is. Raises: IngressUnauthorized."""
-        token = connectors.secret(self.connector, "bearer_token")
-        if token:
+    def _authenticate(self, request: Request, headers: Mapping[str, str]) -> Proof:
+        """Return what the sender proved: all the connector asks for. Raises: IngressUnauthorized."""
+        settings = self.connector.settings
+        needs_token = connectors.holds(self.connector, "bearer_token")
+        if needs_token:
+            token = connectors.secret(self.connector, "bearer_token")
             signatures.check_bearer(headers.get("authorization", ""), token)
-        signed = bool(self.connector.settings["require_hmac_signature"])
-        if signed:
-            self._check_signature(request, headers)
-        return bool(token) or signed
+        if settings["require_hmac_signature"]:
+            return self._check_signature(request, headers)
+        if not (needs_token or settings["allow_unauthenticated_ingress"]):
+            raise IngressUnauthorized("the connector asks for a proof that it cannot check")
+        return Proof(authenticated=needs_token)
 
-    def _check_signature(self, request: Request, headers: Mapping[str, str]) -> None:
+    def _check_signature(self, request: Request, headers: Mapping[str, str]) -> Proof:
         if any("," in headers.get(name, "") for name in ("x-kheish-timestamp", "x-kheish-signature")):
             raise IngressUnauthorized("a signature header was sent twice")
         signed = Signed(
-            method=request.method or "",
-            target=_target(request),
-            headers=dict(headers),
-            body=self.raw,
+            method=request.method or "", target=_target(request), headers=dict(headers), body=self.raw
         )
-        signatures.check_signature(
+        return signatures.check_signature(
             signed,
             connectors.secret(self.connector, "hmac_secret"),
             max_age_seconds=self.connector.settings["signature_max_age_secs"],

@@ -292,3 +292,44 @@ def test_a_secret_that_is_gone_refuses_events_instead_of_letting_all_in() -> Non
     make_connector(secrets={"bearer_token": {"env": "NOT_SET_ANYWHERE_4711"}}, fixed_session_id="desk")
     answer = post()
     assert (answer.status_code, code_of(answer)) == (503, "connector_secret_unreadable")
+
+
+def test_an_empty_secret_lets_nobody_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMPTY_TOKEN_4711", "")
+    make_connector(secrets={"bearer_token": {"env": "EMPTY_TOKEN_4711"}}, fixed_session_id="desk")
+    assert code_of(sender("").post(ADDRESS, EVENT)) == "connector_secret_unreadable"
+    assert not Run.objects.exists()
+
+
+def test_a_captured_request_cannot_become_many_events() -> None:
+    make_signed(body_format="event")
+    body = json.dumps({"type": "paid"}).encode()
+    headers = signed_headers(body)
+    answers = [send(body, {**headers, "Idempotency-Key": key}) for key in ("a", "b", "c")]
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert len({answer.json()["run_id"] for answer in answers}) == 1
+    later = send(body, signed_headers(body, at=int(time.time()) - 5))
+    assert later.json()["run_id"] != answers[0].json()["run_id"]
+
+
+def test_the_bodys_own_id_names_a_foreign_event() -> None:
+    make_signed(body_format="event", event_key_pointer="/id")
+    for stamp in (0, int(time.time()) - 5):
+        body = json.dumps({"id": "evt_1", "type": "paid"}).encode()
+        assert send(body, signed_headers(body, at=stamp)).status_code == 200
+    assert Run.objects.count() == 1
+
+
+def test_a_header_names_no_event_of_ours_that_is_signed() -> None:
+    make_signed()
+    body = json.dumps({"content": "x"}).encode()
+    answer = send(body, {**signed_headers(body), "Idempotency-Key": "a"})
+    assert code_of(answer) == "idempotency_key_required"
+
+
+def test_targets_of_an_event_must_exist_and_suit_the_session() -> None:
+    make_connector(fixed_session_id="desk", allow_payload_reply_targets=True)
+    target = {"plugin": "slack", "address": {"connector": "nope", "channel_id": "C1"}}
+    answer = post({**EVENT, "reply_targets": [target]})
+    assert (answer.status_code, code_of(answer)) == (404, "connector_not_found")
+    assert not Run.objects.exists()

@@ -1,12 +1,15 @@
 """An event is exactly one run, in the session that the documented order finds."""
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from connectors_app.models import BindingKey, IngressReceipt
+from connectors_app.models import BindingKey, IngressReceipt, IngressRefusal
 from connectors_app.services import connectors, ingress, resolution
 from connectors_app.services.ingress import IngressConflict
+from kheish_site.lib import clock
 from kheish_site.lib.errors import KheishError, RateLimited
 from sessions_app.models import JournalEntry, Run, Session
 from sessions_app.services import sessions
@@ -188,3 +191,25 @@ def test_events_racing_for_one_key_all_end_in_one_session() -> None:
     assert not [result for result in results if isinstance(result, Exception)], results
     assert len({result.session_id for result in results}) == 1
     assert Run.objects.count() == 6
+
+
+def test_receipts_are_forgotten_in_time(settings: Any) -> None:
+    connector = make_connector(fixed_session_id="desk")
+    first = ingress.accept(connector, make_event("a"))
+    assert ingress.purge() == 0
+    IngressReceipt.objects.update(accepted_at=clock.now() - timedelta(days=8))
+    assert ingress.purge() == 1
+    assert ingress.accept(connector, make_event("a")).run != first.run
+    settings.KHEISH = replace(settings.KHEISH, keep_receipts_days=0)
+    IngressReceipt.objects.update(accepted_at=clock.now() - timedelta(days=800))
+    assert ingress.purge() == 0
+
+
+def test_a_flood_of_refusals_is_counted_and_written_now_and_then() -> None:
+    connector = make_connector()
+    for _ in range(50):
+        ingress.note_refusal(connector, KheishError("no", code="bad"))
+    assert IngressRefusal.objects.get().count == 1
+    ingress._REFUSALS._written.clear()
+    ingress.note_refusal(connector, KheishError("no", code="bad"))
+    assert IngressRefusal.objects.get().count == 51

@@ -289,3 +289,15 @@ def test_cancelling_what_ended_otherwise_is_409() -> None:
     assert stranger().post(path, {}).status_code == 401
     assert caller().post("/v1/runs/run_nobody/cancel", {}).status_code == 404
     assert caller().post(path, {"why": "x"}).status_code == 400
+
+
+@pytest.mark.django_db(transaction=True)
+def test_targets_under_a_foreign_name_are_adopted_in_the_same_commit() -> None:
+    """Whoever calls itself a connector is believed that much; nothing may be left half done."""
+    make_session()
+    target = {"plugin": "daemon", "address": {"session_id": "desk"}}
+    answer = caller().post(
+        "/v1/sessions/desk/runs", {"content": "x", "source_plugin": "bridge", "reply_targets": [target]}
+    )
+    assert answer.status_code == 202, answer.content
+    assert Session.objects.get(session_id="desk").reply_targets == [target]

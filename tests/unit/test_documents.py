@@ -1,12 +1,14 @@
 """What the documents say is what the code does."""
 
 import re
+import shlex
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pytest
 
 from connectors_app.services.deliveries import states as delivery_states
+from kheish_site.cli.parser import NOUNS, build_parser
 from sessions_app.models import RunStatus
 from sessions_app.services import effects, run_state
 
@@ -90,6 +92,22 @@ def test_links_and_paths_exist(name: str) -> None:
     assert [link for link in links if not (folder / link).exists()] == []
     paths = re.findall(r"`((?:kheish_site|sessions_app|connectors_app|tests)/[\w/.]+)`", text)
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def commands(name: str) -> list[list[str]]:
+    """The command lines of our own that a document shows, without comments; of alternatives the first."""
+    text = read(name).replace("\\\n", " ")
+    lines = re.findall(r"^ {4,}python3 manage\.py ([a-z-]+ .+)$", text, re.MULTILINE)
+    split = [shlex.split(line.partition(" > ")[0], comments=True) for line in lines]
+    return [[word.split("|")[0] for word in words] for words in split if words[0] in NOUNS]
+
+
+@pytest.mark.parametrize(("name", "least"), [("README.md", 8), ("docs/connectors.md", 30)])
+def test_the_commands_shown_can_be_given(name: str, least: int) -> None:
+    shown = commands(name)
+    assert len(shown) >= least
+    for words in shown:
+        assert build_parser().parse_args(words).command.noun == words[0]
 
 
 def test_the_readme_is_short() -> None:

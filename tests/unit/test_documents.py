@@ -1,10 +1,14 @@
 """What the documents say is what the code does."""
 
 import re
+import shlex
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pytest
 
+from connectors_app.services.deliveries import states as delivery_states
+from kheish_site.cli.parser import NOUNS, build_parser
 from sessions_app.models import RunStatus
 from sessions_app.services import effects, run_state
 
@@ -21,23 +25,34 @@ def names(text: str) -> set[str]:
     return WAITING if text.strip().startswith("any ") else {part.strip() for part in text.split(",")}
 
 
-def drawn(letters: str) -> set[tuple[str, str]]:
-    """The edges of the table in ARCHITECTURE whose letters have the case of ``letters``."""
-    rows = [
-        row for row in EDGE.finditer(read("ARCHITECTURE.md")) if row["letter"].isupper() == letters.isupper()
-    ]
+def section(title: str) -> str:
+    """The part of ARCHITECTURE under the heading ``title``, up to the next heading."""
+    _, _, after = read("ARCHITECTURE.md").partition(f"## {title}\n")
+    return after.partition("\n## ")[0]
+
+
+def drawn(title: str) -> set[tuple[str, str]]:
+    """The edges of the table under ``title``."""
+    rows = list(EDGE.finditer(section(title)))
     edges = {(a, b, row["left"]) for row in rows for a in names(row["left"]) for b in names(row["right"])}
     return {(a, b) for a, b, left in edges if a != b or not left.strip().startswith("any ")}
 
 
-def test_the_drawn_edges_of_a_run_are_those_of_the_code() -> None:
-    coded = {(was.value, to.value) for was, targets in run_state.EDGES.items() for to in targets}
-    assert drawn("a") == coded
+@pytest.mark.parametrize(
+    ("title", "machine"),
+    [
+        ("States of a run", run_state.EDGES),
+        ("States of an effect", effects.EDGES),
+        ("States of a delivery", delivery_states.EDGES),
+    ],
+)
+def test_the_drawn_edges_are_those_of_the_code(title: str, machine: Mapping[str, Collection[str]]) -> None:
+    assert drawn(title) == {(str(was), str(to)) for was, targets in machine.items() for to in targets}
 
 
-def test_the_drawn_edges_of_an_effect_are_those_of_the_code() -> None:
-    coded = {(was.value, to.value) for was, targets in effects.EDGES.items() for to in targets}
-    assert drawn("A") == coded
+def test_a_letter_names_one_edge() -> None:
+    letters = [row["letter"] for row in EDGE.finditer(read("ARCHITECTURE.md"))]
+    assert len(letters) == len(set(letters))
 
 
 def test_every_problem_code_of_the_code_is_documented() -> None:
@@ -63,14 +78,36 @@ def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
     assert table == read_by_code
 
 
-@pytest.mark.parametrize("name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/operations.md"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/operations.md", "docs/connectors.md",
+        "docs/guarantees.md",
+    ],
+)  # fmt: skip
 def test_links_and_paths_exist(name: str) -> None:
     text = read(name)
     folder = (ROOT / name).parent
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
     assert [link for link in links if not (folder / link).exists()] == []
-    paths = re.findall(r"`((?:kheish_site|sessions_app|tests)/[\w/.]+)`", text)
+    paths = re.findall(r"`((?:kheish_site|sessions_app|connectors_app|tests)/[\w/.]+)`", text)
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def commands(name: str) -> list[list[str]]:
+    """The command lines of our own that a document shows, without comments; of alternatives the first."""
+    text = read(name).replace("\\\n", " ")
+    lines = re.findall(r"^ {4,}python3 manage\.py ([a-z-]+ .+)$", text, re.MULTILINE)
+    split = [shlex.split(line.partition(" > ")[0], comments=True) for line in lines]
+    return [[word.split("|")[0] for word in words] for words in split if words[0] in NOUNS]
+
+
+@pytest.mark.parametrize(("name", "least"), [("README.md", 8), ("docs/connectors.md", 30)])
+def test_the_commands_shown_can_be_given(name: str, least: int) -> None:
+    shown = commands(name)
+    assert len(shown) >= least
+    for words in shown:
+        assert build_parser().parse_args(words).command.noun == words[0]
 
 
 def test_the_readme_is_short() -> None:

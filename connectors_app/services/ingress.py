@@ -231,7 +231,6 @@ def purge() -> int:
         return 0
     old = IngressReceipt.objects.filter(accepted_at__lt=clock.now() - timedelta(days=days))
     with write():
-        gone, _ = IngressReceipt.objects.filter(
-            pk__in=list(old.values_list("pk", flat=True)[:BATCH])
-        ).delete()
+        doomed = list(old.values_list("pk", flat=True)[:BATCH])
+        gone, _ = IngressReceipt.objects.filter(pk__in=doomed).delete()
     return gone

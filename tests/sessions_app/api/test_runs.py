@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sessions_app.models import Route, Run, RunStatus
+from sessions_app.models import Route, Run, RunStatus, Session
 from sessions_app.services import routes
 from tests.factories import code_of
 from tests.sessions_app.api.rows import (

@@ -10,19 +10,19 @@ from functools import partial
 from typing import Final
 
 from django.conf import settings
+from django.db import connection
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 
 from kheish_site.lib import clock
 from kheish_site.lib.errors import KheishError
-from kheish_site.lib.transactions import write
+from kheish_site.lib.transactions import on_postgresql, write
 from sessions_app.models import (
     Approval,
     ApprovalStatus,
     JournalEntry,
     QuestionStatus,
     Run,
-    Session,
     UserQuestion,
     Worker,
 )
@@ -37,6 +37,13 @@ _NO_PROGRESS: Final = frozenset(
     {"tool.started", "task.started", "task.finished", "model.failed", "model.switched", "run.stop_requested"}
 )
 _LOOK_BACK: Final = 400
+_READY: Final = """
+SELECT id FROM sessions_app_session WHERE queued_runs > 0 AND NOT blocked AND lease_owner = ''
+ORDER BY updated_at LIMIT %s"""
+_LOST: Final = """
+SELECT id FROM sessions_app_session WHERE NOT (lease_owner = '') AND lease_expires_at <= clock_timestamp()
+ORDER BY lease_expires_at LIMIT %s"""
+_LOST_PORTABLE: Final = _LOST.replace("clock_timestamp()", "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')")
 
 
 def due_sessions(limit: int = BATCH) -> list[int]:
@@ -44,10 +51,11 @@ def due_sessions(limit: int = BATCH) -> list[int]:
 
     Expired leases first. Two partial indexes answer it; finished runs and idle sessions are not looked at.
     """
-    ready = Session.objects.filter(queued_runs__gt=0, blocked=False, lease_owner="")
-    found = list(ready.order_by("updated_at").values_list("pk", flat=True)[:limit])
-    lost = Session.objects.filter(~Q(lease_owner=""), lease_expires_at__lte=Now())
-    return [*lost.order_by("lease_expires_at").values_list("pk", flat=True)[:limit], *found]
+    with connection.cursor() as cursor:  # plain SQL: a feeder asks after every commit it sees
+        cursor.execute(_LOST if on_postgresql() else _LOST_PORTABLE, [limit])
+        lost = [pk for (pk,) in cursor.fetchall()]
+        cursor.execute(_READY, [limit])
+        return [*lost, *(pk for (pk,) in cursor.fetchall())]
 
 
 def is_worn_out(run: Run) -> bool:

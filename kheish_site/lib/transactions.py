@@ -7,11 +7,13 @@ only place that knows the two databases lock differently.
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from django.db import connection, transaction
 from django.db.models import Model, QuerySet
+
+from kheish_site.lib.file_turn import turn
 
 _M = TypeVar("_M", bound=Model)
 _WRITER = threading.RLock()
@@ -30,15 +32,23 @@ def on_postgresql() -> bool:
 def write() -> Iterator[None]:
     """Open the transaction of one service verb; nested calls join the outer one.
 
-    SQLite's busy handler is unfair (16 contenders: p99 of seconds), so the threads of one process
-    take turns before they ask the file for its write lock.
+    SQLite's busy handler is unfair (16 contenders: p99 of seconds), so the threads of one process and
+    then the processes take turns before they ask the file for its write lock.
     """
     if on_postgresql():
         with transaction.atomic():
             yield
         return
-    with _WRITER, transaction.atomic():
+    with _WRITER, _turn(), transaction.atomic():
         yield
+
+
+def _turn() -> AbstractContextManager[None]:
+    """Return the turn among processes; nothing inside a transaction, or where no other process can write."""
+    name = str(connection.settings_dict["NAME"])
+    if connection.in_atomic_block or ":memory:" in name or name.startswith("file:"):
+        return nullcontext()
+    return turn(name)
 
 
 def require_transaction() -> None:

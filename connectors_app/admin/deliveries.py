@@ -116,8 +116,11 @@ class ByNeed(admin.SimpleListFilter):
         return queryset.filter(find.TROUBLE) if self.value() == "person" else queryset
 
 
-_DECIDED = ("A person said", {"fields": ("decision", "resolved", "resolved_by", "why", "source_link")})
-_CAME = ("What came of it", {"fields": ("last_error_json", "terminal_error_json", "said", "detail_json")})
+_DECIDED: Any = ("A person said", {"fields": ("decision", "resolved", "resolved_by", "why", "source_link")})
+_CAME: Any = (
+    "What came of it",
+    {"fields": ("last_error_json", "terminal_error_json", "said", "detail_json")},
+)
 
 
 @admin.register(Delivery)

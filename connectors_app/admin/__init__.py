@@ -6,5 +6,6 @@ from connectors_app.admin import (  # noqa: F401  (importing them registers the 
     identities,
     ingress,
     observations,
+    overview,
     transports,
 )

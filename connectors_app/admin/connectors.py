@@ -1,20 +1,22 @@
 """Connectors: what comes in, from where, and what was refused."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from rest_framework.serializers import ValidationError
 
-from connectors_app.models import Connector, IngressReceipt
+from connectors_app.models import ChatIdentity, Connector, IngressReceipt, IngressRefusal
 from connectors_app.services import connectors, ingress, registry
 from connectors_app.services.projections import connector_views
 from kheish_site.lib.errors import BadRequest
 from sessions_app.admin import show
-from sessions_app.admin.base import ConsoleAdmin, Section
+from sessions_app.admin.base import ConsoleAdmin, Section, all_of, latest
 from sessions_app.admin.forms import JsonArea, unmasked
 from sessions_app.admin.personas import NAME
 from sessions_app.admin.verbs import Cleaned, NothingToSay, Outcome, Verb
@@ -108,6 +110,7 @@ TEST = Verb(
     label="Test event",
     past="tested",
     act=_test,
+    applies=lambda row: row.enabled and row.paused_at is None,
     many=False,
     explain="Makes a real run in the session that a real event would reach.",
 )
@@ -156,7 +159,7 @@ DELETE = Verb(
 class ConnectorAdmin(ConsoleAdmin):
     """Ways in."""
 
-    plural, singular = "Connectors", "Connector"
+    plural, singular, menu = "Connectors", "Connector", "Connect"
     empty = "No connector. Make one here, or on the command line: connectors set http NAME."
     verbs, creates = (TEST, CHANGE, PAUSE, RESUME, ENABLE, DISABLE, DELETE), (CREATE,)
 
@@ -165,10 +168,11 @@ class ConnectorAdmin(ConsoleAdmin):
     search_fields = ("name__startswith",)
     search_help_text = "The beginning of a name"
     fields = (
-        "kind", "name", "source", "settings_json", "secrets_json", "enabled", "paused_at", "revision",
-        "changed",
+        "kind", "name", "source", "settings_json", "secrets_json", "enabled", "paused", "paused_by",
+        "revision", "changed",
     )  # fmt: skip
     changed = show.age_of("updated_at", "changed")
+    paused = show.age_of("paused_at", "paused")
     settings_json = show.json_of("settings")
     secrets_json = show.json_of("secrets")
 
@@ -197,8 +201,7 @@ class ConnectorAdmin(ConsoleAdmin):
     @admin.display(description="last event")
     def last_event(self, row: Connector) -> Any:
         """When the newest event was accepted."""
-        newest = _view(row)["activity"]["last_event_at"]
-        return newest or show.NOTHING
+        return _ago(_view(row)["activity"]["last_event_at"])
 
     @admin.display(description="events in the last hour")
     def events(self, row: Connector) -> int:
@@ -217,12 +220,14 @@ class ConnectorAdmin(ConsoleAdmin):
 
     def status_line(self, row: Connector) -> Sequence[Any]:
         """Whether it takes events, and when the last one came."""
-        return (self.state(row), self.last_event(row))
+        newest = _view(row)["activity"]["last_event_at"]
+        return (self.state(row), format_html("last event {}", _ago(newest)) if newest else "no event yet")
 
     def sections(self, row: Connector) -> Sequence[Section]:
         """What came in, and what was refused."""
-        receipts = IngressReceipt.objects.filter(connector=row).select_related("run__session")[:10]
+        receipts = latest(IngressReceipt.objects.filter(connector=row).select_related("run", "session"))
         refusals = _view(row)["activity"]["refusals"]
+        people = latest(ChatIdentity.objects.filter(connector=row))
         return (
             Section(
                 title="Last events",
@@ -230,7 +235,9 @@ class ConnectorAdmin(ConsoleAdmin):
                 rows=[
                     (
                         show.age(receipt.accepted_at),
-                        show.link(receipt.run, receipt.run.run_id) if receipt.run else show.NOTHING,
+                        show.link(receipt.run, show.short(receipt.run.run_id))
+                        if receipt.run
+                        else show.NOTHING,
                         show.link(receipt.session, receipt.session.session_id)
                         if receipt.session
                         else show.NOTHING,
@@ -238,14 +245,30 @@ class ConnectorAdmin(ConsoleAdmin):
                     )
                     for receipt in receipts
                 ],
+                more=all_of(IngressReceipt, connector__id__exact=row.pk),
                 empty="No event yet. Send a test event.",
             ),
             Section(
                 title="Refused",
                 columns=("reason", "times", "last", "detail"),
-                rows=[(item["code"], item["count"], item["last_at"], item["detail"]) for item in refusals],
+                rows=[
+                    (item["code"], item["count"], _ago(item["last_at"]), item["detail"]) for item in refusals
+                ],
+                more=all_of(IngressRefusal, connector__id__exact=row.pk),
+            ),
+            Section(
+                title="People who may decide by its buttons",
+                columns=("person", "acts as", "role"),
+                rows=[
+                    (show.link(one, one.external_id), one.principal, one.get_role_display()) for one in people
+                ],
+                more=all_of(ChatIdentity, connector__id__exact=row.pk),
             ),
         )
+
+
+def _ago(moment: str | None) -> Any:
+    return show.age(datetime.fromisoformat(moment) if moment else None)
 
 
 def _view(row: Connector) -> dict[str, Any]:

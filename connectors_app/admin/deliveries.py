@@ -1,12 +1,14 @@
 """Deliveries and their targets: what leaves, what did not, and what to do about it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 
 from connectors_app.models import (
     WAITING_TO_LEAVE,
@@ -15,10 +17,11 @@ from connectors_app.models import (
     DeliveryStatus,
     DeliveryTarget,
 )
-from connectors_app.services.deliveries import control, find, operate
+from connectors_app.services.deliveries import attachments, control, find, operate
 from sessions_app.admin import show
-from sessions_app.admin.base import ConsoleAdmin
+from sessions_app.admin.base import ConsoleAdmin, Section, all_of, latest
 from sessions_app.admin.verbs import Act, Cleaned, Outcome, ReasonForm, Tone, Verb
+from sessions_app.models import Asset
 from sessions_app.services.access import Principal
 
 
@@ -99,24 +102,45 @@ VERBS = (
 )
 
 
+class ByNeed(admin.SimpleListFilter):
+    """Deliveries that nobody has dealt with yet."""
+
+    title, parameter_name = "needs", "needs"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
+        """Only those."""
+        return (("person", "a person"),)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
+        """Keep dead letters and unknown outcomes that are not resolved."""
+        return queryset.filter(find.TROUBLE) if self.value() == "person" else queryset
+
+
+_DECIDED: Any = ("A person said", {"fields": ("decision", "resolved", "resolved_by", "why", "source_link")})
+_CAME: Any = (
+    "What came of it",
+    {"fields": ("last_error_json", "terminal_error_json", "said", "detail_json")},
+)
+
+
 @admin.register(Delivery)
 class DeliveryAdmin(ConsoleAdmin):
     """What was sent out, and what came of it."""
 
-    plural, singular, public_id = "Deliveries", "Delivery", "delivery_id"
+    plural, singular, public_id, menu = "Deliveries", "Delivery", "delivery_id", "Connect"
     empty = "Nothing was sent out yet. Give a session reply targets, and its answers appear here."
     verbs = VERBS
 
     list_display = ("shown_id", "shown_status", "target_link", "session_link", "run_link", "attempts", "born")
-    list_filter = ("status", "kind", "target__plugin")
+    list_filter = (ByNeed, "status", "kind", "target__plugin")
     search_fields = ("delivery_id__exact", "run__run_id__exact", "session__session_id__startswith")
     search_help_text = "A delivery or run id, or the beginning of a session's name"
     fieldsets = (
         ("Delivery", {"fields": ("target_link", "kind", "attempts", "next_at", "attempted", "settled")}),
-        ("What came of it", {"fields": ("last_error_json", "terminal_error_json", "said", "detail_json")}),
-        ("A person said", {"fields": ("decision", "resolved", "resolved_by", "why", "source_link")}),
+        _CAME,
+        _DECIDED,
         ("Where from", {"fields": ("session_link", "run_link", "born")}),
-        ("What it says", {"fields": ("content_text", "parts_json", "attachments_json", "metadata_json")}),
+        ("What it says", {"fields": ("content_text", "parts_json", "files", "metadata_json")}),
     )
     shown_id = show.id_of("delivery_id", "delivery")
     shown_status = show.status_of()
@@ -133,7 +157,6 @@ class DeliveryAdmin(ConsoleAdmin):
     said = show.line_of("reference", "the target's own name for it")
     content_text = show.text_of("content")
     parts_json = show.json_of("parts")
-    attachments_json = show.json_of("attachments")
     metadata_json = show.json_of("metadata")
     detail_json = show.json_of("detail")
     last_error_json = show.json_of("last_error")
@@ -142,6 +165,28 @@ class DeliveryAdmin(ConsoleAdmin):
     def get_queryset(self, request: Any) -> Any:
         """With what the list shows; the content is read on the page of one."""
         return find.rows().order_by("-id")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Delivery | None = None) -> Any:
+        """Leave out what nothing can be said of yet."""
+        left_out = []
+        if obj is not None and not obj.attempts:
+            left_out.append(_CAME)
+        if obj is not None and not (obj.decision or obj.resolved_at or obj.replayed_from_id):
+            left_out.append(_DECIDED)
+        return [part for part in self.fieldsets if part not in left_out]
+
+    @admin.display(description="files")
+    def files(self, row: Delivery) -> SafeString | str:
+        """What goes with it, each with a link to its page."""
+        if not row.attachments:
+            return show.NOTHING
+        names = attachments.names_of(row)
+        stored = Asset.objects.in_bulk(row.attachments, field_name="asset_id")
+        lines = [
+            (show.link(found, show.redact(names.get(asset_id) or found.file_name)) if found else asset_id,)
+            for asset_id, found in ((asset_id, stored.get(asset_id)) for asset_id in row.attachments)
+        ]
+        return format_html_join(mark_safe("<br>"), "{}", lines)
 
     def status_line(self, row: Delivery) -> Sequence[Any]:
         """Status and age."""
@@ -156,6 +201,7 @@ class DeliveryAdmin(ConsoleAdmin):
             ("Session", show.link(row.session, row.session.session_id)),
             ("Last error", show.json_block(row.last_error)),
             ("What it says", show.block(row.content)),
+            ("Files", self.files(row)),
         )
 
 
@@ -175,8 +221,8 @@ def _reset(row: DeliveryTarget, cleaned: Cleaned, principal: Principal) -> None:
 class DeliveryTargetAdmin(ConsoleAdmin):
     """Addresses, each with a queue of its own. The address itself is never shown."""
 
-    plural, singular = "Delivery targets", "Delivery target"
-    empty = "Nothing was sent out yet."
+    plural, singular, menu = "Delivery targets", "Delivery target", "Connect"
+    empty = "Nothing was sent out yet. Give a session reply targets, and where its answers go appears here."
     verbs = (
         Verb(
             name="pause",
@@ -203,17 +249,19 @@ class DeliveryTargetAdmin(ConsoleAdmin):
         ),
     )
 
-    list_display = ("name", "shown_state", "connector_name", "failures", "head_due", "last")
+    list_display = ("short_name", "shown_state", "through", "failures", "head_due", "last")
     list_filter = ("plugin",)
     search_fields = ("digest__startswith", "name__exact", "connector_name__exact")
     search_help_text = "A digest or shown name, or a connector"
     fields = (
-        "digest", "plugin", "connector_name", "shown_queue", "failures", "circuit", "paused", "paused_by",
+        "digest", "plugin", "through", "shown_queue", "failures", "circuit", "paused", "paused_by",
         "head_due", "last", "lease_owner", "lease_epoch",
     )  # fmt: skip
     circuit = show.age_of("circuit_open_until", "circuit open until")
     paused = show.age_of("paused_at", "paused")
-    head_due = show.age_of("next_at", "head due")
+    head_due = show.age_of("next_at", "next due")
+    short_name = show.id_of("name", "target")
+    through = show.line_of("connector_name", "connector")
     last = show.age_of("last_attempt_at", "last attempt")
 
     @admin.display(description="waiting")
@@ -228,7 +276,23 @@ class DeliveryTargetAdmin(ConsoleAdmin):
 
     def status_line(self, row: DeliveryTarget) -> Sequence[Any]:
         """State and age."""
-        return (state(row), format_html("since {}", show.age(row.created_at)))
+        return (state(row), format_html("known since {}", show.age(row.created_at)))
+
+    def sections(self, row: DeliveryTarget) -> Sequence[Section]:
+        """What went there, and what waits."""
+        rows = [
+            (
+                show.link(item, show.short(item.delivery_id)),
+                show.badge(item.status),
+                show.link(item.session, item.session.session_id),
+                item.attempts,
+                show.age(item.created_at),
+            )
+            for item in latest(find.rows().filter(target=row))
+        ]
+        columns = ("delivery", "status", "session", "attempts", "queued")
+        more = all_of(Delivery, target__id__exact=row.pk)
+        return (Section(title="Deliveries", columns=columns, rows=rows, more=more),)
 
 
 def state(row: DeliveryTarget) -> SafeString:

@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 
+from connectors_app.admin.shown import connector_link
 from connectors_app.models import ChatIdentity
 from connectors_app.services import connectors, identities
 from sessions_app.admin import show
@@ -84,20 +85,22 @@ FORGET = Verb(
 class ChatIdentityAdmin(ConsoleAdmin):
     """Who decides from a chat, and as whom."""
 
-    plural, singular = "People in chats", "Person"
+    plural, singular, menu = "People in chats", "Person", "Connect"
     empty = "Nobody may decide from a chat: map the people of a platform to accounts first."
     empty_command = "python3 manage.py identities set slack NAME PERSON ACCOUNT"
     verbs, creates = (CHANGE, FORGET), (MAP,)
 
-    list_display = ("external_id", "connector", "principal", "role", "born", "created_by")
-    list_filter = ("role",)
+    list_display = ("external_id", "connector_link", "acts_as", "role", "born", "created_by")
+    list_filter = ("role", "connector")
     list_select_related = ("connector",)
     search_fields = ("external_id__startswith", "principal__exact")
     search_help_text = "The beginning of a platform's id, or the name of an account"
-    fields = ("external_id", "connector", "principal", "role", "now", "created_by", "born")
+    fields = ("external_id", "connector_link", "acts_as", "role", "now", "created_by", "born")
+    connector_link = connector_link
+    acts_as = show.line_of("principal", "acts as")
     born = show.age_of("created_at", "mapped")
 
-    @admin.display(description="now")
+    @admin.display(description="may now act as")
     def now(self, row: ChatIdentity) -> str:
         """What they may do at this moment."""
         held = identities.views([row])[0]["effective_role"]

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib import admin
 
+from connectors_app.admin.shown import connector_link
 from connectors_app.models import BindingKey, IngressReceipt, IngressRefusal
 from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin
@@ -14,15 +15,18 @@ class IngressReceiptAdmin(ConsoleAdmin):
     """Accepted events."""
 
     plural, singular = "Accepted events", "Event"
+    menu = "Connect"
     empty = "No event yet. Make a connector, then send it a test event."
 
-    list_display = ("key", "connector", "session_link", "run_link", "duplicates", "accepted")
+    list_display = ("short_key", "connector_link", "session_link", "run_link", "duplicates", "accepted")
+    connector_link = connector_link
+    short_key = show.id_of("key", "key")
     list_filter = ("connector",)
     list_select_related = ("connector", "run", "session")
     search_fields = ("key__startswith",)
     search_help_text = "The beginning of an event's key"
     fields = (
-        "key", "connector", "fingerprint", "session_link", "run_link", "duplicates", "last_repeat",
+        "key", "connector_link", "fingerprint", "session_link", "run_link", "duplicates", "last_repeat",
         "accepted",
     )  # fmt: skip
     accepted = show.age_of("accepted_at", "accepted")
@@ -38,11 +42,13 @@ class BindingKeyAdmin(ConsoleAdmin):
     plural, singular = "Binding keys", "Binding key"
     empty = "No conversation is bound yet; the first event of one binds it."
 
-    list_display = ("name", "session_link", "connector", "born")
+    list_display = ("name_cell", "session_link", "connector_link", "born")
+    connector_link = connector_link
+    name_cell = show.cell_of("key", "key")
     list_select_related = ("connector", "session")
     search_fields = ("key__startswith",)
     search_help_text = "The beginning of a key"
-    fields = ("name", "digest", "session_link", "connector", "born")
+    fields = ("name", "digest", "session_link", "connector_link", "born")
     born = show.age_of("created_at", "bound")
     name = show.line_of("key", "key")
     session_link = show.link_to("session", "session_id", "session")
@@ -53,12 +59,15 @@ class IngressRefusalAdmin(ConsoleAdmin):
     """Events that were refused, counted by reason."""
 
     plural, singular = "Refused events", "Refusal"
-    empty = "Nothing was refused."
+    menu = "Connect"
+    empty = "Nothing was refused. Events with a wrong signature or a shape nobody knows are counted here."
 
-    list_display = ("code", "connector", "count", "detail", "last")
+    list_display = ("code", "connector_link", "count", "detail_cell", "last")
+    connector_link = connector_link
+    detail_cell = show.cell_of("detail")
     list_filter = ("connector",)
     list_select_related = ("connector",)
-    fields = ("code", "connector", "count", "detail", "last")
+    fields = ("code", "connector_link", "count", "detail", "last")
     last = show.age_of("last_at", "last")
 
     def get_queryset(self, request: Any) -> Any:

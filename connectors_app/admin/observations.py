@@ -9,6 +9,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
 from django.utils.safestring import SafeString
 
 from connectors_app.models import (
@@ -188,21 +189,38 @@ class ObservationSourceAdmin(ConsoleAdmin):
     """Who sends captures."""
 
     plural, singular, public_id = "Observation sources", "Observation source", "source_id"
+    menu = "Connect"
     empty = "No observation source. Make one: its token lets a device send, and do nothing else."
     empty_command = "python3 manage.py observations sources create desk-screen --kind screen_snapshot"
     verbs, creates = (CHANGE, ROTATE, REVOKE, DELETE), (CREATE,)
 
-    list_display = ("source_id", "state", "kind", "sensitive", "allow_materialization", "changed")
+    list_display = ("source_id", "state", "kind", "sensitive", "shown_to_agents", "changed")
     list_filter = ("kind", "sensitive")
     search_fields = ("source_id__startswith",)
     search_help_text = "The beginning of a name"
     fields = (
-        "source_id", "kind", "sensitive", "retention_days", "retention_count", "retention_bytes",
-        "burst_count", "burst_seconds", "allow_raw_purge", "allow_materialization", "allow_output_delivery",
+        "source_id", "kind", "sensitive", "kept", "burst", "allow_raw_purge",
+        "allow_materialization", "allow_output_delivery",
         "revision", "created_by", "born", "changed",
     )  # fmt: skip
     changed = show.age_of("updated_at", "changed")
     born = show.age_of("created_at", "made")
+
+    @admin.display(description="shown to agents", boolean=True)
+    def shown_to_agents(self, row: ObservationSource) -> bool:
+        """Whether agents may be shown what it sends."""
+        return row.allow_materialization
+
+    @admin.display(description="kept at most")
+    def kept(self, row: ObservationSource) -> str:
+        """How long and how much, whichever is reached first."""
+        size = filesizeformat(row.retention_bytes)
+        return f"{row.retention_days} days, {row.retention_count:,} observations, {size}"
+
+    @admin.display(description="taken at most")
+    def burst(self, row: ObservationSource) -> str:
+        """How many uploads in how long."""
+        return f"{row.burst_count:,} uploads in {show.span(row.burst_seconds)}"
 
     @admin.display(description="state")
     def state(self, row: ObservationSource) -> SafeString:
@@ -225,7 +243,7 @@ class ObservationSourceAdmin(ConsoleAdmin):
             for item in latest(row.tokens.all())
         ]
         looks = [
-            (show.link(item, show.short(item.schedule_id)), f"{item.interval_seconds} s",
+            (show.link(item, show.short(item.schedule_id)), show.span(item.interval_seconds),
              show.link(item.session, item.session.session_id), item.last_outcome or show.NOTHING)
             for item in latest(row.schedules.select_related("session"))
         ]  # fmt: skip
@@ -256,7 +274,8 @@ class ObservationTokenAdmin(ConsoleAdmin):
     plural, singular, public_id = "Upload tokens", "Upload token", "token_id"
     empty = "No upload token. One is made with each observation source."
 
-    list_display = ("short_id", "source", "state", "used", "expires", "born", "created_by")
+    list_display = ("short_id", "source_link", "state", "used", "expires", "born", "created_by")
+    source_link = show.link_to("source", "source_id", "source")
     list_select_related = ("source",)
     fields = ("token_id", "source", "state", "created_by", "born", "expires", "used", "ended")
     short_id = show.id_of("token_id")
@@ -276,10 +295,12 @@ class ObservationAdmin(ConsoleAdmin):
     """What devices sent: facts, never content."""
 
     plural, singular, public_id = "Observations", "Observation", "observation_id"
+    menu = "Connect"
     empty = "Nothing was sent yet. A device uploads with the token of its source."
     verbs = (PURGE,)
 
-    list_display = ("short_id", "source", "state", "media_type", "size_bytes", "stream_id", "received")
+    list_display = ("short_id", "source_link", "state", "media_type", "size_bytes", "stream_id", "received")
+    source_link = show.link_to("source", "source_id", "source")
     list_filter = ("source", "purge_reason")
     list_select_related = ("source",)
     search_fields = ("observation_id__exact", "stream_id__exact", "capture_group_id__exact")
@@ -323,11 +344,13 @@ class MaterializationScheduleAdmin(ConsoleAdmin):
     empty_command = "python3 manage.py observations schedules create desk demo 'Look.' --every-seconds 600"
     verbs = (UNSCHEDULE,)
 
-    list_display = ("short_id", "source", "session", "interval_seconds", "due", "last_outcome", "run")
+    list_display = ("short_id", "source_link", "session_link", "every", "due", "last_outcome", "run")
+    source_link = show.link_to("source", "source_id", "source")
+    session_link = show.link_to("session", "session_id", "session")
     list_filter = ("source",)
     list_select_related = ("source", "session", "last_run")
     fields = (
-        "schedule_id", "source", "session", "interval_seconds", "new_only", "prompt_shown", "options_shown",
+        "schedule_id", "source", "session", "every", "new_only", "prompt_shown", "options_shown",
         "due", "fired", "last_outcome", "detail_shown", "run", "created_by", "born",
     )  # fmt: skip
     short_id = show.id_of("schedule_id")
@@ -338,6 +361,11 @@ class MaterializationScheduleAdmin(ConsoleAdmin):
     options_shown = show.json_of("options")
     detail_shown = show.line_of("last_detail", "last refusal")
     run = show.link_to("last_run", "run_id", "last run")
+
+    @admin.display(description="every")
+    def every(self, row: MaterializationSchedule) -> str:
+        """How often it looks."""
+        return show.span(row.interval_seconds)
 
 
 @admin.register(Materialization)

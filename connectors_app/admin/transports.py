@@ -1,7 +1,11 @@
 """What single kinds keep: sidecars and their leases, where Telegram's polling stands. For reading only."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from django.contrib import admin
 
+from connectors_app.admin.shown import connector_link
 from connectors_app.models import ConnectorLease, SidecarState, TelegramAcknowledgement, TelegramOffset
 from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin
@@ -11,19 +15,30 @@ from sessions_app.admin.base import ConsoleAdmin
 class SidecarStateAdmin(ConsoleAdmin):
     """Sidecars."""
 
-    plural, singular = "Sidecars", "Sidecar"
+    plural, singular, menu = "Sidecars", "Sidecar", "Connect"
     empty = "No sidecar was seen yet. Make a connector of the kind external."
 
-    list_display = ("connector", "state", "instance_id", "restarts", "last_error", "changed")
+    list_display = ("connector_link", "state", "instance_id", "restarts", "error_cell", "changed")
+    list_display_links = ("state",)
     list_filter = ("status",)
     list_select_related = ("connector",)
     fields = (
-        "connector", "state", "instance_id", "manifest_json", "last_error", "restarts", "worker", "pid",
+        "connector_link", "state", "instance_id", "manifest_json", "last_error", "restarts", "worker", "pid",
         "changed",
     )  # fmt: skip
+    connector_link = connector_link
+    error_cell = show.cell_of("last_error", "last error")
     state = show.status_of()
     changed = show.age_of("since", "since")
     manifest_json = show.json_of("manifest")
+
+    def title_of(self, row: SidecarState) -> str:
+        """Whose it is."""
+        return f"Sidecar of {row.connector}"
+
+    def status_line(self, row: SidecarState) -> Sequence[Any]:
+        """Its state, and since when."""
+        return (self.state(row), show.age(row.since))
 
 
 @admin.register(ConnectorLease)
@@ -33,10 +48,12 @@ class ConnectorLeaseAdmin(ConsoleAdmin):
     plural, singular, public_id = "Credential leases", "Credential lease", "lease_id"
     empty = "No child process holds credentials."
 
-    list_display = ("lease_id", "connector", "issued", "expires", "revoked")
+    list_display = ("short_id", "connector_link", "issued", "expires", "revoked")
     list_filter = ("connector",)
     list_select_related = ("connector",)
-    fields = ("lease_id", "grant_id", "connector", "slots_json", "issued", "expires", "revoked")
+    fields = ("lease_id", "grant_id", "connector_link", "slots_json", "issued", "expires", "revoked")
+    connector_link = connector_link
+    short_id = show.id_of("lease_id", "lease")
     issued = show.age_of("issued_at", "issued")
     expires = show.age_of("expires_at", "expires")
     revoked = show.age_of("revoked_at", "revoked")
@@ -50,10 +67,15 @@ class TelegramOffsetAdmin(ConsoleAdmin):
     plural, singular = "Telegram polling", "Telegram offset"
     empty = "No Telegram connector polls."
 
-    list_display = ("connector", "bot_id", "next_update_id", "saved")
+    list_display = ("bot_id", "connector_link", "next_update_id", "saved")
     list_select_related = ("connector",)
-    fields = ("connector", "bot_id", "next_update_id", "saved")
+    fields = ("connector_link", "bot_id", "next_update_id", "saved")
+    connector_link = connector_link
     saved = show.age_of("saved_at", "saved")
+
+    def title_of(self, row: TelegramOffset) -> str:
+        """Whose it is."""
+        return f"Telegram polling of {row.connector}"
 
 
 @admin.register(TelegramAcknowledgement)
@@ -63,7 +85,8 @@ class TelegramAcknowledgementAdmin(ConsoleAdmin):
     plural, singular = "Telegram presses", "Telegram press"
     empty = "No button was pressed lately."
 
-    list_display = ("query_id", "connector", "acknowledged")
+    list_display = ("query_id", "connector_link", "acknowledged")
     list_select_related = ("connector",)
-    fields = ("query_id", "connector", "acknowledged")
+    fields = ("query_id", "connector_link", "acknowledged")
+    connector_link = connector_link
     acknowledged = show.age_of("acknowledged_at", "answered")

@@ -41,7 +41,7 @@ class AssetAdmin(ConsoleAdmin):
     empty_command = "python3 manage.py assets upload report.pdf"
     verbs = (DELETE,)
 
-    list_display = ("short_id", "name", "media_type", "size", "shown_status", "used", "made")
+    list_display = ("short_id", "name_cell", "media_type", "size", "shown_status", "used", "made")
     list_filter = ("media_type",)
     search_fields = ("asset_id__exact", "sha256__exact", "file_name__startswith")
     search_help_text = "A whole id or SHA-256, or the beginning of a file name"
@@ -60,6 +60,7 @@ class AssetAdmin(ConsoleAdmin):
         "gone",
     )
     name = show.line_of("file_name", "file")
+    name_cell = show.cell_of("file_name", "file")
     note = show.line_of("text_note", "about its text")
     made = show.age_of("created_at", "stored")
     touched = show.age_of("touched_at", "last stored again")

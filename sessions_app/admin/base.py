@@ -58,6 +58,8 @@ class ConsoleAdmin(VerbPages, admin.ModelAdmin):
     empty: ClassVar[str] = "Nothing here yet."
     """What an empty list says: why, and what to do next."""
     empty_command: ClassVar[str] = ""
+    menu: ClassVar[str] = ""
+    """Title of the menu's group, for tables the menu does not name itself; "" for Evidence."""
     public_id: ClassVar[str] = ""
     """The column of the id that people know; pages are found by it too."""
     verbs: ClassVar[Sequence[Verb]] = ()

@@ -1,6 +1,6 @@
 """What needs a person now: the top of the first page, at a fixed number of queries whatever there is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -77,6 +77,22 @@ class Panel:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Addition:
+    """What an app above adds: a card and a panel of what needs a person there."""
+
+    card: Card
+    panel: Panel
+
+
+_ADDITIONS: list[Callable[[], Addition]] = []
+
+
+def add(gather: Callable[[], Addition]) -> None:
+    """Let the first page show what ``gather`` returns; it must make a fixed number of queries."""
+    _ADDITIONS.append(gather)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Overview:
     """The whole block."""
 
@@ -96,9 +112,23 @@ def waiting() -> Waiting:
 def overview(counts: Waiting) -> Overview:
     """Gather the block; ``counts`` as ``waiting`` found them."""
     workers, failed = list(Worker.objects.all()[: SHOWN + 1]), _failed()
+    more = [gather() for gather in _ADDITIONS]
+    added = [addition.card for addition in more]
     return Overview(
-        cards=(_waiting_card(counts), _runs_card(), _failed_card(len(failed)), _workers_card(workers)),
-        panels=(_needs_a_person(), _running(), _failures(failed), _workers(workers)),
+        cards=(
+            _waiting_card(counts),
+            _runs_card(),
+            _failed_card(len(failed)),
+            *added,
+            _workers_card(workers),
+        ),
+        panels=(
+            _needs_a_person(),
+            _running(),
+            _failures(failed),
+            *(addition.panel for addition in more),
+            _workers(workers),
+        ),
     )
 
 

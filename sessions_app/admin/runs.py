@@ -1,11 +1,11 @@
 """Runs and their steps, in the order of evidence: the run, what it waits for, its calls, its journal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.contrib import admin
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 
 from sessions_app.admin import evidence, show, timeline
 from sessions_app.admin.base import ConsoleAdmin, Section, all_of, latest
@@ -14,6 +14,7 @@ from sessions_app.admin.verbs import Cleaned, Outcome, ReasonForm, Verb
 from sessions_app.models import (
     LIVE,
     Approval,
+    Asset,
     ExternalAction,
     JournalEntry,
     OperatorDecision,
@@ -69,7 +70,7 @@ class RunAdmin(ConsoleAdmin):
     search_fields = ("run_id__exact", "session__session_id__startswith")
     search_help_text = "A run id, or the beginning of a session's name"
     fieldsets = (
-        (None, {"fields": ("session_link", "task", "answers", "failure", "stop")}),
+        (None, {"fields": ("session_link", "task", "answers", "sent_files", "failure", "stop")}),
         (
             "Pinned when it was created",
             {
@@ -133,7 +134,12 @@ class RunAdmin(ConsoleAdmin):
     @admin.display(description="output")
     def answers(self, row: Run) -> SafeString | str:
         """What it said."""
-        return show.block("\n\n".join(str(output.get("content", "")) for output in row.outputs))
+        return show.block("\n\n".join(filter(None, (_said(output) for output in row.outputs))))
+
+    @admin.display(description="files it sent")
+    def sent_files(self, row: Run) -> SafeString | str:
+        """What went out with its outputs."""
+        return _sent_files(row)
 
     @admin.display(description="stop requested")
     def stop(self, row: Run) -> str:
@@ -193,6 +199,29 @@ class RunAdmin(ConsoleAdmin):
             timeline.section(journal, all_of(JournalEntry, run_id=row.pk)),
             _steps(row),
         )
+
+
+def _said(output: Mapping[str, Any]) -> str:
+    """Return everything an output says, its parts too."""
+    parts = (str(part.get("text", "")) for part in output.get("parts", ()))
+    return "\n".join(filter(None, (str(output.get("content", "")), *parts)))
+
+
+def _sent_files(row: Run) -> SafeString | str:
+    """Return the files of a run's outputs, each with a link to its page."""
+    files = {file["asset_id"]: file for output in row.outputs for file in output.get("files", ())}
+    if not files:
+        return show.NOTHING
+    stored = {asset.asset_id: asset for asset in Asset.objects.filter(asset_id__in=files)}
+    lines = [
+        (
+            show.link(stored.get(asset_id), show.redact(file["file_name"])),
+            file["media_type"],
+            f"{file['size_bytes']:,} bytes",
+        )
+        for asset_id, file in files.items()
+    ]
+    return format_html_join(mark_safe("<br>"), "{}, {}, {}", lines)
 
 
 def _waits(row: Run) -> Section:

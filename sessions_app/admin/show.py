@@ -181,6 +181,17 @@ def line_of(field: str, label: str = "") -> Shown:
     return shown
 
 
+def cell_of(field: str, label: str = "") -> Shown:
+    """Return a column that shows the beginning of a text redacted, on one line, the rest on pointing."""
+
+    @admin.display(description=label or field.replace("_", " "))
+    def shown(self: Any, row: Any) -> SafeString | str:
+        text = redact(getattr(row, field))
+        return format_html('<span class="kh-line" title="{0}">{0}</span>', text) if text else NOTHING
+
+    return shown
+
+
 def id_of(field: str, label: str = "id") -> Shown:
     """Return a column that shows a public id, shortened."""
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
@@ -15,11 +15,12 @@ from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.transactions import release_connection, write
 from sessions_app.engine.turn import Turn
 from sessions_app.models import Session, ToolCall, ToolCallState
-from sessions_app.services import effects, journal, leases, outward, ports, sessions, writes
+from sessions_app.services import effects, journal, leases, output_files, outward, ports, sessions, writes
+from sessions_app.services.output_files import Outgoing
 from sessions_app.services.shell_tasks import SessionTasks
 from sessions_app.services.writes import Change, Entry, LeaseLost, StaleRun, StepStart
 from sessions_app.tools import registry
-from sessions_app.tools.base import Probeable, Tool, ToolContext, ToolFailure, ToolResult
+from sessions_app.tools.base import OutputFile, Probeable, Tool, ToolContext, ToolFailure, ToolResult
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -30,13 +31,22 @@ BROKEN: Final = "the tool broke; what it had done until then is done. Check befo
 class Effects:
     """What a call asks the runtime to keep beside its result; it commits with the result or not at all."""
 
-    def __init__(self) -> None:
-        self.outputs: list[dict[str, Any]] = []
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        self.outputs: list[tuple[dict[str, Any], list[Outgoing]]] = []
         self.todos: list[dict[str, Any]] | None = None
+        self.max_file_bytes: int = settings.KHEISH.max_asset_bytes
 
-    def emit(self, content: str, parts: list[dict[str, Any]]) -> None:
-        """Record one output (``OutputSink``)."""
-        self.outputs.append({"source_kind": "emit_output", "content": content, "parts": parts})
+    def emit(
+        self, content: str, parts: list[dict[str, Any]], files: Sequence[OutputFile] = ()
+    ) -> list[dict[str, Any]]:
+        """Record one output, its files opened and not yet stored (``OutputSink``)."""
+        try:
+            opened = output_files.prepare(self.session_id, files)
+        except output_files.FileRefused as refused:
+            raise ToolFailure(refused.error_code, refused.detail) from refused
+        self.outputs.append(({"source_kind": "emit_output", "content": content, "parts": parts}, opened))
+        return [file.view for file in opened]
 
     def write(self, todos: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Replace the todo list (``TodoStore``)."""
@@ -95,7 +105,7 @@ def _prepare(turn: Turn, call: ToolCall) -> tuple[dict[str, Any], ToolResult | N
         refusal = ToolResult(content="the tool no longer exists", is_error=True, error_code="tool_unknown")
     if refusal is not None or tool is None or not isinstance(tool, Probeable):
         return {}, refusal
-    given = context_for(turn, call, Effects())
+    given = context_for(turn, call, Effects(turn.session_id))
     ready = _guarded(call, lambda: tool.prepare(call.arguments, given))
     return ({}, ready) if isinstance(ready, ToolResult) else (ready, None)
 
@@ -144,7 +154,7 @@ Job = Callable[[], tuple[ToolResult, Effects]]
 
 
 def _job(turn: Turn, call: ToolCall, refusal: ToolResult | None) -> Job:
-    kept = Effects()
+    kept = Effects(turn.session_id)
     if refusal is not None:
         return lambda: (refusal, kept)
     tool = registry.get(call.tool_name)
@@ -197,6 +207,7 @@ def _commit_results(
     run = turn.run
     with write():
         writes.commit(Change(session_pk=run.session_id, lease=turn.lease, lease_seconds=turn.lease_seconds))
+        output_files.claim(file for _, _, kept in results for _, files in kept.outputs for file in files)
         began = [call for call, _, _ in results if call.state == ToolCallState.STARTED]
         entries: list[Entry] = []
         said: list[tuple[str, Any]] = []
@@ -216,7 +227,8 @@ def _commit_results(
 def _keep(turn: Turn, call: ToolCall, kept: Effects, said: list[tuple[str, Any]]) -> list[Entry]:
     """Return the entries of what a call leaves behind; ``said`` gains its outputs, each with its key."""
     entries = []
-    for number, output in enumerate(kept.outputs):
+    for number, (said_now, files) in enumerate(kept.outputs):
+        output = said_now | output_files.keep(turn.run, files, principal=f"run:{turn.run.run_id}")
         entry = journal.entry(turn.session_id, "output.emitted", output, run=turn.run)
         turn.run.outputs = [*turn.run.outputs, entry.decoded()]
         said.append((f"{call.call_id}:{number}", entry.decoded()))

@@ -44,7 +44,7 @@ def _probe(turn: Turn, call: ToolCall) -> ToolResult | None:
     if call.effect != "probeable" or not isinstance(tool, Probeable):
         raise Unknown
     try:
-        return tool.probe(call.arguments, call.prepared, context_for(turn, call, Effects()))
+        return tool.probe(call.arguments, call.prepared, context_for(turn, call, Effects(turn.session_id)))
     except (ProbeInconclusive, ToolFailure) as reason:
         logger.info("probe inconclusive", extra={"action": "recover", "call": call.call_id})
         raise Unknown from reason

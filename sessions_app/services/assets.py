@@ -93,6 +93,11 @@ class Prepared:
         return sha256_hex(self.view) if self.view else ""
 
     @property
+    def size_bytes(self) -> int:
+        """How large the file is."""
+        return len(self.content)
+
+    @property
     def hashes(self) -> set[str]:
         """Everything that is stored for it, for ``claim``."""
         return {self.sha256, self.text_sha256, self.view_sha256} - {""}
@@ -322,7 +327,7 @@ def _insert(prepared: Prepared, principal: str) -> Asset:
         media_type=prepared.media_type,
         file_name=prepared.file_name,
         sha256=prepared.sha256,
-        size_bytes=len(prepared.content),
+        size_bytes=prepared.size_bytes,
         text_sha256=prepared.text_sha256,
         text_size_bytes=len(prepared.text or b""),
         text_note=prepared.text_note[:200],

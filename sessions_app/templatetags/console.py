@@ -14,6 +14,7 @@ register = template.Library()
 
 GROUPS: Final = (
     ("Operate", ("approval", "userquestion", "operatordecision", "run", "session", "shelltask", "worker")),
+    ("Connect", ()),
     ("Configure", ("persona", "route", "secretslot", "apitoken", "runtimerevision", "user", "group")),
     (
         "Evidence",
@@ -23,7 +24,8 @@ GROUPS: Final = (
         ),
     ),
 )  # fmt: skip
-"""The menu by job. A table that is named nowhere comes last under Evidence, so that none is lost."""
+"""The menu by job. A table that is named nowhere comes last in the group its page chose (``menu``), under
+Evidence when it chose none, so that none is lost."""
 
 
 @register.simple_tag(takes_context=True)
@@ -56,11 +58,16 @@ def console_menu(context: dict[str, Any]) -> list[dict[str, Any]]:
     named = {name for _, names in GROUPS for name in names}
     groups = []
     for title, names in GROUPS:
-        rest = [name for name in models if name not in named] if title == "Evidence" else []
+        rest = [name for name in models if name not in named and _group(models[name]) == title]
         links = [_link(models[name], path) for name in (*names, *rest) if name in models]
         if links:
             groups.append({"title": title, "links": links})
     return groups
+
+
+def _group(model: dict[str, Any]) -> str:
+    chosen = getattr(admin.site.get_model_admin(model["model"]), "menu", "")
+    return chosen if any(chosen == title for title, _ in GROUPS) else "Evidence"
 
 
 def _link(model: dict[str, Any], path: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What a tool is: its declaration, what it is given, what it gives back, and the ports it may call."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -124,11 +124,39 @@ class ShellTasks(Protocol):
         ...
 
 
-class OutputSink(Protocol):
-    """Port: the outputs of a run. A repeat under the same idempotency key adds nothing."""
+@dataclass(frozen=True, kw_only=True)
+class WorkspaceFile:
+    """A file of the workspace as it goes out with an output."""
 
-    def emit(self, content: str, parts: list[dict[str, Any]]) -> None:
-        """Record one output."""
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenFile:
+    """A stored file, an input or an output of the session, as it goes out again with an output."""
+
+    asset_id: str
+
+
+OutputFile = WorkspaceFile | GivenFile
+
+
+class OutputSink(Protocol):
+    """Port: the outputs of a run. A repeat under the same idempotency key adds nothing.
+
+    No file may be larger than ``max_file_bytes``.
+    """
+
+    max_file_bytes: int
+
+    def emit(
+        self, content: str, parts: list[dict[str, Any]], files: Sequence[OutputFile] = ()
+    ) -> list[dict[str, Any]]:
+        """Record one output and return what is known of its files: file_name, media_type, size_bytes.
+
+        Raises ToolFailure for a file that cannot be stored or that the session was not given.
+        """
         ...
 
 

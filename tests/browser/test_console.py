@@ -3,7 +3,10 @@
 ``KHEISH_TEST_SHOTS`` names a folder for the pictures; without it they go to the test's own folder.
 """
 
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +14,8 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser.browser import Browser, chromium
-from tests.support.service import Service, running
+from tests.support.desk import SECRET
+from tests.support.service import ROOT, Service, running
 from tests.support.service_api import Api, call
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.embedded_only]
@@ -25,6 +29,9 @@ PAGES = {
     "routes": "/admin/sessions_app/route/",
     "new-route": "/admin/sessions_app/route/new/route/",
     "slots": "/admin/sessions_app/secretslot/",
+    "new-connector": "/admin/connectors_app/connector/new/connector/",
+    "new-source": "/admin/connectors_app/observationsource/new/source/",
+    "new-person": "/admin/connectors_app/chatidentity/new/person/",
 }
 
 
@@ -53,6 +60,20 @@ def waiting(service: Service) -> dict[str, str]:
     return {"run": run_id, "approval": approval, "question": question, "asking": asking_run}
 
 
+@pytest.fixture(scope="module")
+def filled(service: Service) -> dict[str, str]:
+    """Connectors, deliveries, captures, files; the pages of them by name."""
+    environment = os.environ | {
+        "DJANGO_SETTINGS_MODULE": "kheish_site.settings",
+        "KHEISH_STATE_DIR": str(service.state_dir),
+    }
+    command = [sys.executable, "-m", "tests.support.desk"]
+    told = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    assert told.returncode == 0, told.stderr
+    pages: dict[str, str] = json.loads(told.stdout.splitlines()[-1])
+    return pages
+
+
 @pytest.fixture
 def browser(service: Service, waiting: dict[str, str]) -> Iterator[Browser]:
     with chromium(service.url) as window:
@@ -78,15 +99,38 @@ def test_every_page_fits_and_is_silent(
         "approval": f"/admin/sessions_app/approval/{waiting['approval']}/change/",
         "answer": f"/admin/sessions_app/userquestion/{waiting['question']}/do/answer/",
     }
+    fits(browser, shots, PAGES | details, width, theme)
+
+
+@pytest.mark.parametrize("width", ["desk", "phone"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_page_of_connectors_and_captures_fits_and_is_silent(
+    browser: Browser, filled: dict[str, str], shots: Path, width: str, theme: str
+) -> None:
+    fits(browser, shots, filled, width, theme)
+
+
+def fits(browser: Browser, shots: Path, pages: dict[str, str], width: str, theme: str) -> None:
+    """Look at every page; fail at what sticks out, complains, has no one heading, or tells a secret."""
     browser.look(width, theme)
-    for name, page in (PAGES | details).items():
+    for name, page in pages.items():
         browser.open(page)
         browser.shot(shots / f"{name}-{width}-{theme}.png")
         assert browser.overflow() <= 0, name
         assert browser.troubles() == [], name
         assert len(browser.all("h1")) == 1, name
+        assert SECRET not in browser.driver.page_source, name
         ground = browser.driver.execute_script("return getComputedStyle(document.body).backgroundColor")
         assert (ground == "rgb(15, 20, 27)") == (theme == "dark"), (name, ground)
+
+
+def test_undelivered_messages_lead_from_the_first_page_to_their_verbs(
+    browser: Browser, filled: dict[str, str]
+) -> None:
+    browser.open("/admin/")
+    assert "1 dead letter, 1 unknown" in browser.text
+    browser.driver.find_element("partial link text", "did it arrive?").click()
+    assert "It did not, send it again" in browser.wait_for(".object-tools").text
 
 
 def test_approve_from_the_first_page(browser: Browser, service: Service, waiting: dict[str, str]) -> None:

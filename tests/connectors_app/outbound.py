@@ -11,11 +11,11 @@ from sessions_app.models import Session
 HOOK = {"plugin": "http", "address": {"url": "http://example.com/hook"}}
 
 
-def dead_letter(session: Session, outcome: Any = None) -> Delivery:
+def dead_letter(session: Session, outcome: Any = None, *, key: str = "test:dead") -> Delivery:
     """A delivery the target refused, or with another ``outcome``."""
     with write():
         locked(Session.objects.filter(pk=session.pk)).first()
-        (row,) = enqueue(session, None, targets=[HOOK], key="test:dead", content="dead words")
+        (row,) = enqueue(session, None, targets=[HOOK], key=key, content="dead words")
     work = claims.take(row.target_id, "worker-1")
     assert work is not None
     claims.settle(work, outcome or Refused("terminal", "the target answered 410"), go_on=False)

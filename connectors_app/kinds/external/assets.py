@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from connectors_app.models import WAITING_TO_LEAVE, Connector, Delivery
+from connectors_app.services.deliveries import attachments
 from kheish_site.lib.errors import NotFound
 from sessions_app.services import assets
 
@@ -27,16 +28,21 @@ class File:
 
 def of_delivery(connector: Connector, delivery_id: str, asset_id: str) -> File:
     """Return an asset of a delivery on its way through this connector. Raises: AssetNotOnItsWay."""
-    delivery = Delivery.objects.filter(
-        delivery_id=delivery_id,
-        status__in=sorted(WAITING_TO_LEAVE),
-        target__plugin=connector.kind,
-        target__connector_name=connector.name,
-    ).first()
+    delivery = (
+        Delivery.objects.select_related("run")
+        .filter(
+            delivery_id=delivery_id,
+            status__in=sorted(WAITING_TO_LEAVE),
+            target__plugin=connector.kind,
+            target__connector_name=connector.name,
+        )
+        .first()
+    )
     if delivery is None or asset_id not in delivery.attachments:
         raise AssetNotOnItsWay("no delivery on its way through this connector names this asset")
     try:
         asset = assets.get(asset_id)
     except NotFound as error:
         raise AssetNotOnItsWay("the asset of this delivery is gone") from error
-    return File(data=assets.read(asset), media_type=asset.media_type, file_name=asset.file_name)
+    name = attachments.names_of(delivery).get(asset_id) or asset.file_name
+    return File(data=assets.read(asset), media_type=asset.media_type, file_name=name)

@@ -1,6 +1,6 @@
 """Stored assets as what goes with a message."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Final
 
@@ -15,23 +15,43 @@ DOMAIN: Final = "delivery"
 
 
 def of(delivery: Delivery) -> tuple[Attachment, ...]:
-    """Return the attachments of ``delivery``, in order. Raises: Refused (an asset is gone)."""
+    """Return the attachments of ``delivery``, in order, each under the name its run gave it.
+
+    Raises: Refused (an asset is gone).
+    """
     if not delivery.attachments:
         return ()
     try:
         found = assets.get_many(delivery.attachments)
     except NotFound as error:
         raise Refused("terminal", error.detail) from error
-    return tuple(_attachment(found[asset_id]) for asset_id in delivery.attachments)
+    names = names_of(delivery)
+    return tuple(_attachment(found[asset_id], names.get(asset_id, "")) for asset_id in delivery.attachments)
+
+
+def names_of(delivery: Delivery) -> dict[str, str]:
+    """Return the names the run gave its files, by asset: an asset keeps the name it first came in under."""
+    outputs = delivery.run.outputs if delivery.run is not None else []
+    files = [file for output in outputs for file in output.get("files", ())]
+    return {file["asset_id"]: file["file_name"] for file in files}
+
+
+def claim(asset_ids: Collection[str]) -> None:
+    """Hold the assets a message will refer to. Needs an open transaction that holds no target yet."""
+    if not asset_ids:
+        return
+    found = assets.everything().filter(asset_id__in=asset_ids)
+    assets.claim(sha256 for asset in found for sha256 in assets.hashes_of(asset))
 
 
 def refer(deliveries: Sequence[Delivery]) -> None:
-    """Keep the assets of new deliveries as long as these are. Needs the transaction that makes them."""
+    """Keep the assets of new deliveries as long as these are. Needs the transaction that makes them, and
+    their ``claim``.
+    """
     wanted = {asset_id for delivery in deliveries for asset_id in delivery.attachments}
     if not wanted:
         return
     found = {row.asset_id: row for row in assets.everything().filter(asset_id__in=wanted)}
-    assets.claim(sha256 for asset in found.values() for sha256 in assets.hashes_of(asset))
     for delivery in deliveries:
         assets.refer(
             [found[asset_id] for asset_id in delivery.attachments if asset_id in found],
@@ -42,11 +62,11 @@ def refer(deliveries: Sequence[Delivery]) -> None:
         )
 
 
-def _attachment(asset: Asset) -> Attachment:
+def _attachment(asset: Asset, name: str) -> Attachment:
     return Attachment(
         asset_id=asset.asset_id,
         media_type=asset.media_type,
-        file_name=asset.file_name,
+        file_name=name or asset.file_name,
         sha256=asset.sha256,
         size_bytes=asset.size_bytes,
         read=partial(assets.read, asset),

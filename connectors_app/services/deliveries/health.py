@@ -16,13 +16,14 @@ _PREFIX: Final = "kheish_delivery"
 
 def status_part() -> StatusPart:
     """Return what the status says: a few counts over partial indexes. Only what is unresolved is trouble."""
-    counts = _trouble()
+    counts = trouble()
     waiting = Delivery.objects.filter(status__in=sorted(WAITING_TO_LEAVE)).count()
     view = {"waiting": waiting, **counts, "targets_paused": _paused()}
     return StatusPart(view=view, warnings=list(_warnings(counts)))
 
 
-def _trouble() -> dict[str, int]:
+def trouble() -> dict[str, int]:
+    """Return how many dead letters there are, how many nobody dealt with, how many of unknown outcome."""
     # Each condition repeats the index's own, so that settled deliveries are not looked at.
     kept = Q(status__in=[STATUS.DEAD_LETTERED, STATUS.UNKNOWN])
     return Delivery.objects.filter(kept).aggregate(
@@ -79,7 +80,7 @@ def _numbers() -> dict[str, Any]:
     return {
         "ready": waiting.filter(Q(next_attempt_at=None) | Q(next_attempt_at__lte=Now())).count(),
         "dispatchable": idle.count(),
-        "unresolved_dead_lettered": _trouble()["unresolved_dead_lettered"],
+        "unresolved_dead_lettered": trouble()["unresolved_dead_lettered"],
         "targets_total": DeliveryTarget.objects.count(),
         "targets_waiting": DeliveryTarget.objects.filter(next_at__isnull=False).count(),
         "targets_sending": DeliveryTarget.objects.exclude(lease_owner="").count(),

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 
 from connectors_app.models import Delivery, DeliveryDecision, DeliveryStatus, DeliveryTarget
 from connectors_app.services import handles
-from connectors_app.services.deliveries import entries, find, queue, states
+from connectors_app.services.deliveries import attachments, entries, find, queue, states
 from kheish_site.lib import clock
 from kheish_site.lib.errors import BadRequest, Conflict
 from kheish_site.lib.ids import new_id
@@ -207,8 +207,9 @@ def _lock(found: Delivery) -> Delivery:
 
 
 def _lock_all(found: Sequence[Delivery]) -> None:
-    """Lock sessions, then targets, each by primary key: the order of everybody."""
+    """Lock sessions, then what is attached, then targets, each in one order: that of everybody."""
     _by_key(Session.objects.filter(pk__in={delivery.session_id for delivery in found}))
+    attachments.claim({asset_id for delivery in found for asset_id in delivery.attachments})
     _by_key(DeliveryTarget.objects.filter(pk__in={delivery.target_id for delivery in found}))
 
 

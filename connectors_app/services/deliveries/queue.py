@@ -6,7 +6,8 @@ from typing import Any
 from django.db.models.functions import Now
 
 from connectors_app.models import Delivery, DeliveryKind, DeliveryTarget
-from connectors_app.services.deliveries import attachments, bell, entries
+from connectors_app.services.deliveries import attachments as attachments_of
+from connectors_app.services.deliveries import bell, entries
 from connectors_app.services.deliveries.targets import hold
 from kheish_site.lib import clock
 from kheish_site.lib.ids import new_id
@@ -18,7 +19,9 @@ _COPIED = (
     "session", "run", "kind", "content", "size_bytes", "parts", "parts_count", "attachments", "buttons",
     "metadata",
 )  # fmt: skip
-_OUTPUT_MEMBERS = frozenset({"content", "parts", "attachments", "buttons", "reply_targets", "metadata"})
+_OUTPUT_MEMBERS = frozenset(
+    {"content", "parts", "attachments", "files", "buttons", "reply_targets", "metadata"}
+)
 
 
 def enqueue(
@@ -42,6 +45,7 @@ def enqueue(
     row: it takes the rows of the targets, by primary key.
     """
     require_transaction()
+    files = _assets(attachments, parts)
     message = {
         "session": session,
         "run": run,
@@ -51,10 +55,11 @@ def enqueue(
         "size_bytes": len(content.encode()),
         "parts": [dict(part) for part in parts],
         "parts_count": len(parts),
-        "attachments": _assets(attachments, parts),
+        "attachments": files,
         "buttons": [[dict(button) for button in row] for row in buttons],
         "metadata": dict(metadata or {}),
     }
+    attachments_of.claim(files)  # before the targets, as whoever emits an output does
     return _into(hold(targets), message)
 
 
@@ -103,7 +108,7 @@ def _into(rows: Sequence[DeliveryTarget], message: Mapping[str, Any]) -> list[De
     ]
     if fresh:
         Delivery.objects.bulk_create(fresh)
-        attachments.refer(fresh)
+        attachments_of.refer(fresh)
         pks = [delivery.target_id for delivery in fresh]
         DeliveryTarget.objects.filter(pk__in=pks, next_at=None).update(next_at=Now())
         told = [entries.entry(delivery, delivery.status, key=key, kind=delivery.kind) for delivery in fresh]

@@ -151,12 +151,25 @@ class WaitingFor(serializers.Serializer):
     summary = serializers.CharField()
 
 
+class OutputFile(serializers.Serializer):
+    """A file that went out with an output. ``GET /v1/assets/{asset_id}/raw`` has its bytes."""
+
+    asset_id = serializers.CharField()
+    file_name = serializers.CharField()
+    media_type = serializers.CharField()
+    size_bytes = serializers.IntegerField()
+
+
 class RunOutput(serializers.Serializer):
     """Something a run said to the outside."""
 
     source_kind = serializers.CharField(required=False)
     content = serializers.CharField(required=False, allow_blank=True)
     parts = serializers.ListField(child=serializers.DictField(), required=False)
+    attachments = serializers.ListField(
+        child=serializers.CharField(), required=False, help_text="Ids of the assets that went with it."
+    )
+    files = OutputFile(many=True, required=False, help_text="The attachments, in the same order.")
 
 
 class Usage(serializers.Serializer):

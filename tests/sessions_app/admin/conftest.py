@@ -16,6 +16,7 @@ from sessions_app.models import (
     OperatorDecision,
     Run,
     RunStatus,
+    Session,
     ToolCall,
     ToolCallState,
     UserQuestion,
@@ -55,7 +56,8 @@ def call(name: str, **arguments: Any) -> dict[str, Any]:
 def drive(*turns: dict[str, Any], session_id: str = "desk") -> Run:
     """A run that played these turns until it ended or waits."""
     route = make_route(f"route-{session_id}", options={"script": {"turns": list(turns)}})
-    run = make_run(make_session(session_id), route_id=route.route_id)
+    session = Session.objects.filter(session_id=session_id).first() or make_session(session_id)
+    run = make_run(session, route_id=route.route_id)
     loop.drive(run.session_id, Heartbeat("worker-1"))
     run.refresh_from_db()
     return run

@@ -5,9 +5,9 @@ from django.urls import reverse
 
 from kheish_site.lib.redaction import register_secret
 from sessions_app.models import Asset, AssetBlob, AssetReference, Run
-from sessions_app.services import runs
+from sessions_app.services import runs, sessions
 from tests.factories import make_asset, make_route, make_session
-from tests.sessions_app.admin.conftest import Desk
+from tests.sessions_app.admin.conftest import Desk, call, drive
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -60,3 +60,13 @@ def test_a_secret_in_a_name_is_masked(desk: Desk) -> None:
     register_secret("test", "canary-in-a-name")
     Asset.objects.update(file_name="canary-in-a-name.txt")
     assert "canary" not in desk("viewer").get(page(Asset, "change", asset.pk)).content.decode()
+
+
+def test_the_page_of_a_run_names_the_files_it_sent(desk: Desk) -> None:
+    (sessions.workspace(make_session("desk")) / "report.md").write_text("# All is well")
+    emit = call("emit_output", parts=[{"text": "a part"}], attachments=[{"path": "report.md"}])
+    run = drive({"tool_calls": [emit]}, {"text": "end"})
+    shown = desk("viewer").get(page(Run, "change", run.run_id)).content.decode()
+    link = f'<a href="{page(Asset, "change", Asset.objects.get().pk)}">report.md</a>'
+    assert f"{link}, text/markdown, 13 bytes" in shown
+    assert "a part" in shown

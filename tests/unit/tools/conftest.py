@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,15 @@ from hypothesis import settings
 
 from kheish_site.lib.errors import NotFound
 from sessions_app.tools import registry
-from sessions_app.tools.base import OutputView, TaskView, ToolContext, ToolFailure, ToolResult
+from sessions_app.tools.base import (
+    GivenFile,
+    OutputFile,
+    OutputView,
+    TaskView,
+    ToolContext,
+    ToolFailure,
+    ToolResult,
+)
 from sessions_app.tools.shell_process import ExitReport, ShellProcess, StartFailed
 
 # A busy machine is slow, not wrong.
@@ -99,11 +107,22 @@ def _status(report: ExitReport | None) -> Any:
 class MemoryOutputs:
     """Outputs in a list."""
 
-    def __init__(self) -> None:
-        self.emitted: list[tuple[str, list[dict[str, Any]]]] = []
+    max_file_bytes = 1000
 
-    def emit(self, content: str, parts: list[dict[str, Any]]) -> None:
-        self.emitted.append((content, parts))
+    def __init__(self) -> None:
+        self.emitted: list[tuple[str, list[dict[str, Any]], list[OutputFile]]] = []
+
+    def emit(
+        self, content: str, parts: list[dict[str, Any]], files: Sequence[OutputFile] = ()
+    ) -> list[dict[str, Any]]:
+        self.emitted.append((content, parts, list(files)))
+        return [_seen(file) for file in files]
+
+
+def _seen(file: OutputFile) -> dict[str, Any]:
+    if isinstance(file, GivenFile):
+        return {"file_name": "given.txt", "media_type": "text/plain", "size_bytes": 5}
+    return {"file_name": file.name, "media_type": "text/plain", "size_bytes": len(file.content)}
 
 
 class MemoryTodos:

@@ -71,7 +71,9 @@ def model() -> Iterator[Model]:
 
 
 @pytest.fixture(scope="module")
-def desk(prepared: Deployment, model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def desk(
+    prepared: Deployment, model: Model, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
     """A running service whose runs ask ``model``."""
     pace = {"KHEISH_DELIVERY_INITIAL_RETRY_MS": "50", "KHEISH_SWEEP_SECONDS": "0.5"}
     with installed(prepared, tmp_path_factory.mktemp("desk"), **pace) as own:
@@ -92,11 +94,17 @@ def bring(desk: Deployment, *posts: Post) -> list[str]:
     return runs
 
 
-def finish(desk: Deployment, session: str, runs: list[str]) -> None:
-    """Wait for these runs, and prove that they are all runs of the session, in this order."""
+def finish(desk: Deployment, session: str, runs: list[str], *, answers: int = 0) -> None:
+    """Wait until these runs are done and so many answers sent; prove that they are all, in this order."""
     api = Api(desk.url, desk.token)
     for run_id in runs:
         api.until(run_id, "completed")
+
+    def sent() -> list[str]:
+        found = api.client.pages("/v1/deliveries", query={"session_id": session})
+        return [each["status"] for each in found]
+
+    until(lambda: sent() == ["delivered"] * answers, 30, sent)
     found = api.client.pages("/v1/runs", query={"session_id": session})
     assert [run["run_id"] for run in found][::-1] == runs
     kinds = [(entry["kind"], entry["run_id"]) for entry in api.journal(session)]
@@ -108,18 +116,6 @@ def story(events: list[str]) -> list[list[str]]:
     """The contexts of runs that know all events before their own, and the answers to them."""
     told = [line for event in events for line in (event, ANSWER + event)]
     return [told[: 2 * number + 1] for number in range(len(events))]
-
-
-def settle(desk: Deployment, session: str, count: int) -> list[str]:
-    """Wait until the session has sent ``count`` answers and holds none back; what became of them."""
-    api = Api(desk.url, desk.token)
-
-    def there() -> list[str]:
-        found = list(api.client.pages("/v1/deliveries", query={"session_id": session}))
-        states = [each["status"] for each in found]
-        return states if len(states) == count and not {*states} & {"pending", "sending", "retrying"} else []
-
-    return until(there, 30, lambda: list(api.client.pages("/v1/deliveries", query={"session_id": session})))
 
 
 def test_one_customer_from_three_connectors(desk: Deployment, model: Model) -> None:
@@ -137,13 +133,12 @@ def test_one_customer_from_three_connectors(desk: Deployment, model: Model) -> N
         ]
         runs = bring(desk, *posts)
         assert len(set(runs)) == 3
-        finish(desk, session, runs)
+        finish(desk, session, runs, answers=3)
         assert model.contexts("acme:") == story(events)
 
         # What each connector knows already is no second run, and no second answer.
         assert bring(desk, *posts) == runs
-        finish(desk, session, runs)
-        assert settle(desk, session, 3) == ["delivered"] * 3
+        finish(desk, session, runs, answers=3)
         assert [(sent["reply_route"], sent["content"]) for sent in stripe.deliveries] == [
             ("billing", ANSWER + events[0])
         ]
@@ -223,9 +218,8 @@ def test_one_incident_from_monitoring_and_people(desk: Deployment, model: Model,
         )
         for post in (alarm, note, calm):
             runs += bring(desk, post, post)[:1]  # providers say things twice
-        finish(desk, session, runs)
+        finish(desk, session, runs, answers=3)
         assert model.contexts(f"{word}:") == story(events)
-        assert settle(desk, session, 3) == ["delivered"] * 3
         assert read() == [ANSWER + events[1]]
         assert board.says() == [ANSWER + events[0], ANSWER + events[2]]
         assert len(board.arrivals) == 2
@@ -238,7 +232,9 @@ def test_one_ticket_whose_answers_have_fixed_doors(desk: Deployment, model: Mode
         platforms.webhook(desk, "tickets", fixed_session_id=session)
         api.session(session, reply_targets=[board.handle])
         address = f"/v1/sessions/{session}/reply-targets"
-        answer = desk.ask("PUT", address, {"reply_targets": [board.handle], "pinned": True}, **{"If-Match": "*"})
+        answer = desk.ask(
+            "PUT", address, {"reply_targets": [board.handle], "pinned": True}, **{"If-Match": "*"}
+        )
         assert answer[0] == 200, answer
         events = ["456: moved to review", "456: approved, please ship", "456: shipped"]
         posts = [
@@ -252,10 +248,9 @@ def test_one_ticket_whose_answers_have_fixed_doors(desk: Deployment, model: Mode
         desk.kill_workers()
         model.held.set()
         desk.revive()
-        finish(desk, session, runs)
+        finish(desk, session, runs, answers=3)
         told = model.contexts("456:")
         assert told[-2:] == story(events)[1:] and told[:-2] == [events[:1]] * (len(told) - 2)
-        assert settle(desk, session, 3) == ["delivered"] * 3
         assert read() == [ANSWER + events[1]]
         assert board.says() == [ANSWER + events[0], ANSWER + events[2]]
         assert len(board.arrivals) == 2

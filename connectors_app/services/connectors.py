@@ -14,6 +14,7 @@ from connectors_app.services.contracts import Kind, NamesSlots
 from connectors_app.services.shapes import ConnectorInvalid
 from kheish_site.lib import clock
 from kheish_site.lib.errors import Conflict, KheishError, NotFound, PreconditionFailed, Unavailable
+from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.redaction import register_secret
 from kheish_site.lib.transactions import exclusive, locked, write
 from sessions_app.models import Persona, SecretSlot
@@ -65,9 +66,14 @@ def everything() -> QuerySet[Connector]:
     return Connector.objects.filter(removed_at=None)
 
 
+_BY_NAME: Final = Prepared[Connector](
+    lambda kind, name: everything().filter(kind=kind, name=name).order_by(), str, str
+)
+
+
 def get(kind: str, name: str) -> Connector:
     """Return one connector. Raises: ConnectorMissing."""
-    found = everything().filter(kind=kind, name=name).first()
+    found = _BY_NAME.first(kind, name)
     if found is None:
         raise ConnectorMissing(f"there is no {kind} connector {name}")
     return found

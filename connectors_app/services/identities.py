@@ -14,6 +14,7 @@ from django.db.models import QuerySet
 from connectors_app.models import ChatIdentity, Connector
 from kheish_site.lib import clock
 from kheish_site.lib.errors import BadRequest, Forbidden, NotFound
+from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.transactions import require_transaction, write
 from sessions_app.models import Role
 from sessions_app.services import access
@@ -106,13 +107,22 @@ def principal_for(connector: Connector, external_id: str, remote_addr: str = "")
     )
 
 
+_PERSON: Final = Prepared[ChatIdentity](
+    lambda connector, person: ChatIdentity.objects.filter(
+        connector_id=connector, external_id=person
+    ).order_by(),
+    int,
+    str,
+)
+
+
 def requester(connector: Connector, external_id: str) -> str:
     """Return the name of whoever ``external_id`` is mapped to, able to act or not; "" for a stranger.
 
     A run that a chat brings is asked for under this name, so that "whoever asked may not approve" holds on
     every surface.
     """
-    row = ChatIdentity.objects.filter(connector=connector, external_id=external_id).first()
+    row = _PERSON.first(connector.pk, external_id)
     return "" if row is None else row.principal
 
 

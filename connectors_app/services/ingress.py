@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.db import IntegrityError
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from connectors_app.models import Connector, IngressReceipt, IngressRefusal
 from connectors_app.services import handles, identities, reply_targets, resolution
@@ -25,6 +25,7 @@ from kheish_site.lib import clock
 from kheish_site.lib.buckets import TokenBuckets
 from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.errors import Conflict, KheishError, RateLimited
+from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import write
 from sessions_app.api.limits import check_text
@@ -58,13 +59,20 @@ def principal_name(connector: Connector) -> str:
     return f"connector:{connector}"
 
 
+def _receipt(connector_pk: int, key: str) -> QuerySet[IngressReceipt]:
+    rows = IngressReceipt.objects.select_related("run__session", "run__persona__persona")
+    return rows.filter(connector_id=connector_pk, key=key).order_by()
+
+
+_RECEIPT: Final = Prepared[IngressReceipt](_receipt, int, str)
+
+
 def seen(connector: Connector, key: str, fingerprint: str) -> Accepted | None:
     """Return the run of an event that was accepted before, None when it is new. Counts the repeat.
 
     Raises: IngressConflict.
     """
-    rows = IngressReceipt.objects.filter(connector=connector, key=key)
-    receipt = rows.select_related("run__session", "run__persona__persona").first()
+    receipt = _RECEIPT.first(connector.pk, key)
     if receipt is None or receipt.run is None:
         return None
     session_id = receipt.run.session.session_id
@@ -75,6 +83,7 @@ def seen(connector: Connector, key: str, fingerprint: str) -> Accepted | None:
             session_id=session_id,
         )
     with write():
+        rows = IngressReceipt.objects.filter(pk=receipt.pk)
         rows.update(duplicates=F("duplicates") + 1, last_duplicate_at=clock.now())
     return Accepted(run=receipt.run, session_id=session_id, duplicate=True)
 

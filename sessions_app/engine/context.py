@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from django.db.models import Subquery, Value
+from django.db.models import QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
+from kheish_site.lib.prepared import Prepared
 from sessions_app.models import Checkpoint, JournalEntry, Run
 from sessions_app.providers.base import ImagePart, Message, Request, ToolCallPart, ToolDefinition
 from sessions_app.services import runtime_settings
@@ -59,15 +60,22 @@ class Context:
         return (head, *own)
 
 
+def _conversation(session_pk: int) -> QuerySet[Any, Any]:
+    newest = Checkpoint.objects.filter(session_id=session_pk).order_by("-through_seq")
+    after = Coalesce(Subquery(newest.values("through_seq")[:1]), Value(0))
+    found = JournalEntry.objects.filter(session_id=session_pk, kind__in=KINDS, seq__gt=after)
+    return found.order_by("seq").values_list("seq", "kind", "payload")
+
+
+_CONVERSATION: Final = Prepared[tuple[int, str, dict[str, Any]]](_conversation, int)
+
+
 def fold(session_pk: int) -> Context:
     """Read and fold one session: one query, whatever the length of the journal before the checkpoint.
 
     A checkpoint's own entry comes after the entries it swallowed, so it is among the rows read.
     """
-    newest = Checkpoint.objects.filter(session_id=session_pk).order_by("-through_seq")
-    after = Coalesce(Subquery(newest.values("through_seq")[:1]), Value(0))
-    found = JournalEntry.objects.filter(session_id=session_pk, kind__in=KINDS, seq__gt=after)
-    rows = list(found.order_by("seq").values_list("seq", "kind", "payload"))
+    rows = _CONVERSATION.all(session_pk)
     checkpoint: dict[str, Any] = next(
         (row[2] for row in reversed(rows) if row[1] == "checkpoint.created"), {}
     )

@@ -43,7 +43,7 @@ class Answer:
 
 def pinned_route(turn: Turn) -> Route:
     """Return the route the run was pinned to. Raises: RouteGone."""
-    route = Route.objects.filter(route_id=turn.run.route_id).first()
+    route = routes.find(turn.run.route_id)
     if route is None:
         raise RouteGone(turn.run.route_id)
     return route

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from django.db.models import QuerySet
 
 from kheish_site.lib.errors import BadRequest, Conflict, NotFound, PreconditionFailed
+from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.transactions import exclusive, write
 from sessions_app.models import Route, SecretSlot
 from sessions_app.providers import registry
@@ -135,9 +136,18 @@ def everything() -> QuerySet[Route]:
     return Route.objects.all()
 
 
+_BY_ID: Final = Prepared[Route](lambda route_id: Route.objects.filter(route_id=route_id).order_by(), str)
+_DEFAULT: Final = Prepared[Route](lambda: Route.objects.filter(is_default=True).order_by())
+
+
+def find(route_id: str) -> Route | None:
+    """Return one route, or None."""
+    return _BY_ID.first(route_id)
+
+
 def get(route_id: str) -> Route:
     """Return one route. Raises: RouteMissing."""
-    route = Route.objects.filter(route_id=route_id).first()
+    route = find(route_id)
     if route is None:
         raise RouteMissing(f"there is no route {route_id}")
     return route
@@ -145,7 +155,7 @@ def get(route_id: str) -> Route:
 
 def default() -> Route | None:
     """Return the default route, if there is any route at all."""
-    return Route.objects.filter(is_default=True).first()
+    return _DEFAULT.first()
 
 
 def readiness(route: Route) -> list[str]:

@@ -69,8 +69,7 @@ def pin(
 
 
 def _find(route_id: str) -> Route:
-    wanted = Route.objects.filter(route_id=route_id) if route_id else Route.objects.filter(is_default=True)
-    route = wanted.first()
+    route = routes.find(route_id) if route_id else routes.default()
     if route is None:
         raise RouteUnknown(f"there is no route {route_id}" if route_id else "there is no default route")
     return route

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from kheish_site.lib import clock
 from kheish_site.lib.errors import Conflict, NotFound
 from kheish_site.lib.ids import new_id
+from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import locked, write
 from sessions_app.models import ACTIVE, LIVE, TERMINAL, Run, RunStatus, Session
@@ -187,12 +188,15 @@ def get(run_id: str) -> Run:
 
 def head(session_pk: int) -> Run | None:
     """Return the first live run of a session in order, the only one that may be driven, or None."""
-    return (
-        Run.objects.select_related("session", "persona__persona")
-        .filter(session_id=session_pk, status__in=sorted(LIVE))
-        .order_by("position")
-        .first()
-    )
+    return _HEAD.first(session_pk)
+
+
+def _head(session_pk: int) -> QuerySet[Run]:
+    rows = Run.objects.select_related("session", "persona__persona")
+    return rows.filter(session_id=session_pk, status__in=sorted(LIVE)).order_by("position")[:1]
+
+
+_HEAD: Final = Prepared[Run](_head, int)
 
 
 def cancel(run_id: str, *, principal: str, reason: str = "") -> Run:

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from django.db.models import QuerySet
 
 from kheish_site.lib.errors import BadRequest, Conflict, NotFound
+from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.transactions import exclusive, write
 from sessions_app.models import RuntimeRevision, UnknownEffects
 from sessions_app.services import routes
@@ -69,9 +70,12 @@ class RuntimeSettings:
     model: str = ""
 
 
+_NEWEST: Final = Prepared[RuntimeRevision](lambda: RuntimeRevision.objects.order_by("-revision")[:1])
+
+
 def current() -> RuntimeSettings:
     """Return the settings in force; one query."""
-    row = RuntimeRevision.objects.first()
+    row = _NEWEST.first()
     return _decoded(row) if row is not None else RuntimeSettings()
 
 

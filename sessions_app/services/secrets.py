@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 
 from kheish_site.lib import crypto, redaction
 from kheish_site.lib.errors import BadRequest, Conflict, NotFound
+from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.transactions import exclusive, locked, write
 from sessions_app.models import Route, SecretSlot
 from sessions_app.services import ports
@@ -67,9 +68,14 @@ def everything() -> QuerySet[SecretSlot]:
     return SecretSlot.objects.all()
 
 
+_BY_ID: Final = Prepared[SecretSlot](
+    lambda slot_id: SecretSlot.objects.filter(slot_id=slot_id).order_by(), str
+)
+
+
 def get(slot_id: str) -> SecretSlot:
     """Return one slot. Raises: SecretMissing."""
-    slot = SecretSlot.objects.filter(slot_id=slot_id).first()
+    slot = _BY_ID.first(slot_id)
     if slot is None:
         raise SecretMissing(f"no secret slot {slot_id}")
     return slot

@@ -12,6 +12,7 @@ from kheish_site.lib import clock
 from kheish_site.lib.canonical import sha256_hex
 from kheish_site.lib.errors import BadRequest, Conflict, NotFound, PreconditionFailed
 from kheish_site.lib.ids import new_id
+from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import locked, require_transaction, write
 from sessions_app.models import LIVE, Persona, PersonaRevision, Session, UnknownEffects
@@ -55,9 +56,17 @@ class NewSession:
     reply_targets: list[Any] = field(default_factory=list)
 
 
+_BY_ID: Final = Prepared[Session](
+    lambda session_id: (
+        Session.objects.select_related("persona__persona").filter(session_id=session_id).order_by()
+    ),
+    str,
+)
+
+
 def get(session_id: str) -> Session:
     """Return the session with its persona. Raises: SessionMissing."""
-    found = Session.objects.select_related("persona__persona").filter(session_id=session_id).first()
+    found = _BY_ID.first(session_id)
     if found is None:
         raise SessionMissing(f"there is no session {session_id}")
     return found

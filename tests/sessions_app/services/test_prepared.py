@@ -1,0 +1,68 @@
+"""Prepared reads give what the ORM gives."""
+
+from typing import Any
+
+import pytest
+from django.db.models import Model, QuerySet
+
+from connectors_app.services import connectors, identities, ingress
+from kheish_site.lib.prepared import Prepared
+from sessions_app.engine import context, loop
+from sessions_app.models import Run, Session
+from sessions_app.services import routes, runs, runtime_settings, secrets, sessions
+from sessions_app.services.heartbeat import Heartbeat
+from tests.connectors_app.rows import make_connector, make_event
+from tests.factories import make_persona, make_run, make_session
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def values(row: Any) -> Any:
+    if not isinstance(row, Model):
+        return row
+    own = {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields}
+    loaded = {name: values(other) for name, other in row._state.fields_cache.items()}
+    return type(row), own, loaded, row._state.adding, row._state.db
+
+
+@pytest.fixture
+def world() -> Session:
+    make_persona()
+    session = make_session(persona_id="reviewer")
+    accepted = ingress.accept(make_connector(fixed_session_id="desk"), make_event("event-1"))
+    loop.drive(session.pk, Heartbeat("w"))
+    assert runs.get(accepted.run.run_id).status == "completed"
+    make_run(session)
+    return session
+
+
+def test_each_is_the_orms_own(world: Session) -> None:
+    connector = connectors.get("http", "alerts")
+    slot = connectors.slot_of(connector, "bearer_token")
+    reads: list[tuple[Prepared[Any], tuple[Any, ...]]] = [
+        (sessions._BY_ID, ("desk",)),
+        (sessions._BY_ID, ("nobody",)),
+        (runs._HEAD, (world.pk,)),
+        (context._CONVERSATION, (world.pk,)),
+        (routes._BY_ID, ("scripted",)),
+        (routes._DEFAULT, ()),
+        (runtime_settings._NEWEST, ()),
+        (secrets._BY_ID, (slot,)),
+        (connectors._BY_NAME, ("http", "alerts")),
+        (identities._PERSON, (connector.pk, "nobody")),
+        (ingress._RECEIPT, (connector.pk, "event-1")),
+    ]
+    for read, arguments in reads:
+        for _ in range(2):  # compiled, then kept
+            prepared = [values(row) for row in read.all(*arguments)]
+            assert prepared == [values(row) for row in read._build(*arguments)]
+    assert sessions._BY_ID.first("desk") == world
+    assert context._CONVERSATION.all(world.pk)
+
+
+def test_an_argument_that_the_text_does_not_hold_is_refused() -> None:
+    def build(name: str) -> QuerySet[Session]:
+        return Session.objects.filter(session_id__startswith=name)
+
+    with pytest.raises(ValueError, match="argument"):
+        Prepared[Run](build, str).all("x")

@@ -46,8 +46,12 @@ class Location:
         """Say whether a folder is there."""
         return self.info is not None and stat.S_ISDIR(self.info.st_mode)
 
-    def read(self, limit_bytes: int = MAX_FILE_BYTES) -> bytes:
-        """Return the content of the regular file here. Raises ToolFailure when there is none."""
+    def read(self, limit_bytes: int | None = None) -> bytes:
+        """Return the content of the regular file here, ``MAX_FILE_BYTES`` of it unless told otherwise.
+
+        Raises ToolFailure when there is none, or when it is larger.
+        """
+        limit = MAX_FILE_BYTES if limit_bytes is None else limit_bytes
         if self.info is None:
             raise ToolFailure("file_not_found", f"{self.relative}: no such file")
         if not stat.S_ISREG(self.info.st_mode):
@@ -58,9 +62,9 @@ class Location:
             with os.fdopen(os.open(self.name, flags, dir_fd=self.parent_fd), "rb") as file:
                 if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                     raise ToolFailure("not_a_file", f"{self.relative}: not a regular file")
-                content = file.read(limit_bytes + 1)
-        if len(content) > limit_bytes:
-            raise ToolFailure("file_too_large", f"{self.relative}: larger than {limit_bytes} bytes")
+                content = file.read(limit + 1)
+        if len(content) > limit:
+            raise ToolFailure("file_too_large", f"{self.relative}: larger than {limit} bytes")
         return content
 
 

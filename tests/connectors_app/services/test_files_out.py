@@ -1,21 +1,27 @@
 """Files of an output, from the workspace through the queues to local targets of every kind."""
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from connectors_app.models import Delivery, DeliveryStatus
-from connectors_app.services.deliveries import operate
+from connectors_app.services.contracts import Refused
+from connectors_app.services.deliveries import claims, operate
 from connectors_app.services.deliveries.pump import Pump
-from sessions_app.models import Asset, AssetReference, Run, Session
-from sessions_app.services import assets, sessions
+from sessions_app.engine import loop
+from sessions_app.models import Asset, AssetReference, Route, Run, Session
+from sessions_app.services import assets, runs, sessions
+from sessions_app.services.heartbeat import Heartbeat
 from tests.connectors_app.kinds.external.rows import make_external
 from tests.connectors_app.kinds.slack.world import make_slack
 from tests.connectors_app.kinds.telegram.rows import make_bot
 from tests.connectors_app.people import answer_to, target_of
 from tests.connectors_app.rows import sender
-from tests.factories import make_asset, make_client
+from tests.factories import make_asset, make_client, make_session
 from tests.sessions_app.engine.conftest import ALICE, call
 from tests.support.http_target import HttpTarget
 from tests.support.service_process import until
@@ -25,6 +31,7 @@ from tests.support.telegram_server import TelegramServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 CSV = b"pod,restarts\napi,7\n"
+EMIT = call("emit_output", content="see", attachments=[{"path": "pods.csv"}])
 Say = Callable[..., Run]
 
 
@@ -151,3 +158,41 @@ def test_sent_again_it_still_has_its_file(say: Say, target: HttpTarget, pump: An
     assert target.accepted[0].body["artifacts"] == target.arrivals[0].body["artifacts"]
     assert assets.count_references(Asset.objects.get())[0] == 3
     assert again.attachments == dead.attachments
+
+
+def test_emitting_and_sending_again_take_their_locks_in_one_order(
+    say: Say, session: Session, target: HttpTarget, heartbeat: Heartbeat
+) -> None:
+    """Two sessions, one file, one target: nobody waits for somebody who waits for them."""
+    first = say(target.handle)
+    work = claims.take(Delivery.objects.get(run=first).target_id, "worker-1")
+    assert work is not None
+    claims.settle(work, Refused("terminal", "the target answered 410"), go_on=False)
+    dead = Delivery.objects.get(run=first)
+    other = make_session("other")
+    (sessions.workspace(other) / "pods.csv").write_bytes(CSV)
+    answer_to(other, target.handle)
+    Route.objects.update(
+        options={"script": {"turns": [{"tool_calls": [EMIT] * 8}, {"text": ""}]}},
+    )
+    run = runs.submit("other", runs.NewRun(content="go"), principal="alice")
+    start = threading.Barrier(2)
+
+    def emit() -> None:
+        start.wait(10)
+        loop.drive(other.pk, heartbeat)
+        connection.close()
+
+    def again() -> None:
+        start.wait(10)
+        for _ in range(8):
+            operate.replay(dead.delivery_id, force=True, principal=ALICE)
+        connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(emit), pool.submit(again)]:
+            done.result(60)
+    assert runs.get(run.run_id).status == "completed"
+    assert Delivery.objects.filter(run=run).count() == 8
+    assert Delivery.objects.filter(replayed_from=dead).count() == 8
+    assert Asset.objects.count() == 1

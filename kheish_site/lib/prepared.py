@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from django.db import connection
 from django.db.models import QuerySet
-from django.db.models.query import get_related_populators
+from django.db.models.query import ModelIterable, get_related_populators
 
 R = TypeVar("R")
 _TEXT: Final = "\x01argument {}"
@@ -90,15 +90,13 @@ def _compile(build: Build, kinds: tuple[type, ...]) -> _Compiled:
         places=places,
         converters=tuple((place, *converters[place]) for place in converters),
         width=compiler.col_count,
-        make=_maker(compiler, rows.db),
+        make=_maker(compiler, rows.db) if issubclass(rows._iterable_class, ModelIterable) else tuple,
     )
 
 
 def _maker(compiler: Any, db: str) -> Callable[[list[Any]], Any]:
-    """Return what makes a row's values into an instance with its relations, or a tuple without a model."""
+    """Return what makes a row's values into an instance with its relations."""
     info = compiler.klass_info
-    if info is None:
-        return tuple
     start, end = info["select_fields"][0], info["select_fields"][-1] + 1
     names = [column[0].target.attname for column in compiler.select[start:end]]
     related: Any = get_related_populators  # the stubs know a later Django

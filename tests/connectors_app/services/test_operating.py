@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as live
+from django.db import OperationalError
 
 from connectors_app.models import Delivery, DeliveryTarget
 from connectors_app.services.contracts import Ambiguous, Refused, RetryLater, Sent
@@ -158,6 +159,27 @@ def test_bulk_replay_says_first_and_does_then(session: Session) -> None:
     assert bulk(limit=2) == ["existing_replay", "replayed"]
     assert bulk() == ["existing_replay", "existing_replay", "replayed"]
     assert Delivery.objects.count() == 7
+
+
+def test_bulk_replay_goes_on_where_it_was_broken_off(session: Session, monkeypatch: Any) -> None:
+    rows = [end(session, f"dead {number}", Refused("terminal", "gone")) for number in range(3)]
+    again, broken = operate.queue.again, [rows[1].delivery_id]
+
+    def breaks(source: Delivery, *args: Any, **more: Any) -> Delivery:
+        if source.delivery_id in broken:
+            raise OperationalError("away")
+        return again(source, *args, **more)
+
+    monkeypatch.setattr(operate.queue, "again", breaks)
+    given: dict[str, Any] = {"limit": 100, "force": True, "dry_run": False, "principal": SYSTEM}
+    with pytest.raises(OperationalError):
+        operate.replay_bulk(Delivery.objects.filter(find.TROUBLE), once="key", **given)
+    assert [row.replayed_from for row in Delivery.objects.filter(replayed_from__isnull=False)] == [rows[0]]
+    broken.clear()
+    done = operate.replay_bulk(Delivery.objects.filter(find.TROUBLE), once="key", **given)
+    assert [one.action for one in done] == ["existing_replay", "replayed", "replayed"]
+    assert len(operate.replay_bulk(Delivery.objects.filter(find.TROUBLE), once="other", **given)) == 3
+    assert Delivery.objects.count() == 9
 
 
 def test_a_paused_target_is_left_alone(session: Session) -> None:

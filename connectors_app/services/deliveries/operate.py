@@ -63,7 +63,7 @@ def replay(delivery_id: str, *, force: bool = False, principal: Principal) -> tu
 def replay_bulk(
     rows: QuerySet[Delivery], *, limit: int, force: bool, dry_run: bool, principal: Principal, once: str = ""
 ) -> list[Replayed]:
-    """Send the dead letters among ``rows`` again, oldest first, at most ``limit``, each in its own transaction.
+    """Send the dead letters among ``rows`` again, oldest first, at most ``limit``, each in one transaction.
 
     An error leaves those before it replayed; the same call again finds them and goes on, with ``force`` those
     of the same ``once``. ``dry_run`` only says what would happen. Joins no open transaction.

@@ -153,10 +153,8 @@ def expire_owned_by(owners: Collection[str]) -> None:
     rows = DeliveryTarget.objects.filter(~Q(lease_owner=""), lease_owner__in=list(owners))
     with write():
         # By primary key, as ``hold`` and the deciders lock them: an update alone would take any order.
-        held = list(locked(rows.order_by("pk")).only("pk"))
-        rows.filter(pk__in=[row.pk for row in held], lease_expires_at__gt=Now()).update(
-            lease_expires_at=Now()
-        )
+        held = [row.pk for row in locked(rows.order_by("pk")).only("pk")]
+        rows.filter(pk__in=held, lease_expires_at__gt=Now()).update(lease_expires_at=Now())
 
 
 def due_at(target: DeliveryTarget, first: Delivery | None, now: datetime) -> datetime | None:

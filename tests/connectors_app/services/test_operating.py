@@ -25,12 +25,12 @@ from kheish_site.lib import clock, crypto
 from kheish_site.lib.errors import BadRequest
 from kheish_site.settings.keys import new_master_key
 from sessions_app.models import JournalEntry, Session
-from sessions_app.services import journal, status
+from sessions_app.services import assets, journal, sessions, status
 from sessions_app.services import retention as core_retention
 from sessions_app.services.access import SYSTEM
 from sessions_app.services.master_key import rotate
 from tests.connectors_app.conftest import say
-from tests.factories import make_session
+from tests.factories import make_asset, make_session
 from tests.support.engine import race
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -252,17 +252,26 @@ def test_settled_deliveries_go_and_what_waits_for_people_stays(session: Session)
     assert retention.purge() == 0
 
 
-def test_a_session_goes_with_its_deliveries_and_the_queue_heals(session: Session) -> None:
-    say(session, HOOK, "one")
-    other = make_session("other")
-    core_retention._delete_session(session.pk)
-    assert not Delivery.objects.exists()
-    target = DeliveryTarget.objects.get()
-    assert claims.take(target.pk, "worker-1") is None
-    target.refresh_from_db()
-    assert (target.next_at, target.lease_owner) == (None, "")
-    say(other, HOOK, "two")
-    assert targets.due(5) == [target.pk]
+def test_a_session_goes_when_nothing_of_it_waits(session: Session, settings: Any) -> None:
+    settings.KHEISH = replace(settings.KHEISH, keep_ended_sessions_days=1)
+    asset = make_asset()
+    say(session, HOOK, "one", attachments=[asset.asset_id])
+    sessions.end("desk", principal="alice")
+    Session.objects.update(ended_at=clock.now() - timedelta(days=2))
+
+    def purged() -> int:
+        return core_retention.purge()["sessions"]
+
+    for state in ("pending", "sending", "retrying", "dead_lettered", "unknown"):
+        Delivery.objects.update(status=state)
+        assert purged() == 0, state
+        assert not core_retention._delete_session(session.pk), state
+    with pytest.raises(assets.DeleteBlocked):
+        assets.delete(asset.asset_id, principal="alice")
+    Delivery.objects.update(status="dead_lettered", resolved_at=clock.now())
+    assert purged() == 1
+    assert not (Delivery.objects.exists() or Session.objects.exists())
+    assets.delete(asset.asset_id, principal="alice")
 
 
 def test_addresses_follow_the_master_key(session: Session, settings: Any, tmp_path: Path) -> None:

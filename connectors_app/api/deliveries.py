@@ -12,7 +12,7 @@ from connectors_app.api.plain import OnlyAnswer, PlainText
 from connectors_app.models import Delivery, DeliveryStatus
 from connectors_app.services.deliveries import control, find, health, operate, shown, targets
 from sessions_app.api.examples import page as page_example
-from sessions_app.api.idempotency import idempotent
+from sessions_app.api.idempotency import idempotent, in_steps, keyed, read_key
 from sessions_app.api.schema import describe
 from sessions_app.api.serializers.base import NoBody, page_of
 from sessions_app.api.views.base import KheishView
@@ -143,11 +143,15 @@ class BulkReplay(KheishView):
     @describe(
         "deliveries_replay_bulk", "Send many dead letters again", body=shapes.BulkReplayBody,
         answer=shapes.BulkReplayView, body_example={"plugin": "http", "dry_run": True},
-        example=examples.REPLAYED, description="Oldest first, all or none.",
+        example=examples.REPLAYED,
+        description="Oldest first, each on its own: after an error the same request goes on.",
     )  # fmt: skip
-    @idempotent
+    @keyed
     def post(self, request: Request) -> Response:
         """Queue them again."""
+        return in_steps(request, lambda: self._replay(read_key(request)))
+
+    def _replay(self, key: str) -> Response:
         body = self.body(shapes.BulkReplayBody)
         rows = _narrowed({**body, "unresolved": body["unresolved_only"]})
         done = operate.replay_bulk(
@@ -156,6 +160,7 @@ class BulkReplay(KheishView):
             force=body["force"],
             dry_run=body["dry_run"],
             principal=self.principal,
+            once=f"{self.principal.name}:{key}" if key else "",
         )
         return Response({"dry_run": body["dry_run"], "items": [_bulk_item(one) for one in done]})
 

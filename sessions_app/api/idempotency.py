@@ -46,16 +46,9 @@ def once(request: Request, work: Callable[[], Response], *, sealed: bool = False
     after its work (``Prefer: wait``) calls this for the work alone, for a transaction is open in it.
     Raises: BadRequest(invalid_idempotency_key), Conflict(idempotency_conflict).
     """
-    key = read_key(request)
-    if not key:
+    claim = _claim(request, sealed=sealed)
+    if claim is None:
         return work()
-    assert isinstance(request.auth, Principal)
-    claim = Claim(
-        principal=request.auth.name,
-        key=key,
-        fingerprint=idempotency.fingerprint(request.method or "", request.path, _body(request)),
-        sealed=sealed,
-    )
     with write():
         first = idempotency.begin(claim)
         if first is not None:
@@ -66,6 +59,35 @@ def once(request: Request, work: Callable[[], Response], *, sealed: bool = False
         else:
             idempotency.finish(claim, _answer(response))
     return response
+
+
+def in_steps(request: Request, work: Callable[[], Response]) -> Response:
+    """Like ``once`` for work that commits in steps of its own, and done again finds what it did.
+
+    Nothing is open in it. Two requests at the same moment may both do it; both get the first one's answer.
+    """
+    claim = _claim(request)
+    if claim is not None:
+        with write():
+            first = idempotency.begin(claim)
+            transaction.set_rollback(True)  # only a look: the key is claimed with the answer
+        if first is not None:
+            return _replay(first)
+    response = work()
+    return once(request, lambda: response)
+
+
+def _claim(request: Request, *, sealed: bool = False) -> Claim | None:
+    key = read_key(request)
+    if not key:
+        return None
+    assert isinstance(request.auth, Principal)
+    return Claim(
+        principal=request.auth.name,
+        key=key,
+        fingerprint=idempotency.fingerprint(request.method or "", request.path, _body(request)),
+        sealed=sealed,
+    )
 
 
 def read_key(request: Request) -> str:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from django.db.models import Q
+
 from kheish_site.lib.errors import BadRequest
-from sessions_app.models import Approval, OperatorDecision, Run, UserQuestion
+from sessions_app.models import Approval, OperatorDecision, Run, Session, UserQuestion
 
 
 class Background(Protocol):
@@ -50,6 +52,15 @@ Preparation = Callable[[], object]
 BurialListener = Callable[[Collection[str]], None]
 """Called with the names of workers that are certainly dead: what they held can be taken at once."""
 
+SessionNeed = Callable[[], Q]
+"""Returns the condition on sessions, named by ``OuterRef("pk")``, under which one may not be purged."""
+
+SessionPurgeListener = Callable[[Session], None]
+"""Called before a session is purged, inside that transaction and under the session's row lock.
+
+It deletes what names the session and lets go of what that held.
+"""
+
 Purge = Callable[[], int]
 """Deletes a bounded batch of what outlived its time and returns how many rows went."""
 
@@ -87,6 +98,8 @@ _SLOT_USERS: list[SlotUsers] = []
 _PREPARATIONS: list[Preparation] = []
 _ASKED: list[AskedListener] = []
 _BURIALS: list[BurialListener] = []
+_NEEDS: list[SessionNeed] = []
+_SESSION_PURGES: list[SessionPurgeListener] = []
 _PURGES: dict[str, Purge] = {}
 _RESEALS: list[Reseal] = []
 _STATUS: dict[str, Callable[[], StatusPart]] = {}
@@ -159,6 +172,30 @@ def workers_buried(names: Collection[str]) -> None:
     """Tell the listeners which workers are dead."""
     for listener in _BURIALS:
         listener(names)
+
+
+def keep_sessions(need: SessionNeed) -> None:
+    """Keep ended sessions as long as ``need`` holds for them."""
+    _NEEDS.append(need)
+
+
+def needed_sessions() -> Q:
+    """Return the condition under which an app above needs a session."""
+    found = Q(pk__in=[])
+    for need in _NEEDS:
+        found |= need()
+    return found
+
+
+def on_session_purged(listener: SessionPurgeListener) -> None:
+    """Call ``listener`` when a session is purged."""
+    _SESSION_PURGES.append(listener)
+
+
+def session_purged(session: Session) -> None:
+    """Tell the listeners that a session goes. Needs the transaction that deletes it."""
+    for listener in _SESSION_PURGES:
+        listener(session)
 
 
 def register_purge(name: str, purge: Purge) -> None:

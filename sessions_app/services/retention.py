@@ -67,17 +67,18 @@ def _task_outputs(days: float) -> int:
 def _ended_sessions(days: float) -> int:
     if not days:
         return 0
-    old = Session.objects.filter(ended_at__lt=clock.now() - timedelta(days=days))
+    old = Session.objects.filter(~ports.needed_sessions(), ended_at__lt=clock.now() - timedelta(days=days))
     doomed = list(old.order_by("ended_at").values_list("pk", flat=True)[:BATCH])
-    for session_pk in doomed:
-        _delete_session(session_pk)
-    return len(doomed)
+    return sum(_delete_session(session_pk) for session_pk in doomed)
 
 
-def _delete_session(session_pk: int) -> None:
-    """Delete one ended session with everything that names it, in one transaction."""
+def _delete_session(session_pk: int) -> bool:
+    """Delete one ended session with everything that names it, in one transaction, unless an app needs it."""
     with write():
-        locked(Session.objects.filter(pk=session_pk)).first()
+        session = locked(Session.objects.filter(pk=session_pk)).first()
+        if session is None or Session.objects.filter(ports.needed_sessions(), pk=session_pk).exists():
+            return False
+        ports.session_purged(session)
         stored = list(
             ToolCall.objects.filter(run__session=session_pk, stored__isnull=False).values_list(
                 "stored", flat=True
@@ -92,6 +93,7 @@ def _delete_session(session_pk: int) -> None:
         Run.objects.filter(session=session_pk).delete()
         Session.objects.filter(pk=session_pk).delete()
         StoredResult.objects.filter(pk__in=stored, toolcall=None).delete()
+    return True
 
 
 def _action_chains(days: float) -> int:

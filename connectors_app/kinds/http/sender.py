@@ -40,7 +40,7 @@ _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _HEADER_VALUE: Final = re.compile(r"[\x20-\x7e]{0,4096}")
 _MOST_HEADERS: Final = 20
 _LONGEST_URL: Final = 2000
-_GATEWAY_TIMEOUT: Final = 504
+_OF_GATEWAYS: Final = {502: "status", 504: "timeout"}
 
 
 class HttpSender:
@@ -98,9 +98,9 @@ def _judged(answer: Answer) -> Sent:
         return Sent(detail={"status": answer.status})
     if answer.status == 429:
         raise RetryLater("rate_limited", said, retry_after_seconds=answer.retry_after_seconds)
-    if answer.status == _GATEWAY_TIMEOUT:
+    if answer.status in _OF_GATEWAYS:
         # A gateway speaks for a target that may yet have taken it.
-        raise Ambiguous("timeout", said)
+        raise Ambiguous(_OF_GATEWAYS[answer.status], said)
     if answer.status >= 500:
         raise RetryLater("status", said, retry_after_seconds=answer.retry_after_seconds)
     raise Refused("terminal", said)

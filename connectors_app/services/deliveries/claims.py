@@ -129,6 +129,8 @@ def _may_repeat(target: DeliveryTarget, delivery: Delivery) -> bool:
 
 
 def _begin(target: DeliveryTarget, delivery: Delivery) -> Work:
+    if delivery.status == STATUS.SENDING:  # the attempt of a sender that died: what came of it stays unknown
+        evidence.record(delivery, "finished", outcome=str(STATUS.UNKNOWN))
     states.advance(
         delivery, STATUS.SENDING, attempts=delivery.attempts + 1, next_attempt_at=None,
         attempted_at=target.db_now,

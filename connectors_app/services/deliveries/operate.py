@@ -14,6 +14,7 @@ from connectors_app.models import Delivery, DeliveryDecision, DeliveryStatus, De
 from connectors_app.services import handles
 from connectors_app.services.deliveries import attachments, entries, find, queue, states
 from kheish_site.lib import clock
+from kheish_site.lib.canonical import sha256_hex
 from kheish_site.lib.errors import BadRequest, Conflict
 from kheish_site.lib.ids import new_id
 from kheish_site.lib.redaction import redact
@@ -60,19 +61,27 @@ def replay(delivery_id: str, *, force: bool = False, principal: Principal) -> tu
 
 
 def replay_bulk(
-    rows: QuerySet[Delivery], *, limit: int, force: bool, dry_run: bool, principal: Principal
+    rows: QuerySet[Delivery], *, limit: int, force: bool, dry_run: bool, principal: Principal, once: str = ""
 ) -> list[Replayed]:
-    """Send the dead letters among ``rows`` again, oldest first, at most ``limit``, all or none.
+    """Send the dead letters among ``rows`` again, oldest first, at most ``limit``, each in one transaction.
 
-    ``dry_run`` only says what would happen.
+    An error leaves those before it replayed; the same call again finds them and goes on, with ``force`` those
+    of the same ``once``. ``dry_run`` only says what would happen. Joins no open transaction.
     """
     dead = rows.filter(status=DeliveryStatus.DEAD_LETTERED).order_by("id")
     pks = list(dead.values_list("pk", flat=True)[:limit])
     if dry_run:
         return [_would(source, force=force) for source in _whole(pks)]
+    done = (_replay_one(pk, force=force, principal=principal, once=once) for pk in pks)
+    return [one for one in done if one is not None]
+
+
+def _replay_one(pk: int, *, force: bool, principal: Principal, once: str) -> Replayed | None:
+    """Replay one dead letter in a transaction of its own; None when it went meanwhile."""
     with write():
-        _lock_all(_whole(pks))
-        return [_replay(source, force=force, principal=principal) for source in _whole(pks)]
+        _lock_all(_whole([pk]))
+        found = _whole([pk])
+        return _replay(found[0], force=force, principal=principal, once=once) if found else None
 
 
 def _would(source: Delivery, *, force: bool) -> Replayed:
@@ -80,23 +89,25 @@ def _would(source: Delivery, *, force: bool) -> Replayed:
     return Replayed(source=source, action="existing_replay" if there else "would_replay", replay=there)
 
 
-def _replay(source: Delivery, *, force: bool, principal: Principal) -> Replayed:
+def _replay(source: Delivery, *, force: bool, principal: Principal, once: str = "") -> Replayed:
     """Queue ``source`` again. Needs its session and its target locked."""
-    there = None if force else _newest(source)
+    key = f"replay:{source.delivery_id}:{sha256_hex(once)[:16]}" if once else ""
+    there = _newest(source, key=key if force else "") if key or not force else None
     if there is not None:
         return Replayed(source=source, action="existing_replay", replay=there)
-    made = _again(source)
+    made = _again(source, key=key)
     _tell(source, principal, decision="replayed", replay_delivery_id=made.delivery_id)
     return Replayed(source=source, action="replayed", replay=made)
 
 
-def _newest(source: Delivery) -> Delivery | None:
-    return find.rows(whole=True).filter(replayed_from=source).order_by("-id").first()
+def _newest(source: Delivery, *, key: str = "") -> Delivery | None:
+    found = find.rows(whole=True).filter(replayed_from=source, **({"key": key} if key else {}))
+    return found.order_by("-id").first()
 
 
-def _again(source: Delivery) -> Delivery:
+def _again(source: Delivery, *, key: str = "") -> Delivery:
     number = Delivery.objects.filter(replayed_from=source).count() + 1
-    return queue.again(source, source.target, key=f"replay:{source.delivery_id}:{number}")
+    return queue.again(source, source.target, key=key or f"replay:{source.delivery_id}:{number}")
 
 
 def resolve(delivery_id: str, *, reason: str = "", principal: Principal) -> Delivery:

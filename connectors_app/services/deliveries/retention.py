@@ -6,10 +6,12 @@ from typing import Final
 from django.conf import settings
 from django.db.models import Exists, OuterRef, Q
 
-from connectors_app.models import Delivery, DeliveryStatus, DeliveryTarget
+from connectors_app.models import WAITING_TO_LEAVE, Delivery, DeliveryStatus, DeliveryTarget
 from connectors_app.services.deliveries import attachments, targets
+from connectors_app.services.deliveries.find import TROUBLE
 from kheish_site.lib import clock, crypto
 from kheish_site.lib.transactions import locked, write
+from sessions_app.models import Session
 from sessions_app.services import assets
 
 BATCH: Final = 500
@@ -42,6 +44,21 @@ def _forget(pk: int) -> int:
         if target is None or target.lease_owner or Delivery.objects.filter(target=pk).exists():
             return 0
         return DeliveryTarget.objects.filter(pk=pk).delete()[0]
+
+
+def unsettled() -> Q:
+    """Return the condition on sessions with something undelivered or undecided (``ports.keep_sessions``)."""
+    # Each arm repeats the condition of a partial index.
+    mine = Delivery.objects.filter(session=OuterRef("pk"))
+    waits = mine.filter(status__in=sorted(WAITING_TO_LEAVE))
+    return Q(Exists(waits)) | Q(Exists(mine.filter(TROUBLE)))
+
+
+def session_purged(session: Session) -> None:
+    """Delete the deliveries of a session that goes, and what they hold (``ports.on_session_purged``)."""
+    doomed = dict(Delivery.objects.filter(session=session).values_list("pk", "delivery_id"))
+    assets.release(attachments.DOMAIN, doomed.values())
+    Delivery.objects.filter(pk__in=list(doomed)).delete()
 
 
 def reseal() -> int:

@@ -2,7 +2,10 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
+
+from django.db import Error as DatabaseTrouble
 
 from connectors_app.models import Delivery, DeliveryTarget
 from connectors_app.services import registry
@@ -27,25 +30,40 @@ KEY_PREFIX: Final = "kheish:"
 def attempt(delivery: Delivery, keep: Callable[[dict[str, Any]], None]) -> Outcome:
     """Send ``delivery`` once and return what came of it. No transaction may be open.
 
-    What a sender did not foresee counts as ambiguous: nobody can know what had left. ``keep`` is
-    ``Parcel.keep``; a KheishError it raises passes through.
+    What a sender did not foresee counts as ambiguous: nobody can know what had left. A database that is away
+    does not: it is asked before a request leaves, or between two parts of which the first is kept.
+    ``keep`` is ``Parcel.keep``; a KheishError it raises passes through.
     """
     try:
         sender = registry.senders().get(delivery.target.plugin)
         if sender is None:
             return Refused("terminal", f"nothing here sends to {delivery.target.plugin}")
-        parcel = _parcel(delivery, keep)
+        parcel = _parcel(delivery, partial(_kept, keep))
         release_connection()
         return sender.send(parcel)
     except SendFailure as failure:
         return failure
     except targets.TargetLost:
         raise
+    except DatabaseTrouble as error:
+        logger.warning(
+            "the database was away", exc_info=True,
+            extra={"action": "delivery.send", "delivery": delivery.delivery_id},
+        )  # fmt: skip
+        return RetryLater("internal", f"the database was away before it left ({type(error).__name__})")
     except Exception as error:  # the edge: one broken sender must not stop the others
         logger.exception(
             "a sender broke", extra={"action": "delivery.send", "delivery": delivery.delivery_id}
         )
         return Ambiguous("internal", f"the sender failed ({type(error).__name__})")
+
+
+def _kept(keep: Callable[[dict[str, Any]], None], progress: dict[str, Any]) -> None:
+    """Keep what was confirmed. Raises: Ambiguous: something has left, and the next attempt would not know."""
+    try:
+        keep(progress)
+    except DatabaseTrouble as error:
+        raise Ambiguous("internal", "the database was away when a confirmed part was to be kept") from error
 
 
 def honours_keys(target: DeliveryTarget) -> bool:

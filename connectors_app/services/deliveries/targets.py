@@ -152,7 +152,9 @@ def expire_owned_by(owners: Collection[str]) -> None:
     """Let the leases of workers known to be dead be taken at once."""
     rows = DeliveryTarget.objects.filter(~Q(lease_owner=""), lease_owner__in=list(owners))
     with write():
-        rows.filter(lease_expires_at__gt=Now()).update(lease_expires_at=Now())
+        # By primary key, as ``hold`` and the deciders lock them: an update alone would take any order.
+        held = [row.pk for row in locked(rows.order_by("pk")).only("pk")]
+        rows.filter(pk__in=held, lease_expires_at__gt=Now()).update(lease_expires_at=Now())
 
 
 def due_at(target: DeliveryTarget, first: Delivery | None, now: datetime) -> datetime | None:

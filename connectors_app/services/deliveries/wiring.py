@@ -13,5 +13,7 @@ def connect() -> None:
     ports.on_burial(targets.expire_owned_by)
     ports.judge_reply_targets(reply_targets.judged)
     ports.register_status("deliveries", health.status_part)
+    ports.keep_sessions(retention.unsettled)
+    ports.on_session_purged(retention.session_purged)
     ports.register_purge("deliveries", retention.purge)
     ports.register_reseal(retention.reseal)

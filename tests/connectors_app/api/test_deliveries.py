@@ -115,6 +115,15 @@ def test_bulk(dead: str) -> None:
     (item,) = client.post("/v1/deliveries/replay-bulk", {}).json()["items"]
     assert item["action"] == "replayed" and item["replay_delivery_id"]
     assert client.post("/v1/deliveries/replay-bulk", {"limit": 501}).status_code == 400
+    forced = [
+        client.post("/v1/deliveries/replay-bulk", {"force": True}, headers={"Idempotency-Key": "again"})
+        for _ in range(2)
+    ]
+    assert forced[0].json() == forced[1].json() and forced[1]["Idempotent-Replayed"] == "true"
+    assert forced[0].json()["items"][0]["action"] == "replayed"
+    other = client.post("/v1/deliveries/replay-bulk", {}, headers={"Idempotency-Key": "again"})
+    assert code_of(other) == "idempotency_conflict"
+    assert Delivery.objects.count() == 3
 
 
 def test_by_hand(session: Session) -> None:

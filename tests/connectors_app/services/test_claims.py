@@ -12,7 +12,7 @@ from connectors_app.services.contracts import Ambiguous, RetryLater, Sent
 from connectors_app.services.deliveries import claims, queue, states, targets
 from kheish_site.lib.errors import Conflict
 from kheish_site.lib.transactions import TransactionRequired, write
-from sessions_app.models import JournalEntry, Session
+from sessions_app.models import ExternalAction, JournalEntry, Session
 from sessions_app.services import ports
 from tests.connectors_app.conftest import say
 from tests.factories import make_run, make_session
@@ -85,6 +85,9 @@ def test_a_sender_that_died_leaves_a_question_or_a_repeat(
     claims.take(work.target_pk, "worker-2")
     row = Delivery.objects.get()
     assert (row.status, row.attempts) == (status, attempts)
+    records = ExternalAction.objects.order_by("seq").values_list("phase", "outcome")
+    wanted = [("started", ""), ("finished", "unknown"), ("started", "")]
+    assert list(records) == wanted[: attempts + 1]
 
 
 def test_those_behind_an_unknown_go_on(session: Session) -> None:

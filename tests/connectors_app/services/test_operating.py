@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings as live
+from django.db import OperationalError
 
 from connectors_app.models import Delivery, DeliveryTarget
 from connectors_app.services.contracts import Ambiguous, Refused, RetryLater, Sent
@@ -24,12 +25,12 @@ from kheish_site.lib import clock, crypto
 from kheish_site.lib.errors import BadRequest
 from kheish_site.settings.keys import new_master_key
 from sessions_app.models import JournalEntry, Session
-from sessions_app.services import journal, status
+from sessions_app.services import assets, journal, sessions, status
 from sessions_app.services import retention as core_retention
 from sessions_app.services.access import SYSTEM
 from sessions_app.services.master_key import rotate
 from tests.connectors_app.conftest import say
-from tests.factories import make_session
+from tests.factories import make_asset, make_session
 from tests.support.engine import race
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -160,6 +161,27 @@ def test_bulk_replay_says_first_and_does_then(session: Session) -> None:
     assert Delivery.objects.count() == 7
 
 
+def test_bulk_replay_goes_on_where_it_was_broken_off(session: Session, monkeypatch: Any) -> None:
+    rows = [end(session, f"dead {number}", Refused("terminal", "gone")) for number in range(3)]
+    again, broken = operate.queue.again, [rows[1].delivery_id]
+
+    def breaks(source: Delivery, *args: Any, **more: Any) -> Delivery:
+        if source.delivery_id in broken:
+            raise OperationalError("away")
+        return again(source, *args, **more)
+
+    monkeypatch.setattr(operate.queue, "again", breaks)
+    given: dict[str, Any] = {"limit": 100, "force": True, "dry_run": False, "principal": SYSTEM}
+    with pytest.raises(OperationalError):
+        operate.replay_bulk(Delivery.objects.filter(find.TROUBLE), once="key", **given)
+    assert [row.replayed_from for row in Delivery.objects.filter(replayed_from__isnull=False)] == [rows[0]]
+    broken.clear()
+    done = operate.replay_bulk(Delivery.objects.filter(find.TROUBLE), once="key", **given)
+    assert [one.action for one in done] == ["existing_replay", "replayed", "replayed"]
+    assert len(operate.replay_bulk(Delivery.objects.filter(find.TROUBLE), once="other", **given)) == 3
+    assert Delivery.objects.count() == 9
+
+
 def test_a_paused_target_is_left_alone(session: Session) -> None:
     (row,) = say(session, HOOK, "one")
     target = DeliveryTarget.objects.get()
@@ -230,17 +252,26 @@ def test_settled_deliveries_go_and_what_waits_for_people_stays(session: Session)
     assert retention.purge() == 0
 
 
-def test_a_session_goes_with_its_deliveries_and_the_queue_heals(session: Session) -> None:
-    say(session, HOOK, "one")
-    other = make_session("other")
-    core_retention._delete_session(session.pk)
-    assert not Delivery.objects.exists()
-    target = DeliveryTarget.objects.get()
-    assert claims.take(target.pk, "worker-1") is None
-    target.refresh_from_db()
-    assert (target.next_at, target.lease_owner) == (None, "")
-    say(other, HOOK, "two")
-    assert targets.due(5) == [target.pk]
+def test_a_session_goes_when_nothing_of_it_waits(session: Session, settings: Any) -> None:
+    settings.KHEISH = replace(settings.KHEISH, keep_ended_sessions_days=1)
+    asset = make_asset()
+    say(session, HOOK, "one", attachments=[asset.asset_id])
+    sessions.end("desk", principal="alice")
+    Session.objects.update(ended_at=clock.now() - timedelta(days=2))
+
+    def purged() -> int:
+        return core_retention.purge()["sessions"]
+
+    for state in ("pending", "sending", "retrying", "dead_lettered", "unknown"):
+        Delivery.objects.update(status=state)
+        assert purged() == 0, state
+        assert not core_retention._delete_session(session.pk), state
+    with pytest.raises(assets.DeleteBlocked):
+        assets.delete(asset.asset_id, principal="alice")
+    Delivery.objects.update(status="dead_lettered", resolved_at=clock.now())
+    assert purged() == 1
+    assert not (Delivery.objects.exists() or Session.objects.exists())
+    assets.delete(asset.asset_id, principal="alice")
 
 
 def test_addresses_follow_the_master_key(session: Session, settings: Any, tmp_path: Path) -> None:

@@ -188,11 +188,14 @@ def _is_target(connector: Connector, target: dict[str, object]) -> bool:
 
 
 def _asked_in_chat(run: Run, who: Principal) -> bool:
-    """Tell whether the run came from a chat account of ``who``, also when it was mapped only afterwards."""
-    accounts = ChatIdentity.objects.filter(
-        connector__kind=run.source_plugin, external_id=run.actor_id, principal=who.name
-    )
-    return accounts.exists()
+    """Tell whether the run came from a chat account of ``who``, also when it was mapped only afterwards.
+
+    A person may be mapped as ``team:user`` after their message was accepted under ``user`` alone.
+    """
+    accounts = ChatIdentity.objects.filter(connector__kind=run.source_plugin, principal=who.name)
+    asker = run.actor_id
+    names = accounts.values_list("external_id", flat=True)
+    return bool(asker) and any(name == asker or name.endswith(f":{asker}") for name in names)
 
 
 def _expired(moment: datetime | None) -> str:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from connectors_app.models import BindingKey, ChatIdentity, Connector, IngressReceipt
-from connectors_app.services import button_data, identities
+from connectors_app.services import button_data, identities, registry
 from connectors_app.services.button_data import ApprovalPress, QuestionPress
 from kheish_site.lib.errors import KheishError
 from kheish_site.lib.redaction import redact
@@ -23,6 +23,7 @@ from sessions_app.services.questions import QuestionConflict, QuestionExpired, Q
 _STALE: Final = (
     "Nothing was decided: the call was edited after this message was sent. Look at it again before deciding."
 )
+_UNPROVEN: Final = "Nothing was decided: this connector takes events from anybody. Give it a secret."
 _PAST: Final = {"allow": "allowed", "deny": "denied"}
 _NOT_BY_BUTTON: Final = "Nothing was decided: a button cannot answer this question. Answer it in the console."
 
@@ -38,9 +39,12 @@ class Outcome:
 def perform(connector: Connector, external_id: str, data: str, remote_addr: str = "") -> Outcome:
     """Do what the button with ``data`` says, in the name of whoever pressed it; never raises a refusal.
 
-    Pressing again, or after somebody else, changes nothing and says who decided and when. Call it outside a
-    transaction: it is the service's own.
+    Pressing again, or after somebody else, changes nothing and says who decided and when. Whoever reaches a
+    connector that takes unauthenticated events may be anybody, so nothing is decided there. Call it outside
+    a transaction: it is the service's own.
     """
+    if registry.takes_from_anybody(connector):
+        return Outcome(text=_UNPROVEN)
     pressed = button_data.read(data)
     if pressed is None:
         return Outcome(text="This button says nothing I know.")

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from connectors_app.models import BindingKey, ChatIdentity, Connector, IngressReceipt
-from connectors_app.services import button_data, identities
+from connectors_app.services import button_data, identities, registry
 from connectors_app.services.button_data import ApprovalPress, QuestionPress
 from kheish_site.lib.errors import KheishError
 from kheish_site.lib.redaction import redact
@@ -23,6 +23,7 @@ from sessions_app.services.questions import QuestionConflict, QuestionExpired, Q
 _STALE: Final = (
     "Nothing was decided: the call was edited after this message was sent. Look at it again before deciding."
 )
+_UNPROVEN: Final = "Nothing was decided: this connector takes events from anybody. Give it a secret."
 _PAST: Final = {"allow": "allowed", "deny": "denied"}
 _NOT_BY_BUTTON: Final = "Nothing was decided: a button cannot answer this question. Answer it in the console."
 
@@ -38,9 +39,12 @@ class Outcome:
 def perform(connector: Connector, external_id: str, data: str, remote_addr: str = "") -> Outcome:
     """Do what the button with ``data`` says, in the name of whoever pressed it; never raises a refusal.
 
-    Pressing again, or after somebody else, changes nothing and says who decided and when. Call it outside a
-    transaction: it is the service's own.
+    Pressing again, or after somebody else, changes nothing and says who decided and when. Whoever reaches a
+    connector that takes unauthenticated events may be anybody, so nothing is decided there. Call it outside
+    a transaction: it is the service's own.
     """
+    if registry.takes_from_anybody(connector):
+        return Outcome(text=_UNPROVEN)
     pressed = button_data.read(data)
     if pressed is None:
         return Outcome(text="This button says nothing I know.")
@@ -188,11 +192,14 @@ def _is_target(connector: Connector, target: dict[str, object]) -> bool:
 
 
 def _asked_in_chat(run: Run, who: Principal) -> bool:
-    """Tell whether the run came from a chat account of ``who``, also when it was mapped only afterwards."""
-    accounts = ChatIdentity.objects.filter(
-        connector__kind=run.source_plugin, external_id=run.actor_id, principal=who.name
-    )
-    return accounts.exists()
+    """Tell whether the run came from a chat account of ``who``, also when it was mapped only afterwards.
+
+    A person may be mapped as ``team:user`` after their message was accepted under ``user`` alone.
+    """
+    accounts = ChatIdentity.objects.filter(connector__kind=run.source_plugin, principal=who.name)
+    asker = run.actor_id
+    names = accounts.values_list("external_id", flat=True)
+    return bool(asker) and any(name == asker or name.endswith(f":{asker}") for name in names)
 
 
 def _expired(moment: datetime | None) -> str:

@@ -169,6 +169,10 @@ class Kind(Protocol):
         """
         ...
 
+    def is_open(self, settings: Mapping[str, Any], secrets: Sequence[str]) -> bool:
+        """Tell whether anybody may send events: nothing configured proves who sends them."""
+        ...
+
     def test_event(self, connector: Connector) -> InboundEvent:
         """Return an event as this transport would bring it, to try the way in without the platform."""
         ...

@@ -12,8 +12,9 @@ from typing import Any, Final
 from django.db.models import QuerySet
 
 from connectors_app.models import ChatIdentity, Connector
+from connectors_app.services import registry
 from kheish_site.lib import clock
-from kheish_site.lib.errors import BadRequest, Forbidden, NotFound
+from kheish_site.lib.errors import BadRequest, Conflict, Forbidden, NotFound
 from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.transactions import require_transaction, write
 from sessions_app.models import Role
@@ -46,8 +47,15 @@ def put(
 ) -> tuple[ChatIdentity, bool]:
     """Map ``external_id`` to the account or live token called ``principal``; tells whether it is new.
 
-    ``role`` is the most it may do. Raises: BadRequest(invalid_identity), Forbidden(identity_role_forbidden).
+    ``role`` is the most it may do. Raises: BadRequest(invalid_identity), Forbidden(identity_role_forbidden),
+    Conflict(identity_unprovable).
     """
+    if registry.takes_from_anybody(connector):
+        raise Conflict(
+            f"{connector} takes unauthenticated events, so anybody could act as the person you map",
+            code="identity_unprovable",
+            domain=_DOMAIN,
+        )
     _check_id(external_id)
     if role not in Role.values:
         raise _invalid(f"role is one of {', '.join(Role.values)}")

@@ -1,7 +1,7 @@
 """Connectors as people and programs see them: never a secret, always what happened last."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from kheish_site.lib.redaction import redact
 from sessions_app.models import SecretSlot
 
 WINDOW_SECONDS: Final = 3600
+_SLOTS: Final = "credential_slots"
 
 
 def connector_views(rows: Iterable[Connector]) -> list[dict[str, Any]]:
@@ -56,7 +57,7 @@ def _view(
         "source": row.source,
         "status": _status(row, missing),
         "problems": missing,
-        "settings": redact(row.settings),
+        "settings": shown_settings(row.settings),
         "secrets": secrets,
         "enabled": row.enabled,
         "paused_at": clock.rfc3339(row.paused_at),
@@ -80,6 +81,18 @@ def _view(
         "created_at": clock.rfc3339(row.created_at),
         "updated_at": clock.rfc3339(row.updated_at),
     }
+
+
+def shown_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings without secrets. Slots stay readable beside a variable that is called like a secret.
+
+    A kind refuses to store there what is not the name of a slot, so no value can stand in its place.
+    """
+    shown: dict[str, Any] = redact(settings)
+    for block, given in settings.items():
+        if isinstance(given, Mapping) and isinstance(given.get(_SLOTS), Mapping):
+            shown[block][_SLOTS] = {redact(name): redact(slot) for name, slot in given[_SLOTS].items()}
+    return shown
 
 
 def _secret_fields(row: Connector) -> list[str]:

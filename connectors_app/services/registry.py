@@ -1,5 +1,6 @@
 """The kinds and senders there are, by name; filled in ``ConnectorsConfig.ready``."""
 
+from connectors_app.models import Connector
 from connectors_app.services.contracts import Kind, Sender
 
 _KINDS: dict[str, Kind] = {}
@@ -28,3 +29,11 @@ def kinds() -> dict[str, Kind]:
 def senders() -> dict[str, Sender]:
     """Return every sender by plugin, in alphabetical order."""
     return dict(sorted(_SENDERS.items()))
+
+
+def takes_from_anybody(connector: Connector) -> bool:
+    """Tell whether events of ``connector`` may come from anybody, so that nobody in them is who they say."""
+    if not connector.settings.get("allow_unauthenticated_ingress"):
+        return False
+    kind = _KINDS.get(connector.kind)
+    return kind is None or kind.is_open(connector.settings, sorted(connector.secrets))

@@ -35,5 +35,6 @@ class Materialize(KheishView):
         """Materialize."""
         body = self.body(shapes.MaterializeBody)
         chosen = Selection(selector=body.pop("selector"), **{name: body.pop(name) for name in _CHOICE})
-        made = materialize.materialize(Order(chosen=chosen, **body), principal=self.principal.name)
+        order = Order(chosen=chosen, may_reach_private=self.principal.can_administer, **body)
+        made = materialize.materialize(order, principal=self.principal.name)
         return accepted(made.run)

@@ -7,8 +7,9 @@ depends on the service (its policies, its pace, its health) is an error a sideca
 from collections.abc import Mapping
 from typing import Any, Final
 
-from connectors_app.kinds.external import events, instances
+from connectors_app.kinds.external import events
 from connectors_app.kinds.external.events import EventRejected
+from connectors_app.kinds.external.instances import Speaker
 from connectors_app.models import Connector
 from connectors_app.services import ingress
 from connectors_app.services.ingress import IngressConflict
@@ -23,14 +24,14 @@ _ALSO: Final = (IngressConflict, AssetMissing)
 Result = dict[str, Any]
 
 
-def take(connector: Connector, raw: Any) -> Result:
-    """Accept one event, or say why not. Opens its own transactions.
+def take(connector: Connector, raw: Any, speaker: Speaker | None = None) -> Result:
+    """Accept one event, or say why not. Opens its own transactions. Events of a batch share ``speaker``.
 
     Raises: KheishError for what is not the event's own fault (409 policy, 429, 503).
     """
     try:
         event = events.read(connector, raw)
-        instances.check(connector, _text(raw, "instance_id"))
+        (speaker or Speaker(connector)).check(_text(raw, "instance_id"))
         accepted = ingress.accept(connector, event)
     except KheishError as error:
         if error.status not in _ITS_OWN_FAULT and not isinstance(error, _ALSO):
@@ -46,7 +47,8 @@ def take_batch(connector: Connector, raw: Any) -> list[Result]:
 
     Raises: BadRequest(external_batch_invalid) for a body that is no batch, or one of more than 64.
     """
-    return [_take_safely(connector, event) for event in _batch(raw)]
+    speaker = Speaker(connector)
+    return [_take_safely(connector, event, speaker) for event in _batch(raw)]
 
 
 def _batch(raw: Any) -> list[Any]:
@@ -72,10 +74,10 @@ def _with_version(event: Any, version: int | None) -> Any:
     return {"protocol_version": version, **event}
 
 
-def _take_safely(connector: Connector, raw: Any) -> Result:
+def _take_safely(connector: Connector, raw: Any, speaker: Speaker) -> Result:
     """Answer for one event of a batch whatever happens: the others have answers of their own."""
     try:
-        return take(connector, raw)
+        return take(connector, raw, speaker)
     except RateLimited as error:
         return _named(raw) | {
             "status": "rate_limited",

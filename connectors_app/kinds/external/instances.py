@@ -3,6 +3,7 @@
 Also the row in which the sidecar's state is kept for everybody who is not its supervisor.
 """
 
+from functools import cached_property
 from typing import Any
 
 from connectors_app.kinds.external import protocol
@@ -24,25 +25,36 @@ class SidecarStarting(Unavailable):
     code, domain = "external_sidecar_starting", "connector_ingress"
 
 
-def check(connector: Connector, instance_id: str) -> None:
-    """Refuse an event of a process that is not the connector's child. One query; none for remote sidecars.
+class Speaker:
+    """Who may speak for a connector: looked up and asked at most once, for one event or a whole batch."""
 
-    A child may speak as soon as it serves, before its supervisor has noted it: then it is asked itself.
-    Raises: EventRejected, SidecarStarting.
-    """
-    if connector.settings["mode"] != CHILD:
-        return
-    state = SidecarState.objects.filter(connector=connector).first()
-    if state is not None and state.status == SidecarStatus.RUNNING and state.instance_id == instance_id:
-        return
-    try:
-        now = protocol.fetch_manifest(protocol.sidecar_of(connector)).instance_id
-    except SidecarUnwell:
-        raise SidecarStarting(
-            "the sidecar is not ready to be known", retry_after_seconds=NOT_YET_SECONDS
-        ) from None
-    if now != instance_id:
-        raise EventRejected("instance_id is not that of the sidecar that runs now")
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
+
+    def check(self, instance_id: str) -> None:
+        """Refuse an event of a process that is not the connector's child. No query for remote sidecars.
+
+        A child may speak as soon as it serves, before its supervisor has noted it: then it is asked itself.
+        Raises: EventRejected, SidecarStarting.
+        """
+        if self._connector.settings["mode"] != CHILD or self._noted == instance_id:
+            return
+        if self._asked is None:
+            raise SidecarStarting("the sidecar is not ready to be known", retry_after_seconds=NOT_YET_SECONDS)
+        if self._asked != instance_id:
+            raise EventRejected("instance_id is not that of the sidecar that runs now")
+
+    @cached_property
+    def _noted(self) -> str | None:
+        running = SidecarState.objects.filter(connector=self._connector, status=SidecarStatus.RUNNING)
+        return running.values_list("instance_id", flat=True).first()
+
+    @cached_property
+    def _asked(self) -> str | None:
+        try:
+            return protocol.fetch_manifest(protocol.sidecar_of(self._connector)).instance_id
+        except SidecarUnwell:
+            return None
 
 
 def note(connector: Connector, **seen: Any) -> None:

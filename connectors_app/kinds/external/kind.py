@@ -96,6 +96,10 @@ class ExternalKind:
         """Return the slots that the child process may read (``contracts.NamesSlots``)."""
         return sorted((settings.get("child_process") or {}).get("credential_slots", {}).values())
 
+    def is_open(self, settings: Mapping[str, Any], secrets: Sequence[str]) -> bool:
+        """See ``contracts.Kind``."""
+        return TOKEN not in secrets
+
     def test_event(self, connector: Connector) -> InboundEvent:
         """Return a message as a sidecar would push it; its thread is the connector's own test thread."""
         event = {

@@ -60,6 +60,10 @@ class HttpKind:
         if any(not pointer.startswith("/") for pointer in pointers):
             raise ConnectorInvalid("a pointer is a JSON pointer such as /data/customer")
 
+    def is_open(self, settings: Mapping[str, Any], secrets: Sequence[str]) -> bool:
+        """See ``contracts.Kind``."""
+        return "bearer_token" not in secrets and not settings.get("require_hmac_signature")
+
     def test_event(self, connector: Connector) -> InboundEvent:
         """Return an event with the connector's own keys and targets."""
         event_id = new_id("test")

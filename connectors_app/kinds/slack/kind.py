@@ -35,6 +35,10 @@ class SlackKind:
         """Return the slots of the teams' own tokens."""
         return [entry["bot_token_secret_ref"] for entry in settings.get("team_bot_tokens", ())]
 
+    def is_open(self, settings: Mapping[str, Any], secrets: Sequence[str]) -> bool:
+        """See ``contracts.Kind``."""
+        return "signing_secret" not in secrets
+
     def test_event(self, connector: Connector) -> InboundEvent:
         """Return a message in a conversation that Slack does not have.
 

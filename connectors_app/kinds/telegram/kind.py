@@ -8,6 +8,7 @@ from rest_framework import serializers
 
 from connectors_app.kinds.telegram import settings as telegram_settings
 from connectors_app.kinds.telegram.ingress import event_of
+from connectors_app.kinds.telegram.settings import POLLING
 from connectors_app.kinds.telegram.updates import read
 from connectors_app.models import Connector
 from connectors_app.services.contracts import InboundEvent
@@ -27,6 +28,10 @@ class TelegramKind:
     def check(self, settings: Mapping[str, Any], secrets: Sequence[str]) -> None:
         """Raise ConnectorInvalid unless updates can be trusted and answered."""
         telegram_settings.check(settings, secrets)
+
+    def is_open(self, settings: Mapping[str, Any], secrets: Sequence[str]) -> bool:
+        """See ``contracts.Kind``."""
+        return settings.get("ingress_mode") != POLLING and "secret_token" not in secrets
 
     def test_event(self, connector: Connector) -> InboundEvent:
         """Return a message in the first allowed chat, where the answer shows, or in no chat that exists."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from connectors_app.models import Materialization, MaterializationSchedule, Observation
-from connectors_app.services import handles
+from connectors_app.services import handles, reply_targets
 from connectors_app.services.observations import frames, selection
 from connectors_app.services.observations.selection import Selection
 from kheish_site.lib.clock import rfc3339
@@ -15,7 +15,7 @@ from kheish_site.lib.errors import Conflict
 from kheish_site.lib.ids import new_id
 from kheish_site.lib.transactions import require_transaction, write
 from sessions_app.models import Run
-from sessions_app.services import runs
+from sessions_app.services import runs, sessions
 from sessions_app.services.runs import NewRun
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,8 @@ class Order:
     """What to make of a selection: a run of ``session_id`` that is asked ``prompt``.
 
     ``reply_targets`` are explicit; empty means the session's defaults where every source lets answers out,
-    and the session alone where one does not.
+    and the session alone where one does not. Only what an administrator asks for himself
+    ``may_reach_private`` networks with its answers.
     """
 
     session_id: str
@@ -50,6 +51,7 @@ class Order:
     metadata: dict[str, Any] = field(default_factory=dict)
     route_id: str = ""
     model: str = ""
+    may_reach_private: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,7 @@ def materialize(order: Order, *, principal: str) -> Materialization:
     """Show what is selected to the session's agent, as one run, in one commit with its record.
 
     Joins an open transaction. Raises: what ``selection.find`` and ``runs.submit`` raise, DeliveryRefused,
-    InvalidReplyTarget.
+    InvalidReplyTarget, ReplyTargetForbidden.
     """
     with write():
         found = selection.find(order.chosen)
@@ -140,9 +142,10 @@ def _check_raw(order: Order, found: Sequence[Observation]) -> None:
 
 
 def _targets(order: Order, found: Sequence[Observation]) -> list[dict[str, Any]]:
-    """Return the explicit targets in normal form. A source that lets nothing out keeps its answers here.
+    """Return the explicit targets, judged now. A source that lets nothing out keeps its answers here.
 
-    Raises: DeliveryRefused, InvalidReplyTarget, NotFound(connector_not_found).
+    Raises: DeliveryRefused, SessionMissing, InvalidReplyTarget, NotFound(connector_not_found),
+    ReplyTargetForbidden.
     """
     explicit = outward(order.reply_targets)
     closed = sorted({row.source.source_id for row in found if not row.source.allow_output_delivery})
@@ -150,9 +153,13 @@ def _targets(order: Order, found: Sequence[Observation]) -> list[dict[str, Any]]
         raise DeliveryRefused(f"{closed[0]} lets no answer out", sources=closed)
     if closed:
         return [handles.normal({"plugin": handles.LOCAL, "address": order.session_id})]
-    for handle in explicit:
-        handles.check(handle)
-    return explicit or handles.normal_list(order.reply_targets)
+    if not order.reply_targets:
+        return []
+    return reply_targets.judged(
+        order.reply_targets,
+        credential_scope=sessions.get(order.session_id).credential_scope,
+        may_reach_private=order.may_reach_private,
+    )
 
 
 def outward(targets: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

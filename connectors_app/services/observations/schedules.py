@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from connectors_app.models import Materialization, MaterializationSchedule, ObservationSource
+from connectors_app.services import reply_targets
 from connectors_app.services.observations import materialize, selection
 from connectors_app.services.observations.materialize import Fire, Order
 from connectors_app.services.observations.selection import RawAssetPolicy, Selection
@@ -59,8 +60,9 @@ class NewSchedule:
 def create(source: ObservationSource, new: NewSchedule, *, principal: str) -> MaterializationSchedule:
     """Make a schedule of a source; it fires first after one interval.
 
-    Raises: BadRequest(invalid_observation_schedule), SessionMissing, SessionEnded, MaterializationRefused,
-    DeliveryRefused.
+    Its targets are judged now and again at each fire, and never lead into a private network: whoever made it
+    need not be an administrator any more. Raises: BadRequest(invalid_observation_schedule), SessionMissing,
+    SessionEnded, MaterializationRefused, DeliveryRefused, InvalidReplyTarget, ReplyTargetForbidden.
     """
     if not SHORTEST_SECONDS <= new.interval_seconds <= LONGEST_SECONDS:
         raise BadRequest(
@@ -73,12 +75,15 @@ def create(source: ObservationSource, new: NewSchedule, *, principal: str) -> Ma
     explicit = materialize.outward(new.reply_targets)
     if explicit and not source.allow_output_delivery:
         raise materialize.DeliveryRefused(f"{source.source_id} lets no answer out")
+    if any(handle["address"].get("allow_private_network") for handle in explicit):
+        raise reply_targets.ReplyTargetForbidden("a schedule answers into no private network")
     options = asdict(new)
     for column in ("session_id", "prompt", "interval_seconds", "new_only"):
         options.pop(column)
     options["reply_targets"] = explicit
     with write():
         session = sessions.get(new.session_id)
+        reply_targets.judged(explicit, credential_scope=session.credential_scope, may_reach_private=False)
         made = MaterializationSchedule.objects.create(
             schedule_id=new_id("osc"),
             source=source,

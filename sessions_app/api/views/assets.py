@@ -118,7 +118,7 @@ class OneAsset(KheishView):
 class AssetRaw(KheishView):
     """``/v1/assets/{asset_id}/raw``."""
 
-    read_role = Role.OPERATOR
+    read_role = Role.ADMIN
 
     @describe(
         "assets_raw",
@@ -149,7 +149,7 @@ def _safe_type(media_type: str) -> str:
 class AssetText(KheishView):
     """``/v1/assets/{asset_id}/text``."""
 
-    read_role = Role.OPERATOR
+    read_role = Role.ADMIN
 
     @describe(
         "assets_text",

@@ -9,14 +9,16 @@ from connectors_app.models import Materialization, Observation
 from connectors_app.services.observations import frames, retention, sources
 from kheish_site.lib import clock
 from sessions_app.engine import context, loop
-from sessions_app.models import AssetReference, JournalEntry, Run
+from sessions_app.models import AssetReference, JournalEntry, Run, Session
 from sessions_app.services.heartbeat import Heartbeat
 from tests.connectors_app.observations.rows import make_source, make_text_source, png, see
+from tests.connectors_app.rows import make_connector
 from tests.factories import code_of, make_client, make_route, make_session
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PATH = "/v1/observations/materialize"
+SLACK = {"bot_token": {"value": "xoxb-canary"}, "signing_secret": {"value": "signing-canary"}}
 
 
 @pytest.fixture(autouse=True)
@@ -176,6 +178,18 @@ def test_answers_stay_here_unless_the_source_lets_them_out() -> None:
     assert made(materialize(**latest())).reply_targets == []
     run.session.refresh_from_db()
     assert run.session.reply_targets == []
+
+
+def test_targets_are_judged_as_those_of_any_run() -> None:
+    see(make_text_source(allow_output_delivery=True))
+    private = [{"type": "http", "url": "http://127.0.0.1:9/hook", "allow_private_network": True}]
+    refused = materialize(**latest(), reply_targets=private)
+    assert (refused.status_code, code_of(refused)) == (403, "reply_target_forbidden")
+    assert made(materialize("admin", **latest(), reply_targets=private)).reply_targets
+    make_connector("out", kind="slack", secrets=SLACK)
+    Session.objects.update(credential_scope={"connector_deny": ["out"]})
+    slack = [{"type": "slack", "connector": "out", "channel_id": "C024BE91L"}]
+    assert code_of(materialize("admin", **latest(), reply_targets=slack)) == "reply_target_forbidden"
 
 
 def test_a_purged_observation_has_only_its_facts() -> None:

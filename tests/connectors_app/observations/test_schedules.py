@@ -11,16 +11,19 @@ from connectors_app.models import Materialization, MaterializationSchedule, Obse
 from connectors_app.services.observations import keeper, schedules, sources
 from connectors_app.services.observations.keeper import Keeper
 from connectors_app.services.observations.schedules import NewSchedule
+from connectors_app.services.reply_targets import ReplyTargetForbidden
 from kheish_site.lib import clock
-from sessions_app.models import Run, RunStatus, TickLease
+from sessions_app.models import Run, RunStatus, Session, TickLease
 from sessions_app.services import ports, runs, sessions, ticks
 from tests.connectors_app.observations.rows import make_text_source, see
+from tests.connectors_app.rows import make_connector
 from tests.factories import code_of, make_client, make_route, make_session
 from tests.support.engine import Died, check_session, race
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PATH = "/v1/observation-sources/notes/schedules"
+SLACK = {"bot_token": {"value": "xoxb-canary"}, "signing_secret": {"value": "signing-canary"}}
 
 
 @pytest.fixture
@@ -257,3 +260,26 @@ def test_a_source_that_refuses_gets_no_schedule(source: ObservationSource) -> No
     body = {"session_id": "desk", "prompt": "?", "interval_seconds": 60}
     refused = make_client("operator").post(PATH, body)
     assert (refused.status_code, code_of(refused)) == (409, "observation_materialization_refused")
+
+
+def test_a_schedule_answers_into_no_private_network(source: ObservationSource) -> None:
+    sources.update("notes", {"allow_output_delivery": True}, expected=None)
+    target = {"type": "http", "url": "http://127.0.0.1:9/hook", "allow_private_network": True}
+    body = {"session_id": "desk", "prompt": "?", "interval_seconds": 60, "reply_targets": [target]}
+    for role in ("operator", "admin"):
+        assert code_of(make_client(role).post(PATH, body)) == "reply_target_forbidden"
+
+
+def test_targets_are_judged_again_at_each_fire(source: ObservationSource) -> None:
+    sources.update("notes", {"allow_output_delivery": True}, expected=None)
+    make_connector("out", kind="slack", secrets=SLACK)
+    slack = {"type": "slack", "connector": "out", "channel_id": "C024BE91L"}
+    row = schedule(source, reply_targets=[slack])
+    Session.objects.update(credential_scope={"connector_deny": ["out"]})
+    see(source)
+    make_due(row)
+    assert schedules.fire_due() == 0
+    row.refresh_from_db()
+    assert row.last_outcome == "reply_target_forbidden"
+    with pytest.raises(ReplyTargetForbidden):
+        schedule(source, reply_targets=[slack])

@@ -228,7 +228,8 @@ def test_whoever_asked_may_not_approve(
     make_person(slack, "U-alice", "alice")
     make_person(slack, "U-sent", "sam")
     make_person(slack, "U-sam-at-home", "sam")
-    for person in ("U-alice", "U-sent", "U-sam-at-home"):
+    make_person(slack, "T1:U-sent", "tim")  # mapped with the team, after the message
+    for person in ("U-alice", "U-sent", "U-sam-at-home", "T1:U-sent"):
         told = chat_actions.perform(slack, person, press(approval))
         assert told == Outcome(
             text="Nothing was decided: whoever asked for the run may not approve this call."

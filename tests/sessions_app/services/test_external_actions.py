@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from kheish_site.lib import action_chain
 from kheish_site.lib.transactions import TransactionRequired, write
@@ -170,3 +170,12 @@ def test_appending_costs_three_statements_however_many(statements: list[str]) ->
     statements.clear()
     record(*[SENT] * 20)
     assert len(statements) <= 3 + 2  # with the transaction's own
+
+
+def test_whether_another_key_signed_is_asked_of_the_index() -> None:
+    record(SENT)
+    with connection.cursor() as cursor, transaction.atomic():
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL enable_seqscan = off")  # a few rows are read faster whole
+        plan = external_actions._of_other_keys(external_actions.public_key()).values("pk").explain()
+    assert "action_chain_key" in plan and "SCAN sessions_app_actionchain" not in plan, plan

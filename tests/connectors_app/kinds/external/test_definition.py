@@ -7,6 +7,7 @@ from rest_framework.exceptions import ValidationError
 
 from connectors_app.models import Connector
 from connectors_app.services import connectors, ingress, registry
+from connectors_app.services.projections import connector_views
 from connectors_app.services.shapes import ConnectorInvalid
 from sessions_app.services import secrets
 from tests.connectors_app.kinds.external.rows import SHARED, make_external
@@ -83,7 +84,10 @@ def test_a_child_process_with_credentials() -> None:
         "credential_slots": {"EMAIL_PASSWORD": "mail-password"},
         "working_dir": "/tmp",
     }
-    assert make_external(**{**CHILD, "child_process": child}).settings["child_process"] == child
+    made = make_external(**{**CHILD, "child_process": child})
+    assert made.settings["child_process"] == child
+    [view] = connector_views([made])
+    assert view["settings"]["child_process"] == child, "the name of a slot is no secret"
     both = {**child, "env": {"EMAIL_PASSWORD": "x"}}
     with pytest.raises(ConnectorInvalid, match="either"):
         make_external(**{**CHILD, "child_process": both})

@@ -371,3 +371,14 @@ def test_of_a_child_process_only_the_one_that_runs_may_speak() -> None:
     assert (answer["status"], "instance_id" in answer["reason"]) == ("rejected", True)
     refused = push(event_id="4", instance_id="i-2")
     assert (refused.status_code, code_of(refused)) == (503, "external_sidecar_starting")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_batch_asks_a_sidecar_that_is_not_ready_once() -> None:
+    batch = {"events": [make_event(event_id=str(number), instance_id="i-2") for number in range(3)]}
+    with fake_sidecar() as server:
+        make_child(server.url)
+        server.capabilities = {"threads": "not yet"}
+        results = sender().post(f"{EVENTS}/batch", batch).json()["results"]
+    assert [result["code"] for result in results] == ["external_sidecar_starting"] * 3
+    assert server.manifests == 1

@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 
 from connectors_app.models import Connector, TelegramAcknowledgement
-from connectors_app.services import button_data
+from connectors_app.services import button_data, connectors
+from kheish_site.lib.errors import Conflict
 from sessions_app.engine import loop
 from sessions_app.models import Approval, Run
 from sessions_app.services.heartbeat import Heartbeat
 from tests.connectors_app.kinds.telegram.rows import make_bot, post, press, text_update
 from tests.connectors_app.people import make_person
+from tests.factories import code_of
 from tests.sessions_app.engine.conftest import call, heartbeat, script, workspaces
 from tests.support.telegram_server import Fault, TelegramServer
 
@@ -115,3 +117,25 @@ def test_a_decision_stands_when_telegram_is_away(server: TelegramServer, approva
     assert approval.status == "allowed"
     post(bot, press(2, data))
     assert list(server.acknowledged) == ["press-1"], "said with the repeat"
+
+
+@pytest.mark.parametrize("named", ["", "KHEISH_TEST_TOKEN"])
+def test_forged_presses_decide_nothing(
+    server: TelegramServer, approval: Approval, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    """Neither at a connector without its secret, nor where the secret it names is empty."""
+    bot = Connector.objects.get()
+    make_person(bot, "42", "olga")
+    monkeypatch.setenv("KHEISH_TEST_TOKEN", "")
+    given = {"secret_token": {"env": named} if named else None}
+    settings = {"allow_unauthenticated_ingress": True}
+    bot, _ = connectors.put("telegram", bot.name, settings, given, principal="alice")
+    answer = post(bot, press(2, button_data.for_approval(approval, "allow")), secret=None)
+    approval.refresh_from_db()
+    assert approval.status == "pending"
+    if named:
+        assert (answer.status_code, code_of(answer)) == (503, "connector_secret_unreadable")
+        return
+    assert "takes events from anybody" in answer.json()["decided"]
+    with pytest.raises(Conflict, match="unauthenticated"):
+        make_person(bot, "43", "olga")

@@ -66,8 +66,7 @@ def resolve(connector: Connector, event: InboundEvent) -> Target:
 
     Raises: BindingAmbiguous, SessionUnresolved.
     """
-    rows = BindingKey.objects.filter(digest__in=[sha256_hex(key) for key in event.binding_keys])
-    found = list(rows.values_list("key", "session_id", "session__session_id")) if event.binding_keys else []
+    found = _bound(event.binding_keys) if event.binding_keys else []
     bound = {key: session_pk for key, session_pk, _ in found}
     named = {session_id for _, _, session_id in found}
     fixed = connector.settings.get("fixed_session_id")
@@ -84,6 +83,12 @@ def resolve(connector: Connector, event: InboundEvent) -> Target:
     if event.natural_session_id:
         return Target(session_id=event.natural_session_id, found_by="natural_id", bound=bound)
     raise SessionUnresolved("the event names no session: no fixed id, session id, binding key or thread")
+
+
+def _bound(keys: Iterable[str]) -> list[tuple[str, int, str]]:
+    """Return the keys that are bound, each with its session's primary key and id."""
+    rows = BindingKey.objects.filter(digest__in=[sha256_hex(key) for key in keys])
+    return list(rows.values_list("key", "session_id", "session__session_id"))
 
 
 def ensure(connector: Connector, target: Target, *, principal: str) -> Session:

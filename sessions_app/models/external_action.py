@@ -38,7 +38,7 @@ class ActionChain(models.Model):
     class Meta:
         ordering = ["bucket"]
         indexes = [
-            # retention: WHERE at < ? ORDER BY at; and whether another key signed: WHERE key_id < ? OR key_id > ?
+            # retention: WHERE at < ? ORDER BY at; signed by another key: WHERE key_id < ? OR key_id > ?
             models.Index(fields=["at"], name="action_chain_age"),
             models.Index(fields=["key_id"], name="action_chain_key"),
         ]

@@ -245,6 +245,12 @@ def queue_more(service: Deployment) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def shortest(crowd: HttpTarget) -> int:
+    """How many the target of the twenty that has the fewest has accepted."""
+    counts = Counter(each.path for each in crowd.accepted)
+    return min(counts.values()) if len(counts) == 20 else 0
+
+
 def test_a_thousand_for_slow_targets_delay_nobody_else(own: Deployment, say: Say) -> None:
     """Twenty slow targets, more than a worker has threads, with fifty answers each."""
     busy: Counter[str] = Counter()
@@ -280,6 +286,7 @@ def test_a_thousand_for_slow_targets_delay_nobody_else(own: Deployment, say: Say
             quick.wait_for(number, 30)
             waits.append(time.monotonic() - began)
         left = 1000 - len(crowd.accepted)
+        until(lambda: shortest(crowd) > 3, 20, lambda: Counter(each.path for each in crowd.accepted))
         own.end()
     say(f"waited {', '.join(f'{wait:.2f}' for wait in waits)} s behind {left} for 20 slow targets")
     assert quick.says() == ["1", "2", "3", "4", "5"]
@@ -289,4 +296,4 @@ def test_a_thousand_for_slow_targets_delay_nobody_else(own: Deployment, say: Say
     words = ["the end", *(str(number) for number in range(1, 50))]
     for handle in many:
         came = [each for each in crowd.accepted if handle["address"]["url"].endswith(each.path)]
-        assert [each.body["content"] for each in came] == words[: len(came)] and len(came) > 1
+        assert [each.body["content"] for each in came] == words[: len(came)]

@@ -13,12 +13,11 @@ from django.db import connection
 from connectors_app.kinds.slack.settings import Options, options
 from connectors_app.kinds.slack.web import is_private, same_origin
 from connectors_app.models import Connector
-from connectors_app.services import ingress, outbound
+from connectors_app.services import outbound, webhook_answers
 from connectors_app.services.contracts import SendFailure
 from kheish_site.lib.canonical import sha256_hex
-from kheish_site.lib.transactions import release_connection, write
-from sessions_app.services import external_actions
-from sessions_app.services.external_actions import Action, LedgerUnavailable
+from kheish_site.lib.transactions import release_connection
+from sessions_app.services.external_actions import LedgerUnavailable
 
 logger = logging.getLogger(__name__)
 ANSWER_SECONDS: Final = 10.0
@@ -58,25 +57,11 @@ def answer_later(connector: Connector, reply: Reply) -> None:
         logger.warning("no address to answer a click at", extra=extra)
         return
     try:
-        _record(connector, reply, phase="started")
+        webhook_answers.record(connector, phase="started", request_digest=sha256_hex(reply.content))
     except LedgerUnavailable as error:
         logger.error("a click was not shown", extra={**extra, "reason": error.detail})
         return
     threading.Thread(target=_run, args=(connector, reply), name="slack-answer", daemon=True).start()
-
-
-def _record(connector: Connector, reply: Reply, *, phase: external_actions.Phase, outcome: str = "") -> None:
-    action = Action(
-        phase=phase,
-        kind="webhook_answer",
-        target=str(connector),
-        grant=f"connector:{connector}",
-        principal=ingress.principal_name(connector),
-        request_digest=sha256_hex(reply.content),
-        outcome=outcome,
-    )
-    with write():
-        external_actions.record(action)
 
 
 def _run(connector: Connector, reply: Reply) -> None:
@@ -86,7 +71,9 @@ def _run(connector: Connector, reply: Reply) -> None:
         outcome = _answer(options(connector), reply)
         if outcome != "succeeded":
             logger.warning("a click was not shown", extra={**extra, "reason": outcome})
-        _record(connector, reply, phase="finished", outcome=outcome)
+        webhook_answers.record(
+            connector, phase="finished", request_digest=sha256_hex(reply.content), outcome=outcome
+        )
     except Exception:  # the edge
         logger.exception("a click was not shown", extra=extra)
     finally:

@@ -10,9 +10,12 @@ from typing import Any, Final
 from connectors_app.kinds.telegram.api import Bot
 from connectors_app.kinds.telegram.updates import Update
 from connectors_app.models import Connector, TelegramAcknowledgement
+from connectors_app.services import webhook_answers
 from connectors_app.services.contracts import SendFailure
 from kheish_site.lib import clock
-from kheish_site.lib.transactions import write
+from kheish_site.lib.canonical import digest
+from kheish_site.lib.transactions import release_connection, write
+from sessions_app.services.external_actions import LedgerUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -43,17 +46,23 @@ def once(
 
 
 def _tried(bot: Bot, connector: Connector, method: str, parameters: dict[str, Any]) -> bool:
+    """Make the call, on record before and after. No record, no call."""
+    extra = {"action": "telegram.acknowledge", "connector": str(connector)}
+    asked = digest({"method": method, "parameters": parameters})
     try:
+        webhook_answers.record(connector, phase="started", request_digest=asked)
+    except LedgerUnavailable as error:
+        logger.error("%s was not made: %s", method, error.detail, extra=extra)
+        return False
+    outcome = "succeeded"
+    try:
+        release_connection()
         bot.call(method, parameters, timeout_seconds=_ATTEMPT_SECONDS)
     except SendFailure as error:
-        logger.warning(
-            "%s failed: %s",
-            method,
-            error.message,
-            extra={"action": "telegram.acknowledge", "connector": str(connector)},
-        )
-        return False
-    return True
+        outcome = f"failed:{error.error_class}"
+        logger.warning("%s failed: %s", method, error.message, extra=extra)
+    webhook_answers.record(connector, phase="finished", request_digest=asked, outcome=outcome)
+    return outcome == "succeeded"
 
 
 def _remember(connector: Connector, query_id: str) -> None:

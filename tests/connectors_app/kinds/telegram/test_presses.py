@@ -9,7 +9,7 @@ from connectors_app.models import Connector, TelegramAcknowledgement
 from connectors_app.services import button_data, connectors
 from kheish_site.lib.errors import Conflict
 from sessions_app.engine import loop
-from sessions_app.models import Approval, Run
+from sessions_app.models import Approval, ExternalAction, Run
 from sessions_app.services.heartbeat import Heartbeat
 from tests.connectors_app.kinds.telegram.rows import make_bot, post, press, text_update
 from tests.connectors_app.people import make_person
@@ -139,3 +139,13 @@ def test_forged_presses_decide_nothing(
     assert "takes events from anybody" in answer.json()["decided"]
     with pytest.raises(Conflict, match="unauthenticated"):
         make_person(bot, "43", "olga")
+
+
+def test_what_a_press_is_answered_is_on_record(server: TelegramServer, approval: Approval) -> None:
+    bot = Connector.objects.get()
+    make_person(bot, "42", "olga")
+    post(bot, press(2, button_data.for_approval(approval, "allow")))
+    rows = ExternalAction.objects.filter(kind="webhook_answer").order_by("seq")
+    phases = list(rows.values_list("phase", "outcome"))
+    assert phases == [("started", ""), ("finished", "succeeded")] * 2
+    assert {row.target for row in rows} == {str(bot)}

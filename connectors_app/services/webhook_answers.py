@@ -1,0 +1,25 @@
+"""The record of what a platform is answered outside deliveries: a click that is shown as decided, say."""
+
+from connectors_app.models import Connector
+from connectors_app.services import ingress
+from kheish_site.lib.transactions import write
+from sessions_app.services import external_actions
+from sessions_app.services.external_actions import Action, Phase
+
+
+def record(connector: Connector, *, phase: Phase, request_digest: str, outcome: str = "") -> None:
+    """Put the request on record in a commit of its own, before it leaves and after it has come back.
+
+    Raises: LedgerUnavailable; then nothing may leave.
+    """
+    action = Action(
+        phase=phase,
+        kind="webhook_answer",
+        target=str(connector),
+        grant=f"connector:{connector}",
+        principal=ingress.principal_name(connector),
+        request_digest=request_digest,
+        outcome=outcome,
+    )
+    with write():
+        external_actions.record(action)

@@ -274,6 +274,7 @@ def test_targets_are_judged_again_at_each_fire(source: ObservationSource) -> Non
     sources.update("notes", {"allow_output_delivery": True}, expected=None)
     make_connector("out", kind="slack", secrets=SLACK)
     slack = {"type": "slack", "connector": "out", "channel_id": "C024BE91L"}
+    source.refresh_from_db()
     row = schedule(source, reply_targets=[slack])
     Session.objects.update(credential_scope={"connector_deny": ["out"]})
     see(source)

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from connectors_app.models import BindingKey, ChatIdentity, Connector, IngressReceipt
-from connectors_app.services import button_data, identities, registry
+from connectors_app.services import button_data, handles, identities, registry
 from connectors_app.services.button_data import ApprovalPress, QuestionPress
 from kheish_site.lib.errors import KheishError
 from kheish_site.lib.redaction import redact
@@ -178,17 +178,11 @@ def _chosen(question: UserQuestion) -> str:
 def _talks_through(connector: Connector, session: Session, run: Run) -> bool:
     """Tell whether ``connector`` feeds the session or is answered to: others may not decide for it."""
     targets = [*run.reply_targets, *session.reply_targets]
-    if any(_is_target(connector, target) for target in targets):
+    if any(handles.goes_through(target, connector) for target in targets):
         return True
     fed = IngressReceipt.objects.filter(connector=connector, session=session)
     bound = BindingKey.objects.filter(connector=connector, session=session)
     return fed.exists() or bound.exists()
-
-
-def _is_target(connector: Connector, target: dict[str, object]) -> bool:
-    address = target.get("address")
-    named = address.get("connector") if isinstance(address, dict) else None
-    return target.get("plugin") == connector.kind and named == connector.name
 
 
 def _asked_in_chat(run: Run, who: Principal) -> bool:

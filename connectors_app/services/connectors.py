@@ -9,14 +9,14 @@ from typing import Any, Final
 from django.db.models import QuerySet
 
 from connectors_app.models import Connector, ConnectorSource
-from connectors_app.services import handles, identities, registry
+from connectors_app.services import handles, identities, pointers, registry
 from connectors_app.services.contracts import Kind, NamesSlots
 from connectors_app.services.shapes import ConnectorInvalid
 from kheish_site.lib import clock
 from kheish_site.lib.errors import Conflict, KheishError, NotFound, PreconditionFailed, Unavailable
 from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.redaction import register_secret
-from kheish_site.lib.transactions import exclusive, locked, write
+from kheish_site.lib.transactions import after_commit, exclusive, locked, write
 from sessions_app.models import Persona, SecretSlot
 from sessions_app.services import secrets
 
@@ -148,6 +148,8 @@ def put(
         created = row is None or row.removed_at is not None
         if row is None:
             row = Connector(kind=kind_name, name=name, revision=0, created_by=principal)
+        elif created:
+            pointers.withdraw(row)  # what a removal that was cut short has left
         _check_owner(row, created, source, expected)
         afresh = whole or created
         row.settings = _judged_settings(kind, {} if afresh else row.settings, settings)
@@ -261,9 +263,10 @@ def set_enabled(kind: str, name: str, enabled: bool) -> Connector:
 
 
 def delete(kind: str, name: str, *, source: str = ConnectorSource.DAEMON) -> None:
-    """Remove a connector and the secrets given with it. What it accepted stays known.
+    """Remove a connector, the secrets given with it, and what sessions answer through it by default.
 
-    Raises: ConnectorMissing, ConnectorFromFile, ConnectorInUse.
+    What it accepted stays known. The sessions lose it after the commit, one at a time; ``put`` completes
+    that before one of the same name begins. Raises: ConnectorMissing, ConnectorFromFile, ConnectorInUse.
     """
     with write():
         exclusive("configuration")
@@ -271,6 +274,7 @@ def delete(kind: str, name: str, *, source: str = ConnectorSource.DAEMON) -> Non
         if row.source != source:
             raise ConnectorFromFile(f"{row} belongs to the {row.source}; remove it there")
         users = [str(other) for other in everything().exclude(pk=row.pk) if _answers_through(other, row)]
+        users += [f"observation-schedule:{schedule_id}" for schedule_id in pointers.schedules_of(row)]
         if users:
             raise ConnectorInUse(f"{row} is a reply target of {', '.join(users)}", referenced_by=users)
         inline = [place["slot"] for place in row.secrets.values() if place["origin"] == "inline"]
@@ -279,13 +283,13 @@ def delete(kind: str, name: str, *, source: str = ConnectorSource.DAEMON) -> Non
         identities.forget_all(row)
         for slot_id in inline:
             secrets.delete(slot_id)
+    after_commit(lambda: pointers.withdraw(row))
     logger.info("connector removed", extra={"action": "connectors.delete", "connector": str(row)})
 
 
 def _answers_through(other: Connector, row: Connector) -> bool:
     targets = [handle for member in TARGET_SETTINGS for handle in other.settings.get(member, [])]
-    named = [(handle["plugin"], handle["address"].get("connector")) for handle in targets]
-    return (row.kind, row.name) in named
+    return any(handles.goes_through(handle, row) for handle in targets)
 
 
 def _locked(kind: str, name: str) -> Connector:

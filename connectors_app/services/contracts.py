@@ -21,9 +21,10 @@ class InboundEvent:
     """One event of a platform: what becomes exactly one run.
 
     ``key`` names it within its connector and ``fingerprint`` (64 hex) what it said: a repeat has the same of
-    both. Either ``content`` (with ``attachments``) or ``input_items``. Where it goes is tried in this order:
-    the connector's ``fixed_session_id``, ``named_session_id`` (the caller's own word), the session bound to
-    one of ``binding_keys``, ``natural_session_id``. ``reply_targets`` (``{"plugin", "address"}``) are
+    both. ``receipt_key`` is what it is known by where ``key`` may name another one later. Either ``content``
+    (with ``attachments``) or ``input_items``. Where it goes is tried in this order: the connector's
+    ``fixed_session_id``, ``named_session_id`` (the caller's own word), the session bound to one of
+    ``binding_keys``, ``natural_session_id``. ``reply_targets`` (``{"plugin", "address"}``) are
     explicit: empty means the session's defaults. ``metadata`` is the daemon's own and stored as it is.
     """
 
@@ -40,6 +41,12 @@ class InboundEvent:
     natural_session_id: str = ""
     reply_targets: tuple[dict[str, Any], ...] = ()
     rate_scope: str = ""
+    receipt_key: str = ""
+
+    @property
+    def known_as(self) -> str:
+        """The key of its receipt."""
+        return self.receipt_key or self.key
 
 
 @dataclass(frozen=True, kw_only=True)

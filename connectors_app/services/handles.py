@@ -7,6 +7,7 @@ address' members beside the type. ``daemon`` stays local: the output is kept wit
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from connectors_app.models import Connector
 from connectors_app.services import registry
 from kheish_site.lib.canonical import canonical_json, digest
 from kheish_site.lib.errors import BadRequest
@@ -44,6 +45,13 @@ def check(handle: Handle) -> None:
     """Refuse a handle in normal form that cannot work now. Raises: InvalidReplyTarget, NotFound."""
     if handle["plugin"] != LOCAL:
         registry.senders()[handle["plugin"]].check(handle["address"])
+
+
+def goes_through(handle: Mapping[str, Any], connector: Connector) -> bool:
+    """Tell whether a handle is answered by ``connector``."""
+    address = handle.get("address")
+    named = address.get("connector") if isinstance(address, Mapping) else None
+    return handle.get("plugin") == connector.kind and named == connector.name
 
 
 def digest_of(handle: Mapping[str, Any]) -> str:

@@ -94,7 +94,7 @@ def accept(connector: Connector, event: InboundEvent) -> Accepted:
     Opens its own transaction; needs no worker and waits for no run. Raises: IngressConflict, RateLimited,
     what ``resolution`` and ``runs.submit`` raise; then nothing was kept and the event may be sent again.
     """
-    found = seen(connector, event.key, event.fingerprint)
+    found = seen(connector, event.known_as, event.fingerprint)
     if found is not None:
         return found
     _check_rate(connector, event)
@@ -104,7 +104,7 @@ def accept(connector: Connector, event: InboundEvent) -> Accepted:
         accepted = _accept_in_race(connector, event, new)
     except IntegrityError:
         # Somebody else accepted the same event, or took one of its keys, at the same moment.
-        found = seen(connector, event.key, event.fingerprint)
+        found = seen(connector, event.known_as, event.fingerprint)
         if found is None:
             raise
         return found
@@ -143,7 +143,7 @@ def _accept(connector: Connector, event: InboundEvent, new: NewRun) -> Accepted:
         crashpoint("ingress.submitted")
         IngressReceipt.objects.create(
             connector=connector,
-            key=event.key,
+            key=event.known_as,
             fingerprint=event.fingerprint,
             run=run,
             session=session,

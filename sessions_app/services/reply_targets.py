@@ -3,14 +3,14 @@
 What a handle may be is decided by the app that sends (``ports.reply_targets``).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from django.db.models import F
 
 from kheish_site.lib.errors import BadRequest
 from kheish_site.lib.redaction import MASK, redact
-from kheish_site.lib.transactions import require_transaction
+from kheish_site.lib.transactions import locked, require_transaction, write
 from sessions_app.models import Run, Session
 from sessions_app.services import journal, ports, sessions
 from sessions_app.services.access import Principal
@@ -82,6 +82,23 @@ def append(
         return now
 
     return _change(session_id, added, None, principal, expected_revision)
+
+
+def withdraw(session_id: str, is_gone: Callable[[Mapping[str, Any]], bool], *, principal: Principal) -> bool:
+    """Take the defaults away that ``is_gone`` names, pinned or not; tell whether there was one.
+
+    Opens its own transaction; nothing is written when there is none.
+    """
+    with write():
+        row = locked(Session.objects.filter(session_id=session_id)).first()
+        if row is None or not any(map(is_gone, row.reply_targets)):
+            return False
+
+        def kept(was: list[Any]) -> list[Any]:
+            return [handle for handle in was if not is_gone(handle)]
+
+        _change(session_id, kept, None, principal, None)
+    return True
 
 
 def adopt(session: Session, run: Run) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from connectors_app.kinds.telegram import acknowledge, files, updates
-from connectors_app.kinds.telegram.api import bot_of
+from connectors_app.kinds.telegram.api import Bot, bot_of
 from connectors_app.kinds.telegram.updates import Skipped, Update
 from connectors_app.models import Connector
 from connectors_app.services import button_data, chat_actions
@@ -52,10 +52,9 @@ def take(connector: Connector, payload: Any, *, without_files: str = "") -> Take
         release_connection()
         acknowledge.once(connector, bot, update, text=outcome.text, settled=outcome.settled)
         return Taken(update_id=update.update_id, decided=outcome.text)
-    key, fingerprint = f"telegram:{connector.name}:{update.update_id}", digest(payload)
-    accepted = door.seen(connector, key, fingerprint)
+    accepted = door.seen(connector, _receipt_key(connector, bot, update), digest(payload))
     if accepted is None:
-        accepted = _accepted(connector, update, payload, without_files)
+        accepted = _accepted(connector, bot, update, payload, without_files)
     if update.query_id:
         release_connection()
         acknowledge.once(connector, bot, update)
@@ -63,7 +62,12 @@ def take(connector: Connector, payload: Any, *, without_files: str = "") -> Take
 
 
 def event_of(
-    connector: Connector, update: Update, payload: Any, items: list[dict[str, Any]], lines: list[str]
+    connector: Connector,
+    bot: Bot | None,
+    update: Update,
+    payload: Any,
+    items: list[dict[str, Any]],
+    lines: list[str],
 ) -> InboundEvent:
     """Return the neutral form of an update whose files are ``items``, or ``lines`` where they are missing."""
     settings = connector.settings
@@ -75,6 +79,7 @@ def event_of(
         items = [{"type": "text", "text": text}, *items] if text else items
     return InboundEvent(
         key=key,
+        receipt_key=_receipt_key(connector, bot, update),
         fingerprint=fingerprint,
         actor_id=update.actor_id,
         source_kind=connector.name if update.kind == "message" else update.kind,
@@ -89,6 +94,16 @@ def event_of(
         natural_session_id=natural,
         reply_targets=tuple(_reply_targets(connector, update)),
     )
+
+
+def _receipt_key(connector: Connector, bot: Bot | None, update: Update) -> str:
+    """Return the name of an update among the connector's receipts.
+
+    Each bot counts its own updates, and a connector may get another one: made again under its name, or just
+    given another token. The id stays when a bot's token is renewed.
+    """
+    whose = f"{bot.bot_id}:" if bot is not None else ""
+    return f"telegram:{connector.name}:{whose}{update.update_id}"
 
 
 def _reply_targets(connector: Connector, update: Update) -> list[dict[str, Any]]:
@@ -112,18 +127,19 @@ def _check_chat(connector: Connector, update: Update) -> None:
         )
 
 
-def _accepted(connector: Connector, update: Update, payload: Any, without_files: str) -> door.Accepted:
+def _accepted(
+    connector: Connector, bot: Bot | None, update: Update, payload: Any, without_files: str
+) -> door.Accepted:
     """Fetch the files and go through the door; without the files when the store does not take them."""
     if not update.files or without_files:
         lines = [file.line(without_files) for file in update.files]
-        return door.accept(connector, event_of(connector, update, payload, [], lines))
-    bot = bot_of(connector)
+        return door.accept(connector, event_of(connector, bot, update, payload, [], lines))
     release_connection()
     items, lines = files.fetch(bot, update.files)
     try:
-        return door.accept(connector, event_of(connector, update, payload, items, lines))
+        return door.accept(connector, event_of(connector, bot, update, payload, items, lines))
     except KheishError as error:
         if not items or error.status >= 500 or error.error_domain not in _OF_FILES:
             raise
         lines = [file.line(error.detail) for file in update.files]
-        return door.accept(connector, event_of(connector, update, payload, [], lines))
+        return door.accept(connector, event_of(connector, bot, update, payload, [], lines))

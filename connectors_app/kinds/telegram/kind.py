@@ -47,6 +47,6 @@ class TelegramKind:
                 "text": "Test event: answer in one short sentence that you received it.",
             },
         }
-        event = event_of(connector, read(payload), payload, [], [])
+        event = event_of(connector, None, read(payload), payload, [], [])
         targets = event.reply_targets if allowed else tuple(connector.settings["additional_reply_targets"])
         return replace(event, reply_targets=targets, metadata={**event.metadata, "test_event": True})

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from connectors_app.models import Connector, IngressReceipt
-from sessions_app.models import Run, SecretSlot
+from sessions_app.models import JournalEntry, Run, SecretSlot, Session
 from tests.connectors_app.rows import TOKEN, make_connector, sender
-from tests.factories import code_of, make_client, make_route, make_secret
+from tests.factories import code_of, make_client, make_route, make_secret, make_session
 
 pytestmark = pytest.mark.django_db
 ADDRESS = "/v1/runtime/connectors/http/alerts"
@@ -162,3 +162,24 @@ def test_lists_cost_the_same_for_many(django_assert_num_queries: Any) -> None:
             client.get("/v1/runtime/connectors")
         costs.append(len(queries))
     assert costs[0] == costs[1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_answers_through_a_removed_connector_is_forgotten() -> None:
+    secrets = {"bot_token": {"value": "xoxb-canary-1"}, "signing_secret": {"value": "signing-canary"}}
+    make_connector("ops", kind="slack", secrets=secrets)
+    slack = {"plugin": "slack", "address": {"connector": "ops", "channel_id": "C024BE91L"}}
+    other = {"plugin": "slack", "address": {"connector": "dev", "channel_id": "C024BE91L"}}
+    for name, targets in {"pinned": [slack, other], "both": [slack], "other": [other]}.items():
+        make_session(name)
+        Session.objects.filter(session_id=name).update(reply_targets=targets, reply_targets_pinned=True)
+    revision = Session.objects.get(session_id="other").revision
+    assert make_client().delete("/v1/runtime/connectors/slack/ops").status_code == 204
+    left = dict(Session.objects.values_list("session_id", "reply_targets"))
+    assert left == {"pinned": [other], "both": [], "other": [other]}
+    assert Session.objects.get(session_id="other").revision == revision
+    changes = JournalEntry.objects.filter(kind="session.updated")
+    assert sorted(changes.values_list("session__session_id", flat=True)) == ["both", "pinned"]
+    Session.objects.filter(session_id="both").update(reply_targets=[slack])  # as if it had been cut short
+    make_connector("ops", kind="slack", secrets=secrets)
+    assert Session.objects.get(session_id="both").reply_targets == []

@@ -274,7 +274,11 @@ def test_targets_are_judged_again_at_each_fire(source: ObservationSource) -> Non
     sources.update("notes", {"allow_output_delivery": True}, expected=None)
     make_connector("out", kind="slack", secrets=SLACK)
     slack = {"type": "slack", "connector": "out", "channel_id": "C024BE91L"}
+    source.refresh_from_db()
     row = schedule(source, reply_targets=[slack])
+    refused = make_client().delete("/v1/runtime/connectors/slack/out")
+    assert (refused.status_code, code_of(refused)) == (409, "connector_in_use")
+    assert refused.json()["referenced_by"] == [f"observation-schedule:{row.schedule_id}"]
     Session.objects.update(credential_scope={"connector_deny": ["out"]})
     see(source)
     make_due(row)

@@ -18,6 +18,7 @@ from tests.connectors_app.kinds.telegram.rows import (
     FORUM,
     MOMENT,
     PRIVATE,
+    SECRET,
     make_bot,
     message,
     plain,
@@ -25,7 +26,9 @@ from tests.connectors_app.kinds.telegram.rows import (
     press,
     text_update,
 )
+from tests.connectors_app.rows import make_connector
 from tests.factories import code_of
+from tests.support.telegram_server import TOKEN
 
 pytestmark = pytest.mark.django_db
 INLINE = telegram.InlineQuery("1", ANN, "?", "")
@@ -56,7 +59,7 @@ def test_a_message_becomes_a_run() -> None:
             "address": {"connector": "desk", "chat_id": 100, "reply_to_message_id": 7},
         }
     ]
-    assert IngressReceipt.objects.get().key == "telegram:desk:31"
+    assert IngressReceipt.objects.get().key == f"telegram:desk:{TOKEN.partition(':')[0]}:31"
     assert [key.key for key in BindingKey.objects.all()] == ["telegram:desk:100"]
 
 
@@ -239,3 +242,15 @@ def test_faster_than_allowed() -> None:
     assert code_of(answer) == "telegram_ingress_rate_limited"
     assert int(answer["Retry-After"]) >= 1
     assert post(bot, text_update(1)).status_code == 200, "a repeat is not counted"
+
+
+def test_another_bot_has_updates_of_its_own() -> None:
+    """Its numbers begin anywhere, also where those of the bot before it were."""
+    post(make_bot(), text_update(1, "hello"))
+    connectors.delete("telegram", "desk")
+    other = {"bot_token": {"value": "777:another-canary-token"}, "secret_token": {"value": SECRET}}
+    bot = make_connector("desk", kind="telegram", secrets=other, api_base_url="http://127.0.0.1:9")
+    assert post(bot, text_update(1, "something else")).status_code == 200
+    connectors.delete("telegram", "desk")
+    assert post(make_bot(), text_update(1, "hello"))["Idempotent-Replayed"] == "true"
+    assert Run.objects.count() == 2

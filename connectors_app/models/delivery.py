@@ -50,6 +50,13 @@ class DeliveryTarget(models.Model):
             ),
             # targets.due, targets.expire_owned_by: WHERE lease_owner <> '' [AND expired]
             models.Index(fields=["lease_expires_at"], condition=~Q(lease_owner=""), name="target_leased"),
+            # health: WHERE paused_at IS NOT NULL; WHERE circuit_open_until IS NOT NULL [AND is ahead]
+            models.Index(fields=["paused_at"], condition=Q(paused_at__isnull=False), name="target_paused"),
+            models.Index(
+                fields=["circuit_open_until"],
+                condition=Q(circuit_open_until__isnull=False),
+                name="target_circuit",
+            ),
             # targets of one plugin or connector: WHERE plugin = ? [AND connector = ?]
             models.Index(fields=["plugin", "connector_name"], name="target_plugin"),
         ]

@@ -12,10 +12,11 @@ from sessions_app.models.base import JSONObject, name_field
 class DeliveryTarget(models.Model):
     """One address of one plugin, and the queue of what goes there. Born with its first delivery.
 
-    ``digest`` is of the plugin and the address in normal form, ``sealed`` the address itself (its headers
-    may hold secrets), ``name`` what everybody sees instead. Who sends holds the lease; each taking adds one
-    to ``lease_epoch`` and everything that is settled is fenced by it. ``next_at`` is when the head is due,
-    null while nothing waits; an open circuit and the pace of the target are part of it.
+    ``digest`` is of the plugin and the address in normal form, without what is one message's own; ``sealed``
+    is that address itself (its headers may hold secrets), ``name`` what everybody sees instead. Who sends
+    holds the lease; each taking adds one to ``lease_epoch`` and everything that is settled is fenced by it.
+    ``next_at`` is when the head is due, null while nothing waits; an open circuit and the pace of the target
+    are part of it.
     Purged when it has had no delivery for as long as settled deliveries are kept.
     """
 
@@ -49,6 +50,13 @@ class DeliveryTarget(models.Model):
             ),
             # targets.due, targets.expire_owned_by: WHERE lease_owner <> '' [AND expired]
             models.Index(fields=["lease_expires_at"], condition=~Q(lease_owner=""), name="target_leased"),
+            # health: WHERE paused_at IS NOT NULL; WHERE circuit_open_until IS NOT NULL [AND is ahead]
+            models.Index(fields=["paused_at"], condition=Q(paused_at__isnull=False), name="target_paused"),
+            models.Index(
+                fields=["circuit_open_until"],
+                condition=Q(circuit_open_until__isnull=False),
+                name="target_circuit",
+            ),
             # targets of one plugin or connector: WHERE plugin = ? [AND connector = ?]
             models.Index(fields=["plugin", "connector_name"], name="target_plugin"),
         ]
@@ -98,7 +106,8 @@ class Delivery(models.Model):
     """One message for one target. Born in the transaction that commits what it says; moved by ``states``.
 
     ``id`` is its place in the target's queue: it is inserted under the target's row lock. ``key`` names what
-    is delivered, so the same output committed again adds nothing. ``attempts`` counts how often it was begun
+    is delivered, so the same output committed again adds nothing. ``placement`` is what the address of this
+    message says beside its target's, such as what it replies to. ``attempts`` counts how often it was begun
     to be sent, ``progress`` what the sender has confirmed of it. ``resolved_*`` say that a person has dealt
     with a dead letter or an unknown outcome. Purged when settled for ``KHEISH_KEEP_DELIVERIES_DAYS``.
     """
@@ -108,6 +117,7 @@ class Delivery(models.Model):
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="deliveries")
     run = models.ForeignKey(Run, null=True, blank=True, on_delete=models.CASCADE, related_name="deliveries")
     key = name_field()
+    placement = JSONObject()
     kind = models.CharField(max_length=10, choices=DeliveryKind.choices, default=DeliveryKind.OUTPUT)
     content = models.TextField(blank=True, default="")
     parts = JSONObject(default=list)

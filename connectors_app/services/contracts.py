@@ -162,6 +162,19 @@ class Sender(Protocol):
         ...
 
 
+@runtime_checkable
+class SharesQueues(Protocol):
+    """A sender whose addresses also say what is one message's own, such as what it replies to.
+
+    Messages of one queue leave in order and wait together; whatever else an address says goes with its
+    message, stored as it is, so it may hold no secret.
+    """
+
+    def queue_address(self, address: Address) -> Address:
+        """Return the members of an address in normal form that name its queue; normal as well."""
+        ...
+
+
 class Kind(Protocol):
     """One transport. ``settings`` describes what an operator writes; ``secrets`` names its secret fields."""
 

@@ -4,11 +4,12 @@ The raw form names plugin and address. The tagged forms (``{"type": "slack", "co
 address' members beside the type. ``daemon`` stays local: the output is kept with the run and sent nowhere.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from connectors_app.models import Connector
 from connectors_app.services import registry
+from connectors_app.services.contracts import SharesQueues
 from kheish_site.lib.canonical import canonical_json, digest
 from kheish_site.lib.errors import BadRequest
 
@@ -54,9 +55,30 @@ def goes_through(handle: Mapping[str, Any], connector: Connector) -> bool:
     return handle.get("plugin") == connector.kind and named == connector.name
 
 
+def queue_of(handle: Mapping[str, Any]) -> Handle:
+    """Return the handle, in normal form, that names the queue of one in normal form: often itself."""
+    plugin, address = handle["plugin"], handle["address"]
+    sender = registry.senders().get(plugin)
+    if isinstance(sender, SharesQueues):
+        address = sender.queue_address(address)
+    return {"plugin": plugin, "address": address}
+
+
+def placement_of(handle: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the address of a handle says beside its queue: it belongs to one message."""
+    queue = queue_of(handle)["address"]
+    return {name: value for name, value in handle["address"].items() if name not in queue}
+
+
+def lasting(given: Sequence[Mapping[str, Any]]) -> list[Handle]:
+    """Return what of handles in normal form holds for later messages too (``ports.LastingTargets``)."""
+    found = {canonical_json(queue): queue for queue in map(queue_of, given)}
+    return list(found.values())
+
+
 def digest_of(handle: Mapping[str, Any]) -> str:
-    """Return the digest that names the target of a handle in normal form."""
-    return digest({"plugin": handle["plugin"], "address": handle["address"]})
+    """Return the digest that names the target, the queue of a handle in normal form."""
+    return digest(queue_of(handle))
 
 
 def shown(handle: Mapping[str, Any]) -> str:

@@ -92,6 +92,10 @@ class ReplyTargetJudge(Protocol):
         ...
 
 
+LastingTargets = Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]]
+"""Returns what of a run's reply targets holds for later runs too: not what belongs to one message."""
+
+
 _BACKGROUND: list[Callable[[], Background]] = []
 _OUTPUTS: list[OutputListener] = []
 _SLOT_USERS: list[SlotUsers] = []
@@ -104,6 +108,7 @@ _PURGES: dict[str, Purge] = {}
 _RESEALS: list[Reseal] = []
 _STATUS: dict[str, Callable[[], StatusPart]] = {}
 _JUDGES: list[ReplyTargetJudge] = []
+_LASTING: list[LastingTargets] = []
 
 
 def register_background(factory: Callable[[], Background]) -> None:
@@ -231,6 +236,16 @@ def status_parts() -> dict[str, StatusPart]:
 def judge_reply_targets(judge: ReplyTargetJudge) -> None:
     """Let ``judge`` decide where sessions and runs may answer to."""
     _JUDGES[:] = [judge]
+
+
+def keep_lasting_targets(lasting: LastingTargets) -> None:
+    """Let ``lasting`` say what of a run's reply targets can become the defaults of its session."""
+    _LASTING[:] = [lasting]
+
+
+def lasting_targets(targets: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what of reply targets in normal form holds for later runs too."""
+    return _LASTING[0](targets) if _LASTING else [dict(target) for target in targets]
 
 
 def reply_targets(

@@ -104,17 +104,18 @@ def withdraw(session_id: str, is_gone: Callable[[Mapping[str, Any]], bool], *, p
 def adopt(session: Session, run: Run) -> None:
     """Make the explicit reply targets of a connector's run the session's defaults for future runs.
 
-    Not when the session pins its own. Only the change is journalled: which connector, from what, to what.
-    Needs the transaction that accepted the run, which holds the session's row.
+    Without what belongs to one message. Not when the session pins its own. Only the change is journalled:
+    which connector, from what, to what. Needs the transaction that accepted the run, which holds the
+    session's row.
     Source: product text, "Decide where outputs should go".
     """
     require_transaction()
     row = Session.objects.only("reply_targets", "reply_targets_pinned").get(pk=session.pk)
-    if row.reply_targets_pinned or row.reply_targets == run.reply_targets:
+    lasting = ports.lasting_targets(run.reply_targets)
+    if row.reply_targets_pinned or row.reply_targets == lasting:
         return
-    change = {"from": shown(row.reply_targets), "to": shown(run.reply_targets)}
-    row.reply_targets = run.reply_targets
-    Session.objects.filter(pk=row.pk).update(reply_targets=run.reply_targets, revision=F("revision") + 1)
+    change = {"from": shown(row.reply_targets), "to": shown(lasting)}
+    Session.objects.filter(pk=row.pk).update(reply_targets=lasting, revision=F("revision") + 1)
     payload = {
         "principal": run.requested_by,
         "source_plugin": run.source_plugin,

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from connectors_app.kinds.external import operators
 from connectors_app.models import Delivery
 from connectors_app.services import ingress
-from connectors_app.services.deliveries import enqueue
+from connectors_app.services.deliveries import enqueue, health
 from connectors_app.services.deliveries.pump import Pump
 from kheish_site.lib.transactions import locked, write
 from sessions_app.models import Session
@@ -77,3 +78,10 @@ def say(session: Session, handle: Any, *words: str, run: Any = None, **more: Any
 def no_refusals_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Refusals are written at most once a second, by connector; every test has its own second."""
     monkeypatch.setattr(ingress, "_REFUSALS", ingress._Refusals())
+
+
+@pytest.fixture(autouse=True)
+def nothing_counted_yet() -> None:
+    """A process remembers totals for some seconds; every test has its own rows."""
+    health._TOTALS.forget()
+    operators._RECEIPTS.forget()

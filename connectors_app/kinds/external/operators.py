@@ -1,7 +1,7 @@
 """What operators read of sidecars: how one is, and the metrics of all, for Prometheus."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from django.db.models import Count, Sum
 from rest_framework import serializers
@@ -20,6 +20,7 @@ from connectors_app.models import (
 )
 from connectors_app.services import connectors
 from kheish_site.lib import clock
+from kheish_site.lib.remembered import Remembered
 from sessions_app.api.schema import describe
 from sessions_app.api.serializers.base import JsonObject, Moment
 from sessions_app.api.views.base import KheishView
@@ -102,13 +103,24 @@ def sidecar_view(connector: Connector) -> dict[str, Any]:
     }
 
 
+def _count_receipts() -> list[tuple[int, int, int]]:
+    """Return connector, receipts and repeats of each external connector that has any: a scan."""
+    rows = IngressReceipt.objects.filter(connector__kind=NAME).order_by().values_list("connector_id")
+    return list(rows.annotate(n=Count("id"), repeats=Sum("duplicates")))
+
+
+_RECEIPTS: Final = Remembered(_count_receipts, seconds=15)
+
+
 def metrics() -> str:
-    """Return the samples of all external connectors: five queries, whatever their number."""
+    """Return the samples of all external connectors: five queries, whatever their number.
+
+    What is counted over all receipts is remembered for a while.
+    """
     names = dict(connectors.everything().filter(kind=NAME).values_list("pk", "name"))
     mine = {"connector_id__in": names}
     states = list(SidecarState.objects.filter(**mine, connector__settings__mode=CHILD))
-    receipts = IngressReceipt.objects.filter(**mine).order_by().values_list("connector_id")
-    known = list(receipts.annotate(n=Count("id"), repeats=Sum("duplicates")))
+    known = [row for row in _RECEIPTS() if row[0] in names]
     refused = IngressRefusal.objects.filter(**mine).values_list("connector_id", "code", "count")
     leases = ConnectorLease.objects.filter(**mine, revoked_at=None, expires_at__gt=clock.now())
     alive = leases.order_by().values_list("connector_id").annotate(n=Count("id"))

@@ -55,6 +55,10 @@ class TelegramSender:
                 found[name] = _positive(name, address[name])
         return found
 
+    def queue_address(self, address: Address) -> Address:
+        """See ``SharesQueues``: a queue for each chat and topic, where limits of Telegram count."""
+        return {name: value for name, value in address.items() if name != "reply_to_message_id"}
+
     def check(self, address: Address) -> None:
         """See ``Sender.check``."""
         connector = connectors.get(PLUGIN, address["connector"])

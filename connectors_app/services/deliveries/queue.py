@@ -6,6 +6,7 @@ from typing import Any
 from django.db.models.functions import Now
 
 from connectors_app.models import Delivery, DeliveryKind, DeliveryTarget
+from connectors_app.services import handles
 from connectors_app.services.deliveries import attachments as attachments_of
 from connectors_app.services.deliveries import bell, entries
 from connectors_app.services.deliveries.targets import hold
@@ -39,6 +40,7 @@ def enqueue(
 ) -> list[Delivery]:
     """Queue one message for each of ``targets`` (handles in normal form); local ones are passed over.
 
+    Of handles that share a queue the first says where in it the message belongs.
     What is said must be redacted already. ``attachments`` are asset ids, ``buttons`` rows of
     ``{"label", "data", "style"}``. The same ``key`` again adds nothing for a target that has it. Returns the
     deliveries of this key, also those that were there. Needs the open transaction that holds the session's
@@ -60,7 +62,9 @@ def enqueue(
         "metadata": dict(metadata or {}),
     }
     attachments_of.claim(files)  # before the targets, as whoever emits an output does
-    return _into(hold(targets), message)
+    named = list(targets)
+    placements = {handles.digest_of(handle): handles.placement_of(handle) for handle in reversed(named)}
+    return _into(hold(named), message, placements)
 
 
 def _assets(attachments: Sequence[str], parts: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -72,18 +76,19 @@ def _assets(attachments: Sequence[str], parts: Sequence[Mapping[str, Any]]) -> l
 def again(source: Delivery, target: DeliveryTarget, *, key: str) -> Delivery:
     """Queue what ``source`` says once more, at the end of the queue of ``target``, whose row is locked."""
     message = {name: getattr(source, name) for name in _COPIED}
-    return _into([target], {**message, "key": key, "replayed_from": source})[0]
+    placements = {target.digest: source.placement}
+    return _into([target], {**message, "key": key, "replayed_from": source}, placements)[0]
 
 
 def output_emitted(run: Run, output: Mapping[str, Any], key: str) -> None:
     """Queue an output of ``run`` for the targets it names, else for the run's (``ports.on_output``)."""
-    handles = output.get("reply_targets") or run.reply_targets
-    if not handles:
+    targets = output.get("reply_targets") or run.reply_targets
+    if not targets:
         return
     enqueue(
         run.session,
         run,
-        targets=handles,
+        targets=targets,
         key=key,
         content=str(output.get("content", "")),
         parts=output.get("parts", ()),
@@ -96,13 +101,23 @@ def output_emitted(run: Run, output: Mapping[str, Any], key: str) -> None:
     )
 
 
-def _into(rows: Sequence[DeliveryTarget], message: Mapping[str, Any]) -> list[Delivery]:
+def _into(
+    rows: Sequence[DeliveryTarget],
+    message: Mapping[str, Any],
+    placements: Mapping[str, Mapping[str, Any]],
+) -> list[Delivery]:
     key = message["key"]
     there = Delivery.objects.select_related("target", "session", "run").filter(target__in=rows, key=key)
     known = {delivery.target_id: delivery for delivery in there} if rows else {}
     now = clock.now()
     fresh = [
-        Delivery(delivery_id=new_id("dlv"), target=target, created_at=now, **message)
+        Delivery(
+            delivery_id=new_id("dlv"),
+            target=target,
+            placement=dict(placements[target.digest]),
+            created_at=now,
+            **message,
+        )
         for target in rows
         if target.pk not in known
     ]

@@ -79,7 +79,7 @@ def honours_keys(target: DeliveryTarget) -> bool:
 
 def _parcel(delivery: Delivery, keep: Callable[[dict[str, Any]], None]) -> Parcel:
     try:
-        address = targets.address_of(delivery.target)
+        address = {**targets.address_of(delivery.target), **delivery.placement}
     except KheishError as error:
         raise RetryLater("internal", error.detail) from error
     number = {"delivery_id": delivery.delivery_id, "delivery_attempt": delivery.attempts}

@@ -39,7 +39,8 @@ def hold(given: Iterable[Mapping[str, Any]]) -> list[DeliveryTarget]:
     Local handles have none. Needs an open transaction that holds the session's row.
     """
     require_transaction()
-    wanted = {handles.digest_of(handle): handle for handle in given if handle["plugin"] != handles.LOCAL}
+    found_at = (handles.queue_of(handle) for handle in given if handle["plugin"] != handles.LOCAL)
+    wanted = {handles.digest_of(queue): queue for queue in found_at}
     if not wanted:
         return []
     rows = DeliveryTarget.objects.filter(digest__in=wanted)
@@ -67,7 +68,7 @@ def _new(found: str, handle: Mapping[str, Any]) -> DeliveryTarget:
 
 
 def address_of(target: DeliveryTarget) -> Address:
-    """Return the address. Raises: Unreadable (the master key that sealed it is gone)."""
+    """Return the address of the queue. Raises: Unreadable (the master key that sealed it is gone)."""
     return dict(json.loads(crypto.unseal(target.sealed)))
 
 

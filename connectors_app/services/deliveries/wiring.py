@@ -1,6 +1,6 @@
 """What deliveries hang into the ports of the core, at start."""
 
-from connectors_app.services import reply_targets
+from connectors_app.services import handles, reply_targets
 from connectors_app.services.deliveries import health, queue, retention, targets
 from connectors_app.services.deliveries.pump import Pump
 from sessions_app.services import ports
@@ -12,6 +12,7 @@ def connect() -> None:
     ports.register_background(Pump)
     ports.on_burial(targets.expire_owned_by)
     ports.judge_reply_targets(reply_targets.judged)
+    ports.keep_lasting_targets(handles.lasting)
     ports.register_status("deliveries", health.status_part)
     ports.keep_sessions(retention.unsettled)
     ports.on_session_purged(retention.session_purged)

@@ -1,5 +1,6 @@
 """What people do about deliveries: once, whoever is faster, and with a trace."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -7,7 +8,8 @@ from typing import Any
 
 import pytest
 from django.conf import settings as live
-from django.db import OperationalError
+from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 
 from connectors_app.models import Delivery, DeliveryTarget
 from connectors_app.services.contracts import Ambiguous, Refused, RetryLater, Sent
@@ -23,6 +25,7 @@ from connectors_app.services.deliveries import (
 )
 from kheish_site.lib import clock, crypto
 from kheish_site.lib.errors import BadRequest
+from kheish_site.lib.transactions import write
 from kheish_site.settings.keys import new_master_key
 from sessions_app.models import JournalEntry, Session
 from sessions_app.services import assets, journal, sessions, status
@@ -35,6 +38,7 @@ from tests.support.engine import race
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOOK = {"plugin": "http", "address": {"url": "http://example.com/hook"}}
+PARTIAL = "delivery_(queue|trouble)|target_(due|leased|paused|circuit)"
 
 
 @pytest.fixture
@@ -231,6 +235,31 @@ def test_gauges(session: Session, dead: Delivery, doubtful: Delivery) -> None:
     assert "kheish_delivery_ready 1\n" in text and "kheish_delivery_dispatchable 1\n" in text
     lag = int(text.rpartition("kheish_delivery_worker_lag_ms ")[2])
     assert 0 <= lag < 60_000
+
+
+def test_gauges_do_not_read_what_is_settled(session: Session, dead: Delivery) -> None:
+    end(session, "sent", Sent())
+    say(session, HOOK, "waits", "waits too")
+    with CaptureQueriesContext(connection) as first:
+        text = health.metrics()
+    assert 'kheish_delivery_deliveries{status="delivered"} 1\n' in text
+    assert "kheish_delivery_targets_total 1\n" in text and "kheish_delivery_targets_waiting 1\n" in text
+    end(session, "sent later", Sent(), {"plugin": "http", "address": {"url": "http://example.com/2"}})
+    with CaptureQueriesContext(connection) as again:
+        text = health.metrics()
+    assert len(again) == len(first) - 2, "totals are remembered"
+    assert 'kheish_delivery_deliveries{status="delivered"} 1\n' in text
+    assert 'kheish_delivery_deliveries{status="pending"} 2\n' in text
+    with write(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL enable_seqscan = off")
+        for query in again:
+            if query["sql"].startswith("SELECT"):
+                cursor.execute(
+                    f"EXPLAIN {'' if connection.vendor == 'postgresql' else 'QUERY PLAN '}{query['sql']}"
+                )
+                plan = " ".join(str(row) for row in cursor.fetchall())
+                assert re.search(PARTIAL, plan), (query["sql"], plan)
 
 
 def test_settled_deliveries_go_and_what_waits_for_people_stays(session: Session) -> None:

@@ -76,7 +76,7 @@ def given_up(script: Script, session: Session) -> None:
 
 def compacted(script: Script, session: Session) -> None:
     """A conversation longer than its window."""
-    script({"text": "noted " + "word " * 400}, context_window=8_000)
+    script({"text": "noted " + "word " * 400}, context_window=8_300)
     for number in range(12):
         submit(session, f"input {number}")
     drive(session)

@@ -13,7 +13,9 @@ OTHER = {"embedded": "services_only", "services": "embedded_only"}[PROFILE]
 HERE = Path(__file__).parent
 NO_DATABASE = [HERE / name for name in ("unit", "conformance")]
 collect_ignore = [] if find_spec("selenium") else ["browser"]  # `test --browser` installs its client
-SLOW = tuple(HERE / folder for folder in ("fuzz", "integration", "sessions_app/admin", "conformance"))
+SLOW = tuple(
+    HERE / folder for folder in ("fuzz", "integration", "sessions_app/admin", "conformance", "connectors_app")
+)
 """Folders that ``--fast`` leaves out whole."""
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 

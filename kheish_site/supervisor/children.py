@@ -30,16 +30,9 @@ class Child:
     """One command that should always be running."""
 
     def __init__(
-        self,
-        name: str,
-        command: Sequence[str],
-        *,
-        environment: Mapping[str, str],
-        keep: Sequence[int] = (),
-        niceness: int = 0,
+        self, name: str, command: Sequence[str], *, environment: Mapping[str, str], keep: Sequence[int] = ()
     ) -> None:
         self.name = name
-        self._niceness = niceness
         self._command = list(command)
         self._environment = dict(environment)
         self._keep = tuple(keep)
@@ -60,15 +53,10 @@ class Child:
             env=self._environment,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=self._begin,  # the parent has a single thread
+            preexec_fn=die_with_parent,  # the parent has a single thread
             pass_fds=self._keep,
         )
         self._started_at = time.monotonic()
-
-    def _begin(self) -> None:
-        """Runs in the new child before exec."""
-        die_with_parent()
-        os.nice(self._niceness)
 
     def exited(self) -> int | None:
         """The exit code, None while it runs."""

@@ -22,8 +22,6 @@ START_SECONDS = 60.0
 WEB_STOP_SECONDS = 3.0
 ROOT_WARNING = "ignore:You're running the worker with superuser"
 """Celery's warning fills a screen; ``words.AS_ROOT`` says what it means here."""
-WORKER_NICENESS = 5
-"""Answering comes before driving: on a busy machine a webhook is taken at once and its run begins later."""
 SLACK_SECONDS = 3.0
 """What a worker gets on top of its drain time to leave by itself."""
 
@@ -138,12 +136,7 @@ class Service:
         worker += ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "WARNING"]
         return [
             *(
-                Child(
-                    "worker",
-                    [*worker, "-n", f"worker{index}@%h"],
-                    environment=environment,
-                    niceness=WORKER_NICENESS,
-                )
+                Child("worker", [*worker, "-n", f"worker{index}@%h"], environment=environment)
                 for index in range(self._options.worker_processes)
             ),
             Child("web", web, environment=environment, keep=(number,)),

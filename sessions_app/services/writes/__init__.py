@@ -1,7 +1,7 @@
 """The one door through which a session changes: lock, fence, sequence and rows in one commit.
 
-``commit`` does in one statement on PostgreSQL (``postgres.py``) what ``portable.py`` spells out with
-the ORM for SQLite; one contract suite holds both to the same behaviour.
+``commit`` does in one statement on PostgreSQL (``postgres.py``) what ``portable.py`` spells out in
+several for SQLite; one contract suite holds both to the same behaviour.
 """
 
 from kheish_site.lib.transactions import on_postgresql

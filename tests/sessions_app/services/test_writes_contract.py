@@ -1,4 +1,4 @@
-"""The one door's contract: the same behaviour by one statement on PostgreSQL and by the ORM on SQLite."""
+"""The one door's contract: the same behaviour by one statement on PostgreSQL and by several on SQLite."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

@@ -16,7 +16,7 @@ from typing import Any
 from kheish_site.supervisor import words
 from kheish_site.supervisor.children import Child
 from kheish_site.supervisor.options import Options, Refused
-from kheish_site.supervisor.state import CODE, State
+from kheish_site.supervisor.state import CODE, State, compile_code
 
 START_SECONDS = 60.0
 WEB_STOP_SECONDS = 3.0
@@ -86,10 +86,11 @@ class Service:
         return listener
 
     def _prepare(self) -> dict[str, Any]:
-        """Migrate and make what a fresh installation needs, unless nothing changed since last time."""
+        """Migrate, compile, make what a fresh installation needs; nothing when nothing changed since."""
         if self._options.embedded and self._state.prepared():
             return {}
         words.say("Preparing the database")
+        compile_code()
         command = [sys.executable, str(CODE / "manage.py"), "prepare"]
         quiet = {"KHEISH_LOG_LEVEL": "WARNING", **self._environment()}
         done = subprocess.run(command, env=quiet, stdout=subprocess.PIPE, text=True)

@@ -1,16 +1,17 @@
 """One worker process: its row, its heartbeat, and the thread that finds it work.
 
 The same thread is feeder and sweep: it asks ``recovery.due_sessions`` whenever a commit was seen
-(embedded) or some seconds have passed, and hands what it finds to the worker's own Celery queue.
+(embedded) or some seconds have passed, and hands what it finds to this worker's own pool: no broker is
+needed to find work, only to hear of it sooner.
 """
 
 import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
-from celery import Celery
 from django.conf import settings
 from django.db import close_old_connections
 from django.db.models.functions import Now
@@ -25,16 +26,18 @@ logger = logging.getLogger(__name__)
 _OFFER_SECONDS: Final = 2.0
 _OFFERS_A_SLOT: Final = 2
 _HOURLY: Final = 3600.0
+Offer = Callable[[int], object]
+"""Lets a thread of the pool drive a session, given its primary key, as soon as one is free."""
 
 
 class WorkerProcess:
     """What this process is to the others while it lives."""
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, offer: Offer) -> None:
         self.host = processes.host()
         self.name = f"{self.host.split('/')[0][:60]}:{os.getpid()}:{new_id('w')}"
         self.heartbeat = heartbeat.Heartbeat(self.name)
-        self._app = app
+        self._offer = offer
         self._ended = threading.Event()
         self._offered: dict[int, float] = {}
         self._offering = threading.Lock()
@@ -86,7 +89,7 @@ class WorkerProcess:
                     swept = time.monotonic()
                     self._sweep()
                 release_connection()
-            except Exception:  # the thread's edge: a broker or a database that is away comes back
+            except Exception:  # the thread's edge: a database that is away comes back
                 logger.warning("the search for work failed", exc_info=True, extra={"action": "worker.watch"})
                 self._ended.wait(1.0)
             (watcher or self._ended).wait(settings.KHEISH.sweep_seconds)
@@ -94,7 +97,7 @@ class WorkerProcess:
     def _feed(self) -> None:
         """Offer due sessions to the pool, each once; again only if it was not begun and is still due later.
 
-        No more than the pool can begin soon: offers nobody takes would pile up in the broker.
+        No more than the pool can begin soon: the rest is for other workers.
         """
         slots, driven = settings.KHEISH.worker_threads, self.heartbeat.driven()
         if self.heartbeat.draining.is_set() or len(driven) >= slots:
@@ -106,7 +109,7 @@ class WorkerProcess:
             due = [pk for pk in recovery.due_sessions() if pk not in self._offered and pk not in driven]
             self._offered |= dict.fromkeys(due[: max(room, 0)], now)
         for session_pk in due[: max(room, 0)]:
-            self._app.send_task("kheish.execute", args=[session_pk])
+            self._offer(session_pk)
 
     def begun(self, session_pk: int) -> None:
         """Say that a thread has taken an offer up."""
@@ -151,10 +154,10 @@ class WorkerProcess:
 _PROCESS: WorkerProcess | None = None
 
 
-def start(app: Celery) -> None:
+def start(offer: Offer) -> None:
     """Make this process a worker (Celery's ``worker_ready``)."""
     global _PROCESS
-    _PROCESS = WorkerProcess(app)
+    _PROCESS = WorkerProcess(offer)
     _PROCESS.start()
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from kombu.exceptions import OperationalError as BrokerAway
 
 from kheish_site.lib import clock
 from sessions_app.engine import loop
@@ -24,27 +23,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Script = Callable[..., Any]
 
 
-class Broker:
-    """Takes messages, unless it is away."""
-
-    def __init__(self) -> None:
-        self.sent: list[int] = []
-        self.away = False
-
-    def send_task(self, name: str, args: list[int]) -> None:
-        if self.away:
-            raise BrokerAway("no route to the broker")
-        self.sent += args
+@pytest.fixture
+def offered() -> list[int]:
+    return []
 
 
 @pytest.fixture
-def broker() -> Broker:
-    return Broker()
-
-
-@pytest.fixture
-def process(broker: Broker) -> Iterator[WorkerProcess]:
-    made = WorkerProcess(broker)  # type: ignore[arg-type]
+def process(offered: list[int]) -> Iterator[WorkerProcess]:
+    made = WorkerProcess(offered.append)
     yield made
     made._ended.set()
     if made._thread.is_alive():
@@ -52,7 +38,7 @@ def process(broker: Broker) -> Iterator[WorkerProcess]:
 
 
 def test_no_more_is_offered_than_the_pool_can_begin(
-    process: WorkerProcess, broker: Broker, settings: Any
+    process: WorkerProcess, offered: list[int], settings: Any
 ) -> None:
     from dataclasses import replace
 
@@ -62,13 +48,13 @@ def test_no_more_is_offered_than_the_pool_can_begin(
         make_run(session)
     for _ in range(5):
         process._feed()
-    assert broker.sent == [session.pk for session in sessions[:6]]
+    assert offered == [session.pk for session in sessions[:6]]
     process.begun(sessions[0].pk)
     process._feed()
-    assert len(broker.sent) == 7
+    assert len(offered) == 7
 
 
-def test_a_full_pool_is_offered_nothing(process: WorkerProcess, broker: Broker, settings: Any) -> None:
+def test_a_full_pool_is_offered_nothing(process: WorkerProcess, offered: list[int], settings: Any) -> None:
     from dataclasses import replace
 
     settings.KHEISH = replace(settings.KHEISH, worker_threads=1)
@@ -76,13 +62,13 @@ def test_a_full_pool_is_offered_nothing(process: WorkerProcess, broker: Broker, 
     lease = leases.Lease(session_pk=10**6, owner=process.name, epoch=1)
     with process.heartbeat.hold(lease):
         process._feed()
-    assert broker.sent == []
+    assert offered == []
     process._feed()
-    assert len(broker.sent) == 1
+    assert len(offered) == 1
 
 
 def test_the_search_for_work_survives_its_failures(
-    process: WorkerProcess, broker: Broker, monkeypatch: pytest.MonkeyPatch
+    process: WorkerProcess, offered: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = make_session()
     make_run(session)
@@ -97,10 +83,10 @@ def test_the_search_for_work_survives_its_failures(
     process._thread.start()
     assert failures.wait(10)
     for _ in range(100):
-        if broker.sent:
+        if offered:
             break
         threading.Event().wait(0.1)
-    assert broker.sent == [session.pk]
+    assert offered == [session.pk]
 
 
 def test_only_the_dead_are_buried(process: WorkerProcess, session: Session) -> None:

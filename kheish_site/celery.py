@@ -1,6 +1,6 @@
 """The Celery application, and what a worker process does beside running tasks.
 
-``celery -A kheish_site.celery worker -P threads`` and ``manage.py serve`` start it. The driver of runs
+``kheish_site.worker`` starts it, and so does ``celery -A kheish_site.celery worker -P threads``. The driver of runs
 (sweep, heartbeat, wake-ups) lives in ``sessions_app.services.worker``; it is started once the worker can
 take tasks and told to claim nothing more as soon as the worker is asked to leave.
 """

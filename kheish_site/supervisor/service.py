@@ -121,23 +121,10 @@ class Service:
         python, environment, number = sys.executable, self._environment(), listener.fileno()
         web = [python, "-m", "daphne", "-v", "0", "--no-server-name", "--fd", str(number)]
         web += ["kheish_site.asgi:application"]
-        worker = [
-            python,
-            "-W",
-            ROOT_WARNING,
-            "-m",
-            "celery",
-            "-q",
-            "-A",
-            "kheish_site.celery",
-            "worker",
-            "-P",
-            "threads",
-        ]
-        worker += ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "WARNING"]
+        worker = [python, "-W", ROOT_WARNING, "-m", "kheish_site.worker"]
         return [
             *(
-                Child("worker", [*worker, "-n", f"worker{index}@%h"], environment=environment)
+                Child("worker", [*worker, f"worker{index}"], environment=environment)
                 for index in range(self._options.worker_processes)
             ),
             Child("web", web, environment=environment, keep=(number,)),

@@ -1,8 +1,8 @@
 """The Celery application, and what a worker process does beside running tasks.
 
-``kheish_site.worker`` starts it, and so does ``celery -A kheish_site.celery worker -P threads``. The driver of runs
-(sweep, heartbeat, wake-ups) lives in ``sessions_app.services.worker``; it is started once the worker can
-take tasks and told to claim nothing more as soon as the worker is asked to leave.
+``kheish_site.worker`` starts it, and so does ``celery -A kheish_site.celery worker -P threads``. The driver
+of runs (sweep, heartbeat, wake-ups) lives in ``sessions_app.services.worker``; it is started once the worker
+can take tasks and told to claim nothing more as soon as the worker is asked to leave.
 """
 
 import logging

@@ -23,7 +23,13 @@ from kheish_site.supervisor.children import die_with_parent
 START_SECONDS = 60.0
 QUICK = {
     "fsync": "off",  # the data does not outlive the run
+    "synchronous_commit": "off",
     "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "4GB",  # no checkpoint in the middle
+    "checkpoint_timeout": "1h",
+    "jit": "off",
     "max_connections": "300",
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",

@@ -1,6 +1,6 @@
 """``manage.py test [--fast] [--browser] [--profile P] [pytest arguments]``.
 
-The suite runs twice: on SQLite with the in-process broker, and on a real PostgreSQL and a real
+The suite runs twice: on SQLite, and on a real PostgreSQL and a real
 Redis-compatible server. Tests that need no database run in the first run only (see tests/conftest.py).
 """
 

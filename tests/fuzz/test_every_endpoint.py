@@ -26,7 +26,7 @@ from schemathesis.specs.openapi.checks import content_type_conformance, response
 from sessions_app.api.stream_schema import TAG
 from tests.fuzz.world import World, make_world
 
-pytestmark = [pytest.mark.django_db, pytest.mark.slow]
+pytestmark = [pytest.mark.django_db, pytest.mark.slow, pytest.mark.services_only]
 
 EXAMPLES = int(os.environ.get("KHEISH_FUZZ_EXAMPLES", "3"))
 """Random requests an operation, beside those at the boundaries of its schema; more are drawn at random."""

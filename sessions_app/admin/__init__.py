@@ -12,6 +12,7 @@ from sessions_app.admin import (  # noqa: F401  (importing them registers the pa
     calls,
     decisions,
     evidence,
+    health,
     home,
     inbox_sources,
     journal,

@@ -46,7 +46,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
         return {"console_stranger": True}
     counts, waits = inbox.waiting_for(request), inbox.items()
     recent = list(Run.objects.order_by("-pk").values_list("submitted_at", "status")[:COUNTED])
-    failed, workers = _failed(), list(Worker.objects.all()[: SHOWN + 1])
+    failed, alive = _failed(), list(Worker.objects.all()[: SHOWN + 1])
     return {
         "console_live": "swap",
         "console_cards": (
@@ -60,8 +60,8 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "console_running": _running(),
         "console_failed": [_failure(run) for run in failed[:TO_DECIDE]],
         "console_journal": _journal(),
-        "console_workers": _workers(workers),
-        "console_alive": sum(worker_state(worker) == "live" for worker in workers),
+        "console_workers": workers(alive[:SHOWN]),
+        "console_alive": sum(worker_state(worker) == "live" for worker in alive),
         "console_lists": {
             "running": show.list_url(Run, needs="live"),
             "failed": show.list_url(Run, status__exact="failed"),
@@ -164,19 +164,20 @@ def _journal() -> list[tuple[timeline.Line, JournalEntry]]:
     return list(zip(timeline.lines(entries), entries, strict=True))
 
 
-def _workers(workers: Sequence[Worker]) -> list[dict[str, Any]]:
-    held = Session.objects.filter(lease_owner__in=[worker.name for worker in workers]).order_by()
+def workers(rows: Sequence[Worker]) -> list[dict[str, Any]]:
+    """Return workers with how many sessions each drives now; one query."""
+    held = Session.objects.filter(lease_owner__in=[row.name for row in rows]).order_by()
     busy = dict(held.values_list("lease_owner").annotate(number=Count("pk")))
     return [
         {
-            "worker": worker,
-            "badge": show.badge(worker_state(worker)),
-            "url": show.change_url(worker),
-            "name": timeline.worker_name(worker.name),
-            "busy": busy.get(worker.name, 0),
-            "when": show.age(worker.heartbeat_at),
+            "worker": row,
+            "badge": show.badge(worker_state(row)),
+            "url": show.change_url(row),
+            "name": timeline.worker_name(row.name),
+            "busy": busy.get(row.name, 0),
+            "when": show.age(row.heartbeat_at),
         }
-        for worker in workers[:SHOWN]
+        for row in rows
     ]
 
 

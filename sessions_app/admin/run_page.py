@@ -1,7 +1,7 @@
 """The page of one run: its state, where its time went, and one journal from the first event to the last.
 
-List and page show the same projection (``run_view``), the page's first paint and its live lines the same
-template. Opening it costs the same whether the run has ten entries or ten thousand.
+The page's first paint and its live lines come from the same projection and the same template. Opening it
+costs the same whether the run has ten entries or ten thousand.
 """
 
 from collections.abc import Sequence
@@ -24,14 +24,22 @@ from sessions_app.models import (
     Step,
     ToolCall,
 )
-from sessions_app.services import runs
-from sessions_app.services.projections.runs import run_rows, run_view
+from sessions_app.services import runs, why
+from sessions_app.services.projections.runs import run_rows
+from sessions_app.services.projections.shape import call_summary
 
 SHOWN: Final = 200
 """Entries on the page; older ones come when they are asked for."""
 MOST_PIECES: Final = 300
 """Model calls and tools drawn as bars, the newest ones."""
 OTHERS: Final = 8
+_OF_CALLS: Final = frozenset({"tool.started", "tool.returned"})
+_CAUSES: Final = {
+    "approval": "Review in inbox",
+    "question": "Answer in inbox",
+    "decision": "Decide in inbox",
+    "run": "Open that run",
+}
 _STATES: Final = {
     "run.accepted": "queued",
     "run.queued": "queued",
@@ -53,12 +61,10 @@ TEMPLATE: Final = "sessions_app/admin/run.html"
 def context(request: HttpRequest, run: Run) -> dict[str, Any]:
     """Return what the page shows of ``run``; with ``?part=facts`` all but the journal, for refreshing."""
     whole = Run.objects.select_related("session", "persona__persona").get(pk=run.pk)
-    view = run_view(whole)
     entries = [] if request.GET.get("part") == "facts" else _page(run, request)
     return {
         "console_live": "run",
         "run": whole,
-        "view": view,
         "console_badge": show.badge(run.status),
         "console_over": run.status not in LIVE,
         "console_lines": _lines(run, entries),
@@ -66,8 +72,7 @@ def context(request: HttpRequest, run: Run) -> dict[str, Any]:
         "console_last": entries[-1].seq if entries else 0,
         "console_stream": reverse("run-stream", args=[run.run_id]),
         "console_lines_url": reverse("admin:console_run_lines", args=[run.run_id]),
-        "console_why": _why(view),
-        "console_asks": _asks(view),
+        "console_why": _why(whole),
         "console_groups": ("tools", "model", "people", "errors"),
         "console_page": SHOWN,
         "console_failure": _failure(run),
@@ -110,37 +115,37 @@ def _lines(run: Run, entries: Sequence[JournalEntry]) -> list[timeline.Line]:
         return []
     before = JournalEntry.objects.filter(run_id=run.pk, seq__lt=entries[0].seq, kind="message.created")
     last = before.order_by("-seq").values_list("payload", flat=True).first() or {}
-    ids = [str(entry.payload.get("call_id")) for entry in entries if entry.kind == "tool.returned"]
-    calls = ToolCall.objects.filter(
-        run=run, call_id__in=ids, started_at__isnull=False, finished_at__isnull=False
+    ids = {str(entry.payload.get("call_id")) for entry in entries if entry.kind in _OF_CALLS}
+    rows = ToolCall.objects.filter(run=run, call_id__in=ids).values_list(
+        "call_id", "tool_name", "arguments", "started_at", "finished_at"
     )
-    answered = {
-        call_id: (finished - started).total_seconds()
-        for call_id, started, finished in calls.values_list("call_id", "started_at", "finished_at")
-        if started and finished
+    calls = {
+        call_id: timeline.Called(
+            summary=call_summary(name, arguments),
+            seconds=(finished - started).total_seconds() if started and finished else None,
+        )
+        for call_id, name, arguments, started, finished in rows
     }
-    return timeline.lines(entries, step=int(last.get("step") or 0), answered=answered)
+    return timeline.lines(entries, step=int(last.get("step") or 0), calls=calls)
 
 
-def _why(view: dict[str, Any]) -> str:
-    waits, place = view.get("waiting_for"), view.get("queued_position")
-    if waits:
-        return f"Waits for {waits['kind']}: {waits['summary']}"
-    return f"Number {place} in the queue of its session" if place else ""
-
-
-def _asks(view: dict[str, Any]) -> list[dict[str, str]]:
-    """Return what a person can do so that the run goes on."""
-    named = (
-        ("pending_approval_ids", "Review in inbox"),
-        ("pending_question_ids", "Answer in inbox"),
-        ("pending_decision_ids", "Decide in inbox"),
-    )
-    return [
-        {"url": reverse("admin:console_inbox_item", args=[view[name][0]]), "words": words}
-        for name, words in named
-        if view[name]
+def _why(run: Run) -> dict[str, Any]:
+    """Return why the run does not move, with where to go about each thing it waits for."""
+    answer = why.of_all([run])[run.pk]
+    if answer.state != "waiting":
+        return {"said": "", "moving": answer.sentence if answer.state == "moving" else "", "causes": []}
+    causes = [
+        {"url": _cause_url(cause.kind, cause.item_id), "words": _CAUSES[cause.kind]}
+        for cause in answer.because
+        if cause.kind in _CAUSES
     ]
+    return {"said": answer.sentence, "moving": "", "causes": causes[:3]}
+
+
+def _cause_url(kind: str, item_id: str) -> str:
+    if kind == "run":
+        return reverse("admin:sessions_app_run_change", args=[item_id])
+    return reverse("admin:console_inbox_item", args=[item_id])
 
 
 def _failure(run: Run) -> dict[str, Any]:

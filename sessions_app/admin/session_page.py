@@ -16,7 +16,6 @@ from sessions_app.admin.base import Section, all_of
 from sessions_app.models import LIVE, Checkpoint, JournalEntry, Run, Session, ShellTask
 from sessions_app.services import permission_explain, reply_targets, runs
 from sessions_app.services.projections.runs import run_rows, run_views
-from sessions_app.services.projections.sessions import session_view
 
 SHOWN: Final = 160
 """Entries that the talk is made of: messages, outputs, and the tool work between them."""
@@ -55,7 +54,6 @@ def context(session: Session) -> dict[str, Any]:
     return {
         "console_live": "swap",
         "session": row,
-        "view": session_view(row),
         "console_persona": row.persona,
         "console_persona_url": show.change_url(row.persona) if row.persona else "",
         "console_talk": _talk(row),

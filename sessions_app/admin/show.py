@@ -53,7 +53,7 @@ def badge_as(colour: str, words: str, name: str = "") -> SafeString:
 def icon(name: str) -> SafeString:
     """Return a picture of the sprite; it says nothing that the words beside it do not."""
     return format_html(
-        '<svg class="kh-icon" aria-hidden="true" width="16" height="16"><use href="{}#{}"/></svg>',
+        '<svg class="kh-icon" aria-hidden="true"><use href="{}#{}"/></svg>',
         static("sessions_app/icons.svg"),
         name,
     )

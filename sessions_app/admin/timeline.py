@@ -23,6 +23,7 @@ from sessions_app.services.projections.shape import call_summary
 SHOWN: Final = 40
 GIST: Final = 240
 """Characters of one entry's words before they are cut; the payload has all of them."""
+_NO_CALLS: Final[Mapping[str, "Called"]] = {}
 _ID: Final = re.compile(r"\b(?:apr|qst|dec|task|call|ckpt)_[0-9A-Z]{26}:? ?")
 _TONES: Final = {"amber": "wait", "red": "bad", "green": "good", "blue": "busy"}
 _ICONS: Final = {
@@ -86,18 +87,27 @@ class Line:
     url: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Called:
+    """What is known of a call beside its entries: the call in a line, and how long it took."""
+
+    summary: str
+    seconds: float | None
+
+
 def lines(
-    entries: Iterable[JournalEntry], *, step: int = 0, answered: Mapping[str, float] = {}
+    entries: Sequence[JournalEntry], *, step: int = 0, calls: Mapping[str, Called] = _NO_CALLS
 ) -> list[Line]:
     """Return what ``entries`` say, in their order; ``step`` is the one that was going on before them.
 
-    ``answered`` gives by call id how many seconds the call took, for the note beside its result.
+    ``calls`` has by call id what the entries of a call do not say themselves.
     """
     shown = []
+    over = {entry.payload.get("call_id") for entry in entries if entry.kind == "tool.returned"}
     for entry in entries:
         payload = show.redact(entry.payload)
         begins = _step_of(entry.kind, payload)
-        words, more = _words(entry.kind, payload)
+        words, more = _words(entry.kind, payload, calls)
         shown.append(
             Line(
                 seq=entry.seq,
@@ -107,9 +117,10 @@ def lines(
                 tone=_tone(entry.kind, payload),
                 words=words,
                 more=more,
-                note=_note(entry.kind, payload, answered),
+                note=_note(entry.kind, payload, calls),
                 group=next(name for name, kinds in _groups(entry.kind)),
-                quiet=entry.kind in _QUIET,
+                quiet=entry.kind in _QUIET
+                or (entry.kind == "tool.started" and payload.get("call_id") in over),
                 step_begins=begins if begins and begins != step else 0,
                 url=reverse("admin:console_event", args=[entry.pk]),
             )
@@ -171,7 +182,7 @@ def _tone(kind: str, payload: Mapping[str, Any]) -> str:
     return _TONES.get(describe({"kind": kind, "payload": payload})[2], "calm")
 
 
-def _words(kind: str, payload: Mapping[str, Any]) -> tuple[str, str]:
+def _words(kind: str, payload: Mapping[str, Any], calls: Mapping[str, Called]) -> tuple[str, str]:
     """Return the line and what follows it; calls are told like everywhere else in the console."""
     if kind == "message.created":
         text = str(payload.get("content") or "").strip()
@@ -184,14 +195,8 @@ def _words(kind: str, payload: Mapping[str, Any]) -> tuple[str, str]:
             "decision.requested": "Did it happen?",
         }
         return (f"{begun.get(kind, kind)} {call}", "")
-    if kind == "tool.started":
-        return (f"Runs {payload.get('tool_name', '')}", "")
-    if kind == "tool.returned":
-        failed = "failed" if payload.get("is_error") else "returned"
-        return (
-            f"{payload.get('tool_name', '')} {failed}",
-            _cut(" ".join(str(payload.get("content") or "").split())),
-        )
+    if kind in ("tool.started", "tool.returned"):
+        return _of_call(kind, payload, calls)
     if kind == "run.recovered":
         return ("Recovered: its worker was lost, another one goes on", "")
     if kind == "run.started":
@@ -202,6 +207,17 @@ def _words(kind: str, payload: Mapping[str, Any]) -> tuple[str, str]:
     return (_cut(first[:1].upper() + first[1:] or kind), rest)
 
 
+def _of_call(kind: str, payload: Mapping[str, Any], calls: Mapping[str, Called]) -> tuple[str, str]:
+    known = calls.get(str(payload.get("call_id")))
+    name = str(payload.get("tool_name", ""))
+    if kind == "tool.started":
+        return (f"Runs {known.summary if known else name}", "")
+    content = _cut(" ".join(str(payload.get("content") or "").split()))
+    if known:
+        return (f"{'Failed: ' if payload.get('is_error') else ''}{known.summary}", content)
+    return (f"{name} {'failed' if payload.get('is_error') else 'returned'}", content)
+
+
 def _asks(payload: Mapping[str, Any]) -> str:
     names = [
         str(call.get("name", "")) for call in payload.get("tool_calls") or () if isinstance(call, Mapping)
@@ -209,11 +225,11 @@ def _asks(payload: Mapping[str, Any]) -> str:
     return f"Calls {', '.join(names)}" if names else "Says nothing"
 
 
-def _note(kind: str, payload: Mapping[str, Any], answered: Mapping[str, float]) -> str:
+def _note(kind: str, payload: Mapping[str, Any], calls: Mapping[str, Called]) -> str:
     """Return the short text at the end of the line: tokens, or how long it took."""
     if kind == "tool.returned":
-        seconds = answered.get(str(payload.get("call_id")))
-        return "" if seconds is None else show.took(seconds)
+        known = calls.get(str(payload.get("call_id")))
+        return "" if known is None or known.seconds is None else show.took(known.seconds)
     usage = payload.get("usage")
     if kind == "message.created" and isinstance(usage, Mapping):
         return f"{usage.get('input_tokens', 0):,} → {usage.get('output_tokens', 0):,} tokens"

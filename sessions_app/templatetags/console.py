@@ -16,6 +16,7 @@ from sessions_app.admin.inbox import Waiting
 register = template.Library()
 
 OPERATE: Final = "Operate"
+GOVERN: Final = "Govern"
 GROUPS: Final = (
     (OPERATE, ("delivery", "shelltask")),
     (
@@ -23,7 +24,7 @@ GROUPS: Final = (
         ("persona", "route", "secretslot", "connector", "deliverytarget", "chatidentity", "runtimerevision"),
     ),
     (
-        "Govern",
+        GOVERN,
         (
             "approval", "userquestion", "operatordecision", "externalaction", "worker", "apitoken", "user",
             "group",
@@ -105,6 +106,9 @@ def console_menu(context: dict[str, Any]) -> list[dict[str, Any]]:
     groups = []
     for title, names in GROUPS:
         links = [_link(name, models[name], path) for name in names if name in models]
+        if title == GOVERN:
+            there = reverse("admin:console_health")
+            links.insert(0, {"name": "Health", "url": there, "icon": "pulse", "current": path == there})
         if links or title == OPERATE:
             groups.append({"title": title, "links": links, "first": title == OPERATE})
     rest = [_link(name, model, path) for name, model in models.items() if name not in named]

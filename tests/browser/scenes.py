@@ -14,7 +14,7 @@ PASSWORD = "a-long-enough-password"
 PEOPLE = """
 import django; django.setup()
 from django.contrib.auth.models import Group, User
-for name, group in (("vera", "viewer"), ("olga", "operator"), ("otto", "operator")):
+for name, group in (("vera", "viewer"), ("nora", "operator"), ("otto", "operator")):
     user = User.objects.create_user(name, password="%s", is_staff=True)
     user.groups.add(Group.objects.get(name=group))
 """

@@ -20,7 +20,7 @@ def scene(service: Service) -> Morning:
 @pytest.fixture(scope="module")
 def window(service: Service, scene: Morning) -> Iterator[Browser]:
     with chromium(service.url) as opened:
-        opened.sign_in("olga", PASSWORD)
+        opened.sign_in("nora", PASSWORD)
         yield opened
 
 
@@ -56,7 +56,7 @@ def test_approving_with_the_keyboard_alone(browser: Browser, scene: Morning) -> 
     browser.press("a", Keys.ENTER)
     assert "Approved: write_file." in browser.wait_for(".messagelist").text
     decided = approval(scene, key)
-    assert (decided["status"], decided["decision"]["principal"]) == ("allowed", "olga")  # type: ignore[index]
+    assert (decided["status"], decided["decision"]["principal"]) == ("allowed", "nora")  # type: ignore[index]
     assert key not in browser.find("#kh-asks").get_attribute("innerHTML")
 
 
@@ -118,9 +118,9 @@ def test_two_operators_race_and_the_second_reads_who_and_when(
         other.find("[data-deny]").click()
         other.wait_for(".kh-settled")
         said = other.find(".kh-settled").text
-        assert "Already allowed by olga" in said and "ago" in said
+        assert "Already allowed by nora" in said and "ago" in said
         assert not other.all("[data-approve]")
-    assert approval(scene, key)["decision"]["principal"] == "olga"  # type: ignore[index]
+    assert approval(scene, key)["decision"]["principal"] == "nora"  # type: ignore[index]
 
 
 def test_approving_without_scripts(scene: Morning, service: Service) -> None:
@@ -159,7 +159,7 @@ def test_viewers_look_and_operators_do_not_configure(scene: Morning, service: Se
         window.open("/admin/sessions_app/route/new/route/")
         assert "ask for the group admin" in window.text
     with chromium(service.url) as window:
-        window.sign_in("olga", PASSWORD)
+        window.sign_in("nora", PASSWORD)
         window.open("/admin/sessions_app/route/")
         assert "New route" not in window.text
         window.open("/admin/sessions_app/route/new/route/")

@@ -110,6 +110,6 @@ def test_a_restart_in_mid_run_loses_and_doubles_nothing(
     browser.driver.execute_script("window.scrollTo(0, document.body.scrollHeight)")
     scene.client.request("POST", path("runs", run_id, "cancel"), {})
     browser.until(lambda: browser.dot == "ended", 60)
-    shown = [int(row.get_attribute("data-seq") or 0) for row in browser.all("[data-seq]")]
     written = [entry["seq"] for entry in scene.client.runs(run_id).events()]
-    assert shown == written
+    browser.until(lambda: len(browser.all("[data-seq]")) >= len(written))
+    assert [int(row.get_attribute("data-seq") or 0) for row in browser.all("[data-seq]")] == written

@@ -46,9 +46,8 @@ def test_a_finished_run_tells_all_in_order(desk: Desk) -> None:
         {"text": "I look.", "tool_calls": [call("glob_search", pattern="*.md")]}, {"text": "Nothing there."}
     )
     page = text(desk("viewer"), run)
-    places = [
-        page.index(words) for words in (">Queued<", "I look.", "glob_search returned", "Nothing there.")
-    ]
+    told = (">Queued<", "I look.", "Runs glob_search: *.md", ">glob_search: *.md<", "Nothing there.")
+    places = [page.index(words) for words in told]
     assert places == sorted(places)
     assert 'id="step-1"' in page and 'id="step-2"' in page
     assert 'data-over="yes"' in page and "Run again" not in page
@@ -58,9 +57,16 @@ def test_a_finished_run_tells_all_in_order(desk: Desk) -> None:
 def test_waiting_is_drawn_and_leads_to_the_inbox(desk: Desk) -> None:
     approval = waiting_approval()
     page = text(desk("operator"), approval.run)
-    assert "kh-span-waited" in page and "waits for approval" in page
+    assert "kh-span-waited" in page and "waits for approval" in page and "Review in inbox" in page
     assert reverse("admin:console_inbox_item", args=[approval.approval_id]) in page
     assert "echo hello" in page and "Cancel…" in page
+
+
+def test_a_queued_run_says_behind_what(desk: Desk) -> None:
+    approval = waiting_approval()
+    page = text(desk("viewer"), make_run(approval.session))
+    assert "Open that run" in page
+    assert reverse("admin:sessions_app_run_change", args=[approval.run.run_id]) in page
 
 
 def test_an_effect_in_doubt_leads_to_where_it_is_decided(desk: Desk) -> None:

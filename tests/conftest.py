@@ -2,11 +2,14 @@
 
 import os
 import socket
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import TransactionTestCase
+from tests.support.emptying import empty_tables
 
 PROFILE = os.environ.get("KHEISH_TEST_PROFILE", "embedded")
 OTHER = {"embedded": "services_only", "services": "embedded_only"}[PROFILE]
@@ -36,6 +39,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _ran_already(item: pytest.Item) -> bool:
     """Tests without a database are the same in both profiles: the embedded run has them."""
     return PROFILE == "services" and any(folder in item.path.parents for folder in NO_DATABASE)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quickly_emptied() -> Iterator[None]:
+    """Tests that commit leave an empty database, by the short way."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", empty_tables)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,8 @@ from typing import Any
 
 from kheish_site.settings.runtime import Kheish
 
-MEMORY_OPTIONS = {"polling_interval": 0.02}
+MEMORY_OPTIONS = {"polling_interval": 0.2}
+"""Nobody sends messages there: the worker's feeder hands what is due to its pool."""
 REDIS_OPTIONS = {
     "visibility_timeout": 3600,
     "socket_timeout": 5,

@@ -140,7 +140,7 @@ class Service(Deployment):
 
     def children(self) -> dict[str, int]:
         """Process ids by part: `web`, `worker`."""
-        parts = {"-m celery": "worker", "-m daphne": "web"}
+        parts = {"-m kheish_site.worker": "worker", "-m daphne": "web"}
         found = processes.children_of(self.pid).items()
         return {part: pid for pid, command in found for word, part in parts.items() if word in command}
 
@@ -216,8 +216,7 @@ class Fleet(Deployment):
     def _worker(self, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
         self._named += 1
         command = [sys.executable, "-W", "ignore:You're running the worker with superuser"]
-        command += ["-m", "celery", "-q", "-A", "kheish_site.celery", "worker", "-P", "threads"]
-        command += ["--without-gossip", "--without-mingle", "-l", "WARNING", "-n", f"w{self._named}@%h"]
+        command += ["-m", "kheish_site.worker", f"w{self._named}"]
         return processes.spawn(command, environment=environment, output=self.output)
 
     def _finished(self, command: list[str], environment: Mapping[str, str]) -> None:

@@ -11,6 +11,7 @@ from sessions_app.engine import context, loop
 from sessions_app.models import Run, Session
 from sessions_app.services import routes, runs, runtime_settings, secrets, sessions
 from sessions_app.services.heartbeat import Heartbeat
+from sessions_app.services.projections import runs as projected
 from tests.connectors_app.rows import make_connector, make_event
 from tests.factories import make_persona, make_run, make_session
 
@@ -48,6 +49,9 @@ def test_each_is_the_orms_own(world: Session) -> None:
         (routes._DEFAULT, ()),
         (runtime_settings._NEWEST, ()),
         (secrets._BY_ID, (slot,)),
+        (secrets._REVISIONS, ()),
+        (projected._UP_TO, (world.pk, 10**6)),
+        (projected._UP_TO, (world.pk, 0)),
         (connectors._BY_NAME, ("http", "alerts")),
         (identities._PERSON, (connector.pk, "nobody")),
         (ingress._RECEIPT, (connector.pk, "event-1")),

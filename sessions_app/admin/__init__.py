@@ -16,6 +16,7 @@ from sessions_app.admin import (  # noqa: F401  (importing them registers the pa
     home,
     inbox_sources,
     journal,
+    people,
     personas,
     questions,
     routes,

@@ -208,7 +208,7 @@ class RunAdmin(ConsoleAdmin):
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": f"Run {row.run_id}",
+            "title": f"{row.session.session_id} / {row.run_id}",
             **self.verbs_of(request, row),
             **run_page.context(request, row),
             "console_output": show.block("\n\n".join(filter(None, (_said(output) for output in row.outputs))))

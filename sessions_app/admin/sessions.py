@@ -210,7 +210,7 @@ class SessionAdmin(ConsoleAdmin):
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": f"Session {row.session_id}",
+            "title": row.session_id,
             **verbs,
             "console_say": any(offer["verb"] is SAY for offer in verbs["console_verbs"]),
             "console_verbs": [offer for offer in verbs["console_verbs"] if offer["verb"] is not SAY],

@@ -147,3 +147,12 @@ def test_the_policy_for_content_forbids_inline_code(desk: Desk) -> None:
     policy = answer["Content-Security-Policy"]
     assert "default-src 'self'" in policy and "unsafe" not in policy
     assert "<style" not in answer.content.decode() and " style=" not in answer.content.decode()
+
+
+@pytest.mark.parametrize(("model", "heading"), [("user", "Users"), ("group", "Groups")])
+def test_people_are_listed_like_everything_else(desk: Desk, model: str, heading: str) -> None:
+    listed = reverse(f"admin:auth_{model}_changelist")
+    page = desk("root").get(listed).content.decode()
+    assert f"<h1>{heading}</h1>" in page and f"Add {model}" in page
+    assert "Select" not in page.partition("<h1>")[2].partition("</h1>")[0]
+    assert desk("operator").get(listed).status_code == 403

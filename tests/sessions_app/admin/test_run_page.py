@@ -60,6 +60,7 @@ def test_waiting_is_drawn_and_leads_to_the_inbox(desk: Desk) -> None:
     assert "kh-span-waited" in page and "waits for approval" in page and "Review in inbox" in page
     assert reverse("admin:console_inbox_item", args=[approval.approval_id]) in page
     assert "echo hello" in page and "Cancel…" in page
+    assert f"<title>(1) desk / {approval.run.run_id} | Kheish</title>" in page
 
 
 def test_a_queued_run_says_behind_what(desk: Desk) -> None:

@@ -33,6 +33,12 @@ class Morning:
         """The id of what a run of the scene waits for."""
         return str(self.client.runs(self.run_ids[of]).get()[f"pending_{noun}_ids"][number])
 
+    def key_of(self, tool_name: str, of: str) -> str:
+        """The id of the first open approval of a run for a call of this tool."""
+        asked = {"run_id": self.run_ids[of], "status": "pending"}
+        found = self.client.page("/v1/approvals", query=asked)["items"]
+        return min(str(one["approval_id"]) for one in found if one["tool_name"] == tool_name)
+
     def inbox(self, noun: str, of: str, number: int = 0) -> str:
         """The page on which that is decided."""
         return f"/admin/inbox/{self.key(noun, of, number)}/"

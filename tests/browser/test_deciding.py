@@ -51,7 +51,7 @@ def go_to(browser: Browser, key: str) -> None:
 
 
 def test_approving_with_the_keyboard_alone(browser: Browser, scene: Morning) -> None:
-    key = scene.key("approval", "wave", 0)
+    key = scene.key_of("write_file", "wave")
     go_to(browser, key)
     browser.press("a", Keys.ENTER)
     assert "Approved: write_file." in browser.wait_for(".messagelist").text
@@ -61,7 +61,7 @@ def test_approving_with_the_keyboard_alone(browser: Browser, scene: Morning) -> 
 
 
 def test_denying_with_the_keyboard_alone(browser: Browser, scene: Morning) -> None:
-    key = scene.key("approval", "wave", 0)
+    key = scene.key_of("write_file", "wave")
     go_to(browser, key)
     browser.press("d")
     browser.press("not on a Friday", Keys.ENTER)
@@ -70,14 +70,14 @@ def test_denying_with_the_keyboard_alone(browser: Browser, scene: Morning) -> No
 
 
 def test_a_key_that_nobody_armed_decides_nothing(browser: Browser, scene: Morning) -> None:
-    key = scene.key("approval", "wave", 0)
+    key = scene.key_of("read_file", "low")
     browser.open(f"/admin/inbox/{key}/")
     browser.find("[data-reason]").send_keys("hm", Keys.ENTER)
     assert approval(scene, key)["status"] == "pending" and not browser.all(".messagelist")
 
 
 def test_an_edit_shows_its_difference_and_renames_the_button(browser: Browser, scene: Morning) -> None:
-    key = scene.key("approval", "wave", 0)
+    key = scene.key_of("bash", "wave")
     browser.open(f"/admin/inbox/{key}/")
     browser.press("e")
     area = browser.find("[data-arguments]")
@@ -96,7 +96,6 @@ def test_an_edit_shows_its_difference_and_renames_the_button(browser: Browser, s
     assert '"command": "echo tagged"' in browser.find(".kh-diff-in").text
     browser.find("[data-approve]").click()
     assert "Approved with edits: bash." in browser.wait_for(".messagelist").text
-    scene.client.runs(scene.run_ids["wave"]).wait(timeout_seconds=30)
     assert approval(scene, key)["input"]["command"] == "echo tagged"  # type: ignore[index]
 
 
@@ -124,7 +123,7 @@ def test_two_operators_race_and_the_second_reads_who_and_when(
 
 
 def test_approving_without_scripts(scene: Morning, service: Service) -> None:
-    key = scene.key("approval", "low", 0)
+    key = scene.key_of("read_file", "low")
     with chromium(service.url) as plain:
         plain.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
         plain.sign_in("otto", PASSWORD)

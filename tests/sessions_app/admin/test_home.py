@@ -88,8 +88,8 @@ def test_the_first_page_is_light(desk: Desk, group: str) -> None:
 def test_health_says_what_is_wrong_and_what_to_do(desk: Desk) -> None:
     client = desk("viewer")
     page = client.get(reverse("admin:console_health")).content.decode()
-    assert "no worker is alive" in page and "start a worker process" in page
+    assert "No worker is alive" in page and "Start a worker process" in page
     make_worker("fresh", 1)
     page = client.get(reverse("admin:console_health")).content.decode()
-    assert "no worker is alive" not in page and "0 of 4 busy" in page
+    assert "No worker is alive" not in page and "0 of 4 busy" in page
     assert desk("").get(reverse("admin:console_health")).status_code == 403

@@ -10,10 +10,13 @@ from sessions_app.admin import (  # noqa: F401  (importing them registers the pa
     access,
     approvals,
     assets,
+    audit,
     calls,
     decisions,
     evidence,
     journal,
+    login,
+    people,
     personas,
     questions,
     routes,
@@ -27,4 +30,5 @@ admin.site.site_title = "Kheish"
 admin.site.index_title = "What needs a person"
 admin.site.index_template = "sessions_app/admin/index.html"
 admin.site.site_url = None
+admin.site.login_form = login.LoginForm
 admin.site.empty_value_display = "–"  # noqa: RUF001

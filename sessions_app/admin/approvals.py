@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from kheish_site.lib.canonical import sha256_hex
-from sessions_app.admin import show
+from sessions_app.admin import rights, show
 from sessions_app.admin.base import ConsoleAdmin, Section
 from sessions_app.admin.forms import JsonArea
 from sessions_app.admin.verbs import Cleaned, Outcome, ReasonForm, Verb
@@ -106,6 +106,7 @@ ALLOW = Verb(
     label="Approve",
     past="approved",
     act=_allow,
+    may=rights.may_allow,
     form=DenyForm,
     applies=_pending,
     seal=_digest,
@@ -118,6 +119,7 @@ DENY = Verb(
     label="Deny",
     past="denied",
     act=_deny,
+    may=rights.may_deny,
     form=DenyForm,
     applies=_pending,
     seal=_digest,
@@ -130,6 +132,7 @@ EDIT = Verb(
     label="Approve with edits",
     past="approved with edits",
     act=_allow_edited,
+    may=rights.may_allow,
     form_for=_edit_form,
     initial=lambda row: {"arguments": row.arguments},
     applies=_pending,

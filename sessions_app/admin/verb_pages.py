@@ -44,7 +44,7 @@ class VerbPages:
     def verbs_of(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """Return the verbs for the page of ``row``: with a form on it, and with a page of their own."""
         who, possible = principal(request), [verb for verb in self.verbs if verb.applies(row)]
-        allowed = [verb for verb in possible if who.holds(verb.role)]
+        allowed = [verb for verb in possible if verb.allows(row, who)]
         inline = [self._offer(verb, row) for verb in allowed if verb.inline]
         return {
             "console_verbs": [self._offer(verb, row) for verb in allowed if not verb.inline],
@@ -107,7 +107,7 @@ class VerbPages:
     ) -> HttpResponse | None:
         """Do it and go where the result is seen; a refusal becomes an error of the form (None)."""
         try:
-            outcome = verb.act(row, cleaned, principal(request)) or Outcome()
+            outcome = verb.do(row, cleaned, principal(request))
         except KheishError as refusal:
             form.add_error(None, _sentence(refusal))
             return None

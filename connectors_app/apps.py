@@ -12,12 +12,13 @@ class ConnectorsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the kinds and the core's ports; imported here because models must be ready first."""
-        from connectors_app.background import FileWatch
+        from connectors_app.background import FileWatch, load_file
         from connectors_app.kinds.external import registration as external
         from connectors_app.kinds.http import registration as http
         from connectors_app.kinds.slack import registration as slack
         from connectors_app.kinds.telegram import registration as telegram
         from connectors_app.services import connectors, connectors_file, ingress, notices, search
+        from connectors_app.services import connectors, ingress, notices
         from connectors_app.services.deliveries import wiring
         from connectors_app.services.observations.keeper import Keeper
         from sessions_app.services import ports
@@ -28,7 +29,7 @@ class ConnectorsConfig(AppConfig):
         ports.register_background(FileWatch)
         ports.register_background(Keeper)
         ports.register_purge("receipts", ingress.purge)
-        ports.on_prepare(connectors_file.reload)
+        ports.on_prepare(load_file)
         ports.on_asked(notices.asked)
         ports.register_search(search.find)
         wiring.connect()

@@ -1,4 +1,4 @@
-"""What a worker process does for the connectors beside driving sessions: it notices a changed file."""
+"""What a process does for the connectors beside its work: it loads their file, and notices a change."""
 
 import logging
 import threading
@@ -8,13 +8,21 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
-from connectors_app.services import connectors_file
 from kheish_site.lib.errors import KheishError
 from kheish_site.lib.transactions import release_connection
 from sessions_app.services import ticks
 
 logger = logging.getLogger(__name__)
 LOOK_SECONDS: Final = 1.0
+
+
+def load_file() -> None:
+    """Apply the connectors file, where there is one. Raises: ConnectorsFileInvalid."""
+    from connectors_app.services import (
+        connectors_file,  # what judges a definition is heavy, and rarely needed
+    )
+
+    connectors_file.reload()
 
 
 class FileWatch:
@@ -52,7 +60,7 @@ class FileWatch:
         close_old_connections()
         try:
             if ticks.take("connectors-file", self._worker, seconds=2 * LOOK_SECONDS):
-                connectors_file.reload()
+                load_file()
         except KheishError as error:
             logger.error("connectors file not applied: %s", error, extra={"action": "connectors.load"})
         except DatabaseError:

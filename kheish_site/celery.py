@@ -1,8 +1,8 @@
 """The Celery application, and what a worker process does beside running tasks.
 
-``celery -A kheish_site.celery worker -P threads`` and ``manage.py serve`` start it. The driver of runs
-(sweep, heartbeat, wake-ups) lives in ``sessions_app.services.worker``; it is started once the worker can
-take tasks and told to claim nothing more as soon as the worker is asked to leave.
+``kheish_site.worker`` starts it, and so does ``celery -A kheish_site.celery worker -P threads``. The driver
+of runs (sweep, heartbeat, wake-ups) lives in ``sessions_app.services.worker``; it is started once the worker
+can take tasks and told to claim nothing more as soon as the worker is asked to leave.
 """
 
 import logging
@@ -18,10 +18,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kheish_site.settings")
 
 logger = logging.getLogger(__name__)
 DRIVER = "sessions_app.services.worker"
+TASKS = "sessions_app.tasks"
 
 app = Celery("kheish")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks()
 
 
 @setup_logging.connect
@@ -30,11 +30,17 @@ def keep_logging(**kwargs: Any) -> None:
 
 
 @worker_ready.connect
-def start_driving(**kwargs: Any) -> None:
-    """Start claiming sessions, then say so: ``serve`` waits for the mark."""
+def start_driving(sender: Any, **kwargs: Any) -> None:
+    """Start claiming sessions, then say so: ``serve`` waits for the mark.
+
+    ``sender`` is Celery's consumer; due sessions go straight to its pool, without a message.
+    """
     # Imported here and below: models can be imported only once Celery has set Django up.
     try:
-        import_module(DRIVER).start(app)
+        drive = import_module(TASKS).drive
+        import_module(DRIVER).start(
+            lambda session_pk: sender.pool.apply_async(drive, (session_pk,), callback=_nothing_left_to_do)
+        )
     except Exception as error:
         # Celery would log it and go on, as a worker that takes messages and renews no lease.
         logger.exception("the worker could not start", extra={"action": "worker.start"})
@@ -53,3 +59,7 @@ def stop_claiming(**kwargs: Any) -> None:
 def stop_driving(**kwargs: Any) -> None:
     """The pool is empty: release what is still held."""
     import_module(DRIVER).stop()
+
+
+def _nothing_left_to_do(result: None) -> None:
+    """Celery's pools tell somebody when a call has returned."""

@@ -14,10 +14,10 @@ from typing import Any, Final
 from django.conf import settings
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
-from django.db import connection, reset_queries
+from django.db import reset_queries
 from django.urls import set_script_prefix
 
-from kheish_site.lib.transactions import release_connection
+from kheish_site.lib.transactions import leave_connection
 
 THREADS: Final = 16
 PREFIX: Final = "/v1/"
@@ -67,15 +67,7 @@ class PooledHandler(ASGIHandler):
         try:
             return self.get_response(request)
         finally:
-            _leave_connection()
-
-
-def _leave_connection() -> None:
-    """Give a pooled connection back; keep SQLite's, unless something went wrong with it."""
-    if connection.errors_occurred or connection.in_atomic_block:
-        connection.close()
-    else:
-        release_connection()
+            leave_connection()
 
 
 def short_requests(pooled: Asgi, others: Asgi) -> Asgi:

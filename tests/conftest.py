@@ -1,22 +1,40 @@
-"""What every test stands on: the profile of the run and a closed network."""
+"""What every test stands on: the profile of the run and a closed network.
+
+Which profile runs a test: both, unless it would prove the same twice. Locks, races, commits, services, the
+engine, streams, deliveries and everything under ``acceptance`` are about the database and the broker, so
+both. What only translates to services is the same on either database, and the embedded run has it: tests
+without a database, admin pages, API views and kinds of connectors. Of these the services run has the tests
+that commit (``transaction=True``), the one look at every admin page, and, as PostgreSQL refuses more than
+SQLite, the requests that are made up for every endpoint (and are too many to ask twice).
+"""
 
 import os
 import socket
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import TransactionTestCase
+from tests.support.emptying import empty_tables
 
 PROFILE = os.environ.get("KHEISH_TEST_PROFILE", "embedded")
 OTHER = {"embedded": "services_only", "services": "embedded_only"}[PROFILE]
 HERE = Path(__file__).parent
-NO_DATABASE = [HERE / name for name in ("unit", "conformance")]
+NO_DATABASE = tuple(HERE / name for name in ("unit", "conformance"))
+PAGES = tuple(HERE / app / "admin" for app in ("sessions_app", "connectors_app"))
+EVERY_PAGE = ("test_pages.py", "test_every_page.py")
+TRANSLATORS = tuple(
+    HERE / name for name in ("sessions_app/api", "connectors_app/api", "connectors_app/kinds")
+)
 collect_ignore = [] if find_spec("selenium") else ["browser"]  # `test --browser` installs its client
 SLOW = tuple(
     HERE / folder for folder in ("fuzz", "integration", "sessions_app/admin", "conformance", "connectors_app")
 )
 """Folders that ``--fast`` leaves out whole."""
+LONG = tuple(HERE / folder for folder in ("acceptance", "browser", "fuzz", "integration"))
+"""Folders whose files come first: a long file that begins last would keep one process busy alone."""
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 
 
@@ -24,18 +42,52 @@ LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what belongs to the other profile; deselected, so that nothing counts as skipped."""
     for item in items:
-        if any(folder in item.path.parents for folder in SLOW):
+        if _is_below(item, SLOW):
             item.add_marker(pytest.mark.slow)
     gone = [item for item in items if item.get_closest_marker(OTHER) or _ran_already(item)]
     if gone:
         config.hook.pytest_deselected(items=gone)
         left_out = set(gone)
         items[:] = [item for item in items if item not in left_out]
+    # xdist runs one of several tests with the same id
+    assert len({item.nodeid for item in items}) == len(items), "two tests have the same id"
+
+
+class LongFirst:
+    """Registered last, so that it has the last word on the order."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Put the long files first; what is shuffled stays so."""
+        items.sort(key=lambda item: not _is_below(item, LONG))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Sort after the plugins that shuffle."""
+    config.pluginmanager.register(LongFirst(), "long-first")
 
 
 def _ran_already(item: pytest.Item) -> bool:
-    """Tests without a database are the same in both profiles: the embedded run has them."""
-    return PROFILE == "services" and any(folder in item.path.parents for folder in NO_DATABASE)
+    """Tell whether the embedded run has proved it for both, as the module says."""
+    if PROFILE == "embedded" or _is_below(item, NO_DATABASE):
+        return PROFILE == "services"
+    if _is_below(item, PAGES):
+        return item.path.name not in EVERY_PAGE
+    database = item.get_closest_marker("django_db")
+    commits = database is not None and database.kwargs.get("transaction", False)
+    return _is_below(item, TRANSLATORS) and not commits
+
+
+def _is_below(item: pytest.Item, folders: tuple[Path, ...]) -> bool:
+    return any(folder in item.path.parents for folder in folders)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quickly_emptied() -> Iterator[None]:
+    """Tests that commit leave an empty database, by the short way."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", empty_tables)
+        yield
 
 
 @pytest.fixture(autouse=True)

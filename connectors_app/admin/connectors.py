@@ -25,7 +25,7 @@ from sessions_app.services.access import Principal
 
 
 def _kinds() -> list[tuple[str, str]]:
-    return [(name, name) for name in registry.kinds()]
+    return [(name, name) for name in registry.kind_names()]
 
 
 class ConnectorForm(forms.Form):

@@ -10,8 +10,7 @@ from django.db.models import QuerySet
 
 from connectors_app.models import Connector, ConnectorSource
 from connectors_app.services import handles, identities, pointers, registry
-from connectors_app.services.contracts import Kind, NamesSlots
-from connectors_app.services.shapes import ConnectorInvalid
+from connectors_app.services.contracts import ConnectorInvalid, Kind, NamesSlots
 from kheish_site.lib import clock
 from kheish_site.lib.errors import Conflict, KheishError, NotFound, PreconditionFailed, Unavailable
 from kheish_site.lib.prepared import Prepared
@@ -173,9 +172,9 @@ def put(
 
 def kind_of(name: str) -> Kind:
     """Return a kind by name. Raises: NotFound(connector_kind_not_found)."""
-    kind = registry.kinds().get(name)
+    kind = registry.kind(name)
     if kind is None:
-        known = ", ".join(registry.kinds())
+        known = ", ".join(registry.kind_names())
         raise NotFound(
             f"there is no kind {name}; there are: {known}",
             code="connector_kind_not_found",
@@ -332,6 +331,6 @@ def users_of_slots(slot_ids: list[str]) -> dict[str, list[str]]:
 
 def _slots_of(connector: Connector) -> set[str]:
     """Return the slots of the secret fields, and those that the settings of its kind name."""
-    kind = registry.kinds().get(connector.kind)
+    kind = registry.kind(connector.kind)
     named: list[str] = kind.slots_of(connector.settings) if isinstance(kind, NamesSlots) else []
     return {place["slot"] for place in connector.secrets.values() if "slot" in place} | set(named)

@@ -123,8 +123,8 @@ def _read(path: Path) -> Iterator[_Wanted]:
     seen: set[str] = set()
     for title, tables in content.items():
         kind = title.removesuffix(_SUFFIX)
-        if kind not in registry.kinds() or not title.endswith(_SUFFIX):
-            known = ", ".join(f"{name}{_SUFFIX}" for name in registry.kinds())
+        if kind not in registry.kind_names() or not title.endswith(_SUFFIX):
+            known = ", ".join(f"{name}{_SUFFIX}" for name in registry.kind_names())
             raise ConnectorsFileInvalid(f"{path}: unknown key {title}; there are: {known}")
         if not isinstance(tables, list):
             raise ConnectorsFileInvalid(f"{path}: write [[{title}]], for each connector one")
@@ -146,7 +146,7 @@ def _wanted(path: Path, kind: str, table: Any) -> _Wanted:
     if not connectors.is_name(name):
         raise ConnectorsFileInvalid(f"{path}: {name!r} is no name: letters, digits and . _ -")
     secrets: dict[str, dict[str, str]] = {}
-    for secret in registry.kinds()[kind].secrets:
+    for secret in connectors.kind_of(kind).secrets:
         forms = {"value": secret, "env": f"{secret}_env", "secret_ref": f"{secret}_secret_ref"}
         found = {form: given.pop(key) for form, key in forms.items() if key in given}
         if len(found) > 1:

@@ -6,11 +6,13 @@ whether an event is accepted, where it goes and when something is sent again is 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, runtime_checkable
-
-from rest_framework import serializers
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from connectors_app.models import Connector
+from kheish_site.lib.errors import BadRequest
+
+if TYPE_CHECKING:  # a process that sends and receives nothing does without
+    from rest_framework import serializers
 
 Address = dict[str, Any]
 """Where a kind sends to, in the kind's own normal form; JSON-safe."""
@@ -175,17 +177,23 @@ class SharesQueues(Protocol):
         ...
 
 
+class ConnectorInvalid(BadRequest):
+    """The definition breaks a rule of its kind; the detail says which."""
+
+    code, domain = "invalid_connector", "connectors"
+
+
 class Kind(Protocol):
     """One transport. ``settings`` describes what an operator writes; ``secrets`` names its secret fields."""
 
     name: ClassVar[str]
-    settings: ClassVar[type[serializers.Serializer]]
+    settings: "ClassVar[type[serializers.Serializer]]"
     secrets: ClassVar[tuple[str, ...]]
 
     def check(self, settings: Mapping[str, Any], secrets: Sequence[str]) -> None:
         """Judge the whole definition; ``secrets`` are the fields that have a value.
 
-        Raises: BadRequest(invalid_connector) with the reason.
+        Raises: ConnectorInvalid with the reason.
         """
         ...
 

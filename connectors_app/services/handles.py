@@ -29,9 +29,9 @@ def normal(given: Any) -> Handle:
     plugin, address = _parts(given)
     if plugin == LOCAL:
         return {"plugin": LOCAL, "address": _local(address)}
-    sender = registry.senders().get(plugin)
+    sender = registry.sender(plugin)
     if sender is None:
-        known = ", ".join([LOCAL, *registry.senders()])
+        known = ", ".join([LOCAL, *registry.plugins()])
         raise InvalidReplyTarget(f"there is no plugin {plugin!r}; there are: {known}")
     return {"plugin": plugin, "address": sender.normal(address)}
 
@@ -44,8 +44,9 @@ def normal_list(given: Iterable[Any]) -> list[Handle]:
 
 def check(handle: Handle) -> None:
     """Refuse a handle in normal form that cannot work now. Raises: InvalidReplyTarget, NotFound."""
-    if handle["plugin"] != LOCAL:
-        registry.senders()[handle["plugin"]].check(handle["address"])
+    sender = registry.sender(handle["plugin"])
+    if sender is not None:
+        sender.check(handle["address"])
 
 
 def goes_through(handle: Mapping[str, Any], connector: Connector) -> bool:
@@ -58,7 +59,7 @@ def goes_through(handle: Mapping[str, Any], connector: Connector) -> bool:
 def queue_of(handle: Mapping[str, Any]) -> Handle:
     """Return the handle, in normal form, that names the queue of one in normal form: often itself."""
     plugin, address = handle["plugin"], handle["address"]
-    sender = registry.senders().get(plugin)
+    sender = registry.sender(plugin)
     if isinstance(sender, SharesQueues):
         address = sender.queue_address(address)
     return {"plugin": plugin, "address": address}

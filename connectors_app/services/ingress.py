@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from django.conf import settings
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 from django.db.models import F, QuerySet
 
 from connectors_app.models import Connector, IngressReceipt, IngressRefusal
@@ -200,37 +200,65 @@ class _Refusals:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: dict[tuple[int, str], int] = {}
+        self._waiting: dict[tuple[int, str], tuple[int, str]] = {}
         self._written: dict[tuple[int, str], float] = {}
 
-    def count(self, key: tuple[int, str]) -> int:
-        """Count one; return how many are to be written now, 0 when that was done less than a second ago."""
-        now = time.monotonic()
+    def count(self, key: tuple[int, str], detail: str) -> float | None:
+        """Count one; return in how many seconds ``take`` is due, None when an earlier caller was told."""
         with self._lock:
-            waiting = self._waiting.get(key, 0) + 1
-            if now - self._written.get(key, float("-inf")) < REFUSALS_EVERY_SECONDS:
-                self._waiting[key] = waiting
-                return 0
-            self._written[key], self._waiting[key] = now, 0
-            return waiting
+            number, _ = self._waiting.get(key, (0, ""))
+            self._waiting[key] = (number + 1, detail)
+            if number:
+                return None
+            since = time.monotonic() - self._written.get(key, float("-inf"))
+            return max(0.0, REFUSALS_EVERY_SECONDS - since)
+
+    def take(self, key: tuple[int, str]) -> tuple[int, str]:
+        """Return how many wait and the last one's detail; they are the caller's to write."""
+        with self._lock:
+            self._written[key] = time.monotonic()
+            return self._waiting.pop(key)
 
 
 _REFUSALS: Final = _Refusals()
 
 
 def note_refusal(connector: Connector, error: KheishError) -> None:
-    """Count a refused event for the people who look at the connector; written at most once a second."""
-    number = _REFUSALS.count((connector.pk, error.error_code))
-    if not number:
-        return
-    now, detail = clock.now(), redact(error.detail)[:500]
+    """Count a refused event for the people who look at the connector; written at most once a second.
+
+    What is held back is written by a thread when the second is over; a process killed before forgets it.
+    """
+    key = (connector.pk, error.error_code)
+    seconds = _REFUSALS.count(key, redact(error.detail)[:500])
+    if seconds == 0:
+        _write_refusals(key)
+    elif seconds is not None:
+        held_back = threading.Timer(seconds, _write_held_back, [key])
+        held_back.daemon = True
+        held_back.start()
+
+
+def _write_refusals(key: tuple[int, str]) -> None:
+    """Write what was counted; nothing when the connector is gone."""
+    (connector_id, code), (number, detail) = key, _REFUSALS.take(key)
+    said: dict[str, Any] = {"count": F("count") + number, "last_at": clock.now(), "detail": detail}
     with write():
-        rows = IngressRefusal.objects.filter(connector=connector, code=error.error_code)
-        if not rows.update(count=F("count") + number, last_at=now, detail=detail):
-            row = IngressRefusal(
-                connector=connector, code=error.error_code, count=number, last_at=now, detail=detail
-            )
-            IngressRefusal.objects.bulk_create([row], ignore_conflicts=True)
+        rows = IngressRefusal.objects.filter(connector_id=connector_id, code=code)
+        if rows.update(**said) or not Connector.objects.filter(pk=connector_id).exists():
+            return
+        row = IngressRefusal(connector_id=connector_id, code=code, last_at=said["last_at"])
+        IngressRefusal.objects.bulk_create([row], ignore_conflicts=True)  # another process may be first
+        rows.update(**said)
+
+
+def _write_held_back(key: tuple[int, str]) -> None:
+    """The thread's body."""
+    try:
+        _write_refusals(key)
+    except Exception:  # the edge: the numbers are a help for people
+        logger.warning("refusals were not counted", exc_info=True, extra={"action": "ingress.refusals"})
+    finally:
+        connection.close()
 
 
 def purge() -> int:

@@ -96,7 +96,7 @@ def shown_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _secret_fields(row: Connector) -> list[str]:
-    kind = registry.kinds().get(row.kind)
+    kind = registry.kind(row.kind)
     return sorted({*(kind.secrets if kind else ()), *row.secrets})
 
 

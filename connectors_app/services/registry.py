@@ -1,39 +1,67 @@
-"""The kinds and senders there are, by name; filled in ``ConnectorsConfig.ready``."""
+"""The kinds and senders there are, by name; filled in ``ConnectorsConfig.ready``.
+
+Each is named by its dotted path and imported when it is first asked for: a process that only drives sessions
+starts without what serves HTTP or speaks to platforms.
+"""
+
+from functools import cache
+from typing import Any
+
+from django.utils.module_loading import import_string
 
 from connectors_app.models import Connector
 from connectors_app.services.contracts import Kind, Sender
 
-_KINDS: dict[str, Kind] = {}
-_SENDERS: dict[str, Sender] = {}
+_KINDS: dict[str, str] = {}
+_SENDERS: dict[str, str] = {}
 
 
-def register_kind(kind: Kind) -> None:
-    """Add a kind, at start. Raises ValueError for a name that is taken."""
-    if kind.name in _KINDS:
-        raise ValueError(f"there is a kind {kind.name} already")
-    _KINDS[kind.name] = kind
+def register_kind(name: str, path: str) -> None:
+    """Add the kind that the class at ``path`` makes, at start. Raises ValueError for a name that is taken."""
+    _add(_KINDS, name, path)
 
 
-def register_sender(sender: Sender) -> None:
-    """Add a sender, at start. Raises ValueError for a plugin that is taken."""
-    if sender.plugin in _SENDERS:
-        raise ValueError(f"there is a sender {sender.plugin} already")
-    _SENDERS[sender.plugin] = sender
+def register_sender(plugin: str, path: str) -> None:
+    """Add the sender that the class at ``path`` makes, at start. Raises ValueError for a taken plugin."""
+    _add(_SENDERS, plugin, path)
 
 
-def kinds() -> dict[str, Kind]:
-    """Return every kind by name, in alphabetical order."""
-    return dict(sorted(_KINDS.items()))
+def kind_names() -> list[str]:
+    """Return the name of every kind, in alphabetical order."""
+    return sorted(_KINDS)
 
 
-def senders() -> dict[str, Sender]:
-    """Return every sender by plugin, in alphabetical order."""
-    return dict(sorted(_SENDERS.items()))
+def plugins() -> list[str]:
+    """Return every plugin that something here sends to, in alphabetical order."""
+    return sorted(_SENDERS)
+
+
+def kind(name: str) -> Kind | None:
+    """Return the kind called ``name``; the same object each time."""
+    found: Kind | None = _made(_KINDS[name]) if name in _KINDS else None
+    return found
+
+
+def sender(plugin: str) -> Sender | None:
+    """Return what sends to ``plugin``; the same object each time."""
+    found: Sender | None = _made(_SENDERS[plugin]) if plugin in _SENDERS else None
+    return found
 
 
 def takes_from_anybody(connector: Connector) -> bool:
     """Tell whether events of ``connector`` may come from anybody, so that nobody in them is who they say."""
     if not connector.settings.get("allow_unauthenticated_ingress"):
         return False
-    kind = _KINDS.get(connector.kind)
-    return kind is None or kind.is_open(connector.settings, sorted(connector.secrets))
+    found = kind(connector.kind)
+    return found is None or found.is_open(connector.settings, sorted(connector.secrets))
+
+
+def _add(known: dict[str, str], name: str, path: str) -> None:
+    if name in known:
+        raise ValueError(f"{name} is registered already")
+    known[name] = path
+
+
+@cache
+def _made(path: str) -> Any:
+    return import_string(path)()

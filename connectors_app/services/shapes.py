@@ -4,19 +4,12 @@ from typing import Any, Final
 
 from rest_framework import serializers
 
-from kheish_site.lib.errors import BadRequest
 from sessions_app.api.serializers.base import Flag, JsonObject, StrictSerializer, Text, Whole
 from sessions_app.api.serializers.fields import CapabilityScope, CredentialScope
 
 MOST_TARGETS: Final = 20
 MOST_KEYS: Final = 50
 LONGEST_KEY: Final = 1000
-
-
-class ConnectorInvalid(BadRequest):
-    """The definition breaks a rule of its kind; the detail says which."""
-
-    code, domain = "invalid_connector", "connectors"
 
 
 class SessionPolicy(StrictSerializer):

@@ -85,6 +85,17 @@ def exclusive(name: str) -> None:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"kheish.{name}"])
 
 
+def leave_connection() -> None:
+    """Leave this thread's connection as whoever uses the thread next should find it.
+
+    A pooled one is given back; SQLite's stays open, unless something went wrong with it.
+    """
+    if connection.errors_occurred or connection.in_atomic_block:
+        connection.close()
+    else:
+        release_connection()
+
+
 def release_connection() -> None:
     """Give this thread's connection back before waiting for a model, a tool or a person.
 

@@ -23,6 +23,7 @@ def _sqlite(kheish: Kheish) -> dict[str, Any]:
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": kheish.state_dir / "kheish.sqlite3",
         "OPTIONS": {"transaction_mode": "IMMEDIATE", "init_command": SQLITE_PRAGMAS, "timeout": 20},
+        "CONN_MAX_AGE": None,  # an idle handle holds nothing, and opening one takes a millisecond
     }
 
 

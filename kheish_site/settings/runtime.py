@@ -18,7 +18,7 @@ class Kheish:
     database_url: str = field(repr=False)
     """PostgreSQL URL of the services profile; "" is SQLite in the state folder."""
     redis_url: str = field(repr=False)
-    """Redis URL of the services profile; "" is the in-process broker and channel layer."""
+    """Redis URL of the services profile; "" is one machine: SQLite and processes that watch its file."""
     master_keys: tuple[str, ...] = field(repr=False)
     """Fernet keys that seal secrets at rest, newest first."""
     master_key_file: Path
@@ -96,7 +96,7 @@ class Kheish:
 
     @property
     def embedded(self) -> bool:
-        """True when nothing but Python is needed: SQLite and the in-process broker."""
+        """True when nothing but Python is needed: SQLite and no Redis."""
         return not self.database_url and not self.redis_url
 
     @property

@@ -16,7 +16,7 @@ from typing import Any
 from kheish_site.supervisor import words
 from kheish_site.supervisor.children import Child
 from kheish_site.supervisor.options import Options, Refused
-from kheish_site.supervisor.state import CODE, State
+from kheish_site.supervisor.state import CODE, State, compile_code
 
 START_SECONDS = 60.0
 WEB_STOP_SECONDS = 3.0
@@ -86,10 +86,11 @@ class Service:
         return listener
 
     def _prepare(self) -> dict[str, Any]:
-        """Migrate and make what a fresh installation needs, unless nothing changed since last time."""
+        """Migrate, compile, make what a fresh installation needs; nothing when nothing changed since."""
         if self._options.embedded and self._state.prepared():
             return {}
         words.say("Preparing the database")
+        compile_code()
         command = [sys.executable, str(CODE / "manage.py"), "prepare"]
         quiet = {"KHEISH_LOG_LEVEL": "WARNING", **self._environment()}
         done = subprocess.run(command, env=quiet, stdout=subprocess.PIPE, text=True)
@@ -120,23 +121,10 @@ class Service:
         python, environment, number = sys.executable, self._environment(), listener.fileno()
         web = [python, "-m", "daphne", "-v", "0", "--no-server-name", "--fd", str(number)]
         web += ["kheish_site.asgi:application"]
-        worker = [
-            python,
-            "-W",
-            ROOT_WARNING,
-            "-m",
-            "celery",
-            "-q",
-            "-A",
-            "kheish_site.celery",
-            "worker",
-            "-P",
-            "threads",
-        ]
-        worker += ["--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "WARNING"]
+        worker = [python, "-W", ROOT_WARNING, "-m", "kheish_site.worker"]
         return [
             *(
-                Child("worker", [*worker, "-n", f"worker{index}@%h"], environment=environment)
+                Child("worker", [*worker, f"worker{index}"], environment=environment)
                 for index in range(self._options.worker_processes)
             ),
             Child("web", web, environment=environment, keep=(number,)),

@@ -2,20 +2,25 @@
 
 from collections.abc import Callable
 
-from sessions_app.providers import scripted
 from sessions_app.providers.base import Endpoint, Provider, ProviderError
 
 Factory = Callable[[Endpoint], Provider]
 
 
 def _openai(endpoint: Endpoint) -> Provider:
-    # Imported here: the package costs up to a second and 40 MB, which a process that calls no model saves.
+    # Imported here, like what reads scripts below: up to a second and 40 MB that most processes save.
     from sessions_app.providers import openai_chat
 
     return openai_chat.OpenAIChat(endpoint)
 
 
-_factories: dict[str, Factory] = {"openai": _openai, "scripted": scripted.Scripted}
+def _scripted(endpoint: Endpoint) -> Provider:
+    from sessions_app.providers import scripted
+
+    return scripted.Scripted(endpoint)
+
+
+_factories: dict[str, Factory] = {"openai": _openai, "scripted": _scripted}
 
 
 def register(name: str, factory: Factory) -> None:

@@ -146,13 +146,14 @@ class _Learned:
         with self._lock:
             if time.monotonic() - self._looked_at < max_age_seconds:
                 return
-            present = dict(SecretSlot.objects.values_list("pk", "revision"))
+            present = dict(_REVISIONS.all())
             changed = [pk for pk, revision in present.items() if self._revisions.get(pk) != revision]
             for slot in SecretSlot.objects.filter(pk__in=changed) if changed else ():
                 _teach_slot(slot)
             self._revisions, self._looked_at = present, time.monotonic()
 
 
+_REVISIONS: Final = Prepared[tuple[int, int]](lambda: SecretSlot.objects.values_list("pk", "revision"))
 _LEARNED: Final = _Learned()
 
 

@@ -1,5 +1,7 @@
 """The tools there are, by name."""
 
+from typing import Final
+
 from sessions_app.tools.apply_patch import ApplyPatch
 from sessions_app.tools.ask_user_question import AskUserQuestion
 from sessions_app.tools.base import Particular, Probeable, Tool
@@ -17,11 +19,12 @@ from sessions_app.tools.todo_write import TodoWrite
 from sessions_app.tools.web_fetch import WebFetch
 from sessions_app.tools.write_file import WriteFile
 
-_TOOLS: dict[str, Tool] = {}
-
 
 def register(tool: Tool) -> None:
-    """Add a tool, at start. Raises ValueError for a name that is taken or a promise it cannot keep."""
+    """Add a tool to our own, at start.
+
+    Raises ValueError for a name that is taken or a promise it cannot keep.
+    """
     name = tool.spec.name
     if name in _TOOLS:
         raise ValueError(f"there is a tool {name} already")
@@ -49,7 +52,7 @@ def validate(tool: Tool, arguments: object) -> list[str]:
     return tool.problems(arguments)
 
 
-_OWN: tuple[Tool, ...] = (
+_OWN: Final[tuple[Tool, ...]] = (
     ApplyPatch(),
     AskUserQuestion(),
     Bash(),
@@ -65,5 +68,4 @@ _OWN: tuple[Tool, ...] = (
     WebFetch(),
     WriteFile(),
 )
-for _tool in _OWN:
-    register(_tool)
+_TOOLS: Final[dict[str, Tool]] = {tool.spec.name: tool for tool in _OWN}

@@ -2,13 +2,12 @@
 
 import json
 from functools import cache
-from typing import Any, Final
-
-from jsonschema import Draft202012Validator
-from jsonschema.protocols import Validator
-from jsonschema.validators import extend
+from typing import TYPE_CHECKING, Any, Final
 
 from kheish_site.lib.canonical import canonical_json
+
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
 
 MAX_PROBLEMS: Final = 10
 MESSAGE_CHARACTERS: Final = 300
@@ -17,10 +16,6 @@ MESSAGE_CHARACTERS: Final = 300
 def _is_integer(_: object, value: object) -> bool:
     """JSON schema calls 1.0 an integer; code that counts lines with it does not."""
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-_CHECKER: Final = Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
-_STRICT: Final[type[Validator]] = extend(Draft202012Validator, type_checker=_CHECKER)  # type: ignore[no-untyped-call]
 
 
 def problems(schema: dict[str, Any], value: Any) -> list[str]:
@@ -36,10 +31,21 @@ def problems(schema: dict[str, Any], value: Any) -> list[str]:
 
 
 @cache
-def _validator(schema: str) -> Validator:
+def _validator(schema: str) -> "Validator":
     loaded = json.loads(schema)
-    _STRICT.check_schema(loaded)
-    return _STRICT(loaded)
+    _strict().check_schema(loaded)
+    return _strict()(loaded)
+
+
+@cache
+def _strict() -> "type[Validator]":
+    # Imported here: it is a tenth of the start of a worker, which may have nothing to check.
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
+
+    checker = Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
+    strict: type[Validator] = extend(Draft202012Validator, type_checker=checker)  # type: ignore[no-untyped-call]
+    return strict
 
 
 def _shortened(message: str) -> str:

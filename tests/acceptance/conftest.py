@@ -31,10 +31,11 @@ _REDIS_NUMBERS = itertools.count()
 
 def redis_url() -> str:
     """An emptied Redis database that no other test of this run uses at the same time."""
-    place = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 2
-    url = (
-        f"{os.environ['KHEISH_TEST_REDIS_URL'].rpartition('/')[0]}/{1 + 7 * place + next(_REDIS_NUMBERS) % 7}"
-    )
+    server = os.environ["KHEISH_TEST_REDIS_URL"].rpartition("/")[0]
+    place = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    with Redis.from_url(server) as redis:
+        databases = int(redis.config_get("databases")["databases"])
+        url = f"{server}/{1 + (7 * place + next(_REDIS_NUMBERS) % 7) % (databases - 1)}"
     with Redis.from_url(url) as redis:
         redis.flushdb()
     return url
@@ -101,6 +102,8 @@ def installed(
         # A key of its own: it names the installation's channels where several share a Redis.
         (made.state_dir / "secret.key").write_text(secrets.token_urlsafe(50))
         shutil.copy(prepared.output, made.output)
+        if settings and isinstance(made, Service):
+            made.note_prepared({})
         try:
             yield made
         finally:

@@ -174,7 +174,7 @@ def test_a_delivery_outlasts_a_sidecar_that_is_down(desk: Deployment, post: Post
     assert desk.ask("POST", f"{CONNECTOR}/enable", {})[0] == 200
     (reply,) = post.wait(emil)
     (run,) = runs(desk, emil)
-    (delivery,) = (one for one in deliveries(desk) if one["run_id"] == run["run_id"])
+    (delivery,) = (one for one in deliveries(desk) if one.get("run_id") == run["run_id"])
     assert reply["Message-ID"] == f"<{delivery['delivery_id']}.kheish@example.org>"
     until_running(desk)
 

@@ -16,6 +16,7 @@ def test_a_killed_poller_loses_nothing_and_repeats_nothing(own: Deployment) -> N
     fast = {"KHEISH_LEASE_SECONDS": "3", "KHEISH_SWEEP_SECONDS": "0.2"}
     marker = own.state_dir / "killed"
     own.start(KHEISH_CRASHPOINT="telegram.taken", KHEISH_CRASHPOINT_ONCE=str(marker), **fast)
+    crew = set(own.workers())
     api = Api(own.url, own.token)
     route = api.script({"text": "{{ input }}"}, route_id="echo")
     with TelegramServer() as server:
@@ -25,6 +26,7 @@ def test_a_killed_poller_loses_nothing_and_repeats_nothing(own: Deployment) -> N
         status, said = own.ask("PUT", "/v1/runtime/connectors/telegram/desk", body)
         assert status in (200, 201), said
         until(marker.exists, 30, own.words)
+        until(lambda: crew - set(own.workers()), 30, lambda: "the marker was made, and nobody died")
         if SERVICES:
             own.revive(**fast)
         server.wait_until(lambda: server.polling and not server.pending, 60)

@@ -61,7 +61,7 @@ class Browser:
 
     def wait_for(self, selector: str) -> WebElement:
         """Wait until there is such an element."""
-        return WebDriverWait(self.driver, 10).until(
+        return WebDriverWait(self.driver, 30).until(
             lambda driver: driver.find_element(By.CSS_SELECTOR, selector)
         )
 

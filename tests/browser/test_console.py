@@ -143,7 +143,8 @@ def test_approve_from_the_first_page(browser: Browser, service: Service, waiting
     assert "Approved." in browser.wait_for(".messagelist").text
     browser.open("/admin/sessions_app/approval/?status__exact=pending")
     assert waiting["approval"] not in browser.driver.page_source
-    assert "Nothing matches" in browser.text
+    browser.open("/admin/sessions_app/approval/?status__exact=allowed")
+    assert waiting["approval"] in browser.driver.page_source
     view = Api(service.url, service.token).until(waiting["run"], "completed")
     assert view["outputs"][-1]["content"] == "It is done."
     browser.open(f"/admin/sessions_app/run/{waiting['run']}/change/")

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from connectors_app.models import Delivery
 from connectors_app.services import ingress
 from connectors_app.services.deliveries import enqueue, health
 from connectors_app.services.deliveries.pump import Pump
+from kheish_site.lib.buckets import TokenBuckets
 from kheish_site.lib.transactions import locked, write
 from sessions_app.models import Session
 from tests.support.http_target import HttpTarget
@@ -75,9 +78,25 @@ def say(session: Session, handle: Any, *words: str, run: Any = None, **more: Any
 
 
 @pytest.fixture(autouse=True)
-def no_refusals_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refusals are written at most once a second, by connector; every test has its own second."""
+def held_back(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
+    """Refusals are written at most once a second, by connector; every test has its own second.
+
+    What a thread would write when it is over is in here: call it.
+    """
+    rest: list[Callable[[], None]] = []
+
+    def later(seconds: float, write_rest: Callable[..., None], arguments: list[Any]) -> Any:
+        return SimpleNamespace(start=lambda: rest.append(partial(ingress._write_refusals, *arguments)))
+
     monkeypatch.setattr(ingress, "_REFUSALS", ingress._Refusals())
+    monkeypatch.setattr(ingress, "threading", SimpleNamespace(Timer=later))
+    return rest
+
+
+@pytest.fixture(autouse=True)
+def full_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Primary keys come again after a rollback; every test has buckets of its own."""
+    monkeypatch.setattr(ingress, "_BUCKETS", TokenBuckets())
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,10 @@
 """Every operation of the OpenAPI document under generated requests: no 5xx, and answers as documented.
 
 In process through WSGI. Path parameters mostly name rows that exist, so that bodies reach the services.
+
+The requests of an operation are made when its test runs, and not, as ``SCHEMA.parametrize`` does, when tests
+are collected: that takes ten seconds in each process. It also gives all operations one node id, of which
+xdist runs one.
 """
 
 import os
@@ -13,18 +17,33 @@ from django.core import signals
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections
 from hypothesis import HealthCheck, Phase, settings
-from schemathesis.checks import not_a_server_error
+from schemathesis.checks import load_all_checks, not_a_server_error
+from schemathesis.generation.feedback import FeedbackSources
+from schemathesis.pytest._test_builder import build_operation_test
+from schemathesis.python._constants.orchestrator import make_constants_value_source
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
 from sessions_app.api.stream_schema import TAG
 from tests.fuzz.world import World, make_world
 
-pytestmark = [pytest.mark.django_db, pytest.mark.slow]
+pytestmark = [pytest.mark.django_db, pytest.mark.slow, pytest.mark.services_only]
 
 EXAMPLES = int(os.environ.get("KHEISH_FUZZ_EXAMPLES", "3"))
 """Random requests an operation, beside those at the boundaries of its schema; more are drawn at random."""
+OUTLINE = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize="KHEISH_FUZZ_EXAMPLES" not in os.environ,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
 CONFIG = schemathesis.Config.from_dict({"phases": {"coverage": {"unexpected-methods": []}}})
 SCHEMA = schemathesis.openapi.from_wsgi("/v1/openapi.json", get_wsgi_application(), config=CONFIG)
+OPERATIONS = {
+    found.ok().label: found.ok()
+    for found in SCHEMA.exclude(tag=TAG).get_all_operations()  # a stream does not end by itself
+}
 CHECKS = (not_a_server_error, content_type_conformance, response_schema_conformance)
 
 
@@ -39,19 +58,27 @@ def world() -> Iterator[World]:
         signal.connect(close_old_connections)
 
 
-@SCHEMA.exclude(tag=TAG).parametrize()  # a stream does not end by itself: its tests are its own
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize="KHEISH_FUZZ_EXAMPLES" not in os.environ,
-    database=None,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
-def test_no_request_breaks_the_service(case: Any, world: World) -> None:
-    _aim(case, world)
-    authorization = world.authorization_for(case.method, case.path)
-    case.call_and_validate(headers={"Authorization": authorization}, checks=CHECKS)
+@pytest.fixture(scope="module")
+def feedback() -> FeedbackSources:
+    load_all_checks()
+    return FeedbackSources(constants_value_source=make_constants_value_source(SCHEMA))
+
+
+@pytest.mark.parametrize("label", OPERATIONS)
+def test_no_request_breaks_the_service(label: str, world: World, feedback: FeedbackSources) -> None:
+    asked: list[str] = []
+
+    @OUTLINE
+    def ask(case: Any) -> None:
+        _aim(case, world)
+        asked.append(case.method)
+        authorization = world.authorization_for(case.method, case.path)
+        case.call_and_validate(headers={"Authorization": authorization}, checks=CHECKS)
+
+    build_operation_test(
+        config=SCHEMA.config, operation=OPERATIONS[label], test_func=ask, given_kwargs={}, feedback=feedback
+    )()
+    assert len(asked) >= 1
 
 
 def _aim(case: Any, world: World) -> None:

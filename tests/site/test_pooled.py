@@ -7,7 +7,7 @@ import pytest
 from asgiref.testing import ApplicationCommunicator
 from django.db import connection
 
-from kheish_site import pooled
+from kheish_site.lib.transactions import leave_connection
 from kheish_site.pooled import PooledHandler, short_requests
 from tests.factories import make_client
 
@@ -70,7 +70,7 @@ def test_a_client_that_leaves_early_is_let_go() -> None:
 def test_a_broken_connection_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     connection.ensure_connection()
     monkeypatch.setattr(connection, "errors_occurred", True)
-    pooled._leave_connection()
+    leave_connection()
     assert connection.connection is None
 
 

@@ -63,6 +63,7 @@ class HttpTarget:
         self._gone = threading.Event()
         self._lock = threading.Lock()
         self._port = port
+        self._held: socket.socket | None = None
 
     def __enter__(self) -> "HttpTarget":
         self.up()
@@ -70,19 +71,31 @@ class HttpTarget:
 
     def __exit__(self, *exc_info: object) -> None:
         self.down()
+        self._let_go()
 
     def up(self) -> None:
         """Listen, on the port it had before if it was down."""
         self._gone.clear()
-        self._server = _Server(("127.0.0.1", self._port), self._handler())
+        self._server = _Server(("127.0.0.1", self._port), self._handler(), bind_and_activate=False)
+        self._server.server_bind()
+        self._let_go()
+        self._server.server_activate()
         self._port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def down(self) -> None:
-        """Be away: connections are refused."""
+        """Be away: connections are refused. The port is kept, or another process might take it."""
         self._gone.set()
         self._server.shutdown()
         self._server.server_close()
+        self._held = socket.socket()
+        self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._held.bind(("127.0.0.1", self._port))
+
+    def _let_go(self) -> None:
+        if self._held is not None:
+            self._held.close()
+            self._held = None
 
     @property
     def address(self) -> dict[str, Any]:

@@ -19,11 +19,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+from kheish_site.supervisor.state import fingerprint
 from tests.support import service_process as processes
 from tests.support.service_process import ROOT as ROOT
 
-START_SECONDS = 60.0
+START_SECONDS = 30.0
+STOP_SECONDS = 120.0
+"""More than any drain takes: what never ends is found a little later."""
 SERVICES = os.environ.get("KHEISH_TEST_PROFILE") == "services"
 
 
@@ -94,7 +98,7 @@ class Deployment(ABC):
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, headers=told, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=15) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, _decoded(answer.read())
         except urllib.error.HTTPError as refusal:
             return refusal.code, _decoded(refusal.read())
@@ -125,6 +129,8 @@ class Service(Deployment):
     def start(self, *, bind: str = "", **environment: str) -> float:
         bind = bind or (self.url.removeprefix("http://") if self.url else "127.0.0.1:0")
         command = [sys.executable, "manage.py", "serve", "--bind", bind, "--state-dir", str(self.state_dir)]
+        if environment:
+            self.note_prepared(environment)
         before = self.words().count("Kheish is ready")
         began = time.monotonic()
         self._process = processes.spawn(
@@ -134,13 +140,20 @@ class Service(Deployment):
         self.url = json.loads((self.state_dir / "serve.lock").read_text())["url"]
         return time.monotonic() - began
 
+    def note_prepared(self, settings: Mapping[str, str]) -> None:
+        """Let the next start prepare nothing again because of settings that change nothing it makes."""
+        note = self.state_dir / "prepared.json"
+        if note.exists():
+            with patch.dict(os.environ, processes.clean_environment(self._environment(settings)), clear=True):
+                note.write_text(json.dumps({"fingerprint": fingerprint()}))
+
     def _has_started(self, before: int) -> bool:
         assert self._process is not None and self._process.poll() is None, self.words()
         return self.words().count("Kheish is ready") > before
 
     def children(self) -> dict[str, int]:
         """Process ids by part: `web`, `worker`."""
-        parts = {"-m celery": "worker", "-m daphne": "web"}
+        parts = {"-m kheish_site.worker": "worker", "-m daphne": "web"}
         found = processes.children_of(self.pid).items()
         return {part: pid for pid, command in found for word, part in parts.items() if word in command}
 
@@ -165,7 +178,7 @@ class Service(Deployment):
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         assert self._process is not None
         self._process.send_signal(number)
-        return self._process.wait(timeout=40)
+        return self._process.wait(timeout=STOP_SECONDS)
 
     def kill(self) -> None:
         """SIGKILL the supervisor; its children die with it."""
@@ -216,13 +229,12 @@ class Fleet(Deployment):
     def _worker(self, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
         self._named += 1
         command = [sys.executable, "-W", "ignore:You're running the worker with superuser"]
-        command += ["-m", "celery", "-q", "-A", "kheish_site.celery", "worker", "-P", "threads"]
-        command += ["--without-gossip", "--without-mingle", "-l", "WARNING", "-n", f"w{self._named}@%h"]
+        command += ["-m", "kheish_site.worker", f"w{self._named}"]
         return processes.spawn(command, environment=environment, output=self.output)
 
     def _finished(self, command: list[str], environment: Mapping[str, str]) -> None:
         done = processes.spawn(command, environment=environment, output=self.output)
-        assert done.wait(timeout=START_SECONDS) == 0, self.words()
+        assert done.wait(timeout=START_SECONDS * processes.SLOWEST) == 0, self.words()
 
     def _is_up(self) -> bool:
         assert self._web is not None and self._web.poll() is None, self.words()
@@ -263,7 +275,7 @@ class Fleet(Deployment):
         """Ask one worker to leave; returns its exit code."""
         (worker,) = (worker for worker in self._crew if worker.pid == pid)
         worker.terminate()
-        return worker.wait(timeout=30)
+        return worker.wait(timeout=STOP_SECONDS)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         parts = [*self._crew, *([self._web] if self._web else [])]
@@ -272,7 +284,7 @@ class Fleet(Deployment):
             if part.poll() is None:
                 part.send_signal(number)
         for part in parts:
-            codes.append(part.wait(timeout=40))
+            codes.append(part.wait(timeout=STOP_SECONDS))
         return max(codes, key=abs, default=0)
 
     def kill(self) -> None:

@@ -27,7 +27,7 @@ class Api:
 
     def __init__(self, url: str, token: str) -> None:
         self.url, self.token = url, token
-        self.client = Client(url, token, timeout_seconds=20)
+        self.client = Client(url, token, timeout_seconds=60)
 
     def script(self, *turns: dict[str, Any], route_id: str = "", **options: Any) -> str:
         """Make a route that plays these turns; returns its id."""
@@ -69,7 +69,7 @@ class Api:
         until(there, seconds, lambda: f"{view} {self.kinds(run_id)}")
         return view
 
-    def until_kind(self, run_id: str, kind: str, *, count: int = 1, seconds: float = 20) -> None:
+    def until_kind(self, run_id: str, kind: str, *, count: int = 1, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until the run's journal holds `count` entries of `kind`."""
         until(
             lambda: self.kinds(run_id).count(kind) >= count,
@@ -117,7 +117,7 @@ class Api:
         headers = {"Authorization": f"Bearer {self.token}", "Accept": "text/event-stream"}
         if last:
             headers["Last-Event-ID"] = last
-        with closing(http.client.HTTPConnection(address.hostname or "", address.port, timeout=20)) as wire:
+        with closing(http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)) as wire:
             wire.request("GET", target + query, headers=headers)
             answer = wire.getresponse()
             assert answer.status in (200, 204), answer.read()

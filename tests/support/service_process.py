@@ -12,6 +12,9 @@ from typing import TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 POLL_SECONDS = 0.02
+LONGEST_POLL_SECONDS = 0.25
+SLOWEST = 6
+"""How many times slower than a quiet machine a busy one may be before waiting for it is given up."""
 _T = TypeVar("_T")
 
 # A test run that is killed takes its services along: the launcher asks the kernel for SIGKILL at its
@@ -45,12 +48,16 @@ def spawn(
 
 
 def until(happened: Callable[[], _T], seconds: float, otherwise: Callable[[], object]) -> _T:
-    """Poll until `happened` returns something true; fails with what `otherwise` says."""
-    deadline = time.monotonic() + seconds
+    """Poll until `happened` returns something true; fails with what `otherwise` says.
+
+    ``seconds`` is more than a quiet machine ever needs; a busy one gets ``SLOWEST`` times as much. The longer it takes the less often it looks: a question costs whoever is waited for its processor.
+    """
+    began = time.monotonic()
     while not (found := happened()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:g} s: {otherwise()}")
-        time.sleep(POLL_SECONDS)
+        waited = time.monotonic() - began
+        if waited > seconds * SLOWEST:
+            raise AssertionError(f"not within {seconds * SLOWEST:g} s: {otherwise()}")
+        time.sleep(min(max(POLL_SECONDS, waited / 10), LONGEST_POLL_SECONDS))
     return found
 
 

@@ -22,6 +22,7 @@ from django.db.models import F
 from connectors_app.kinds.external import environment, instances, leases, protocol
 from connectors_app.kinds.external.launcher import EXIT_NOT_STARTED
 from connectors_app.kinds.external.leases import Issued
+from connectors_app.kinds.external.names import GRACE_SECONDS
 from connectors_app.kinds.external.protocol import MANIFESTS, Manifest, Sidecar, SidecarUnwell
 from connectors_app.models import Connector, SidecarStatus
 from kheish_site.lib.errors import KheishError
@@ -31,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS: Final = 0.25
 START_SECONDS: Final = 20.0
-GRACE_SECONDS: Final = 10.0
 LONGEST_BACKOFF_SECONDS: Final = 60.0
 STEADY_SECONDS: Final = 60.0
 """A process that was ready this long is forgiven its earlier deaths."""

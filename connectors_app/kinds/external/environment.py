@@ -10,8 +10,8 @@ from typing import Final
 
 from django.conf import settings
 
-from connectors_app.kinds.external.kind import RESERVED
 from connectors_app.kinds.external.leases import Issued
+from connectors_app.kinds.external.names import RESERVED
 from connectors_app.kinds.external.protocol import Sidecar
 from connectors_app.models import Connector
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from connectors_app.kinds.external import protocol
 from connectors_app.kinds.external.events import EventRejected
-from connectors_app.kinds.external.kind import CHILD
+from connectors_app.kinds.external.names import CHILD
 from connectors_app.kinds.external.protocol import MANIFESTS, Manifest, SidecarUnwell
 from connectors_app.models import Connector, SidecarState, SidecarStatus
 from kheish_site.lib import clock

@@ -9,20 +9,16 @@ from urllib.parse import SplitResult, urlsplit
 from rest_framework import serializers
 
 from connectors_app.kinds.external import events
+from connectors_app.kinds.external.names import CHILD, NAME, REMOTE, RESERVED, TOKEN
 from connectors_app.models import Connector
-from connectors_app.services.contracts import InboundEvent
-from connectors_app.services.shapes import ChatSettings, ConnectorInvalid, optional_text
+from connectors_app.services.contracts import ConnectorInvalid, InboundEvent
+from connectors_app.services.shapes import ChatSettings, optional_text
 from kheish_site.lib import clock
 from kheish_site.lib.ids import new_id
 from sessions_app.api.serializers.base import Choice, Flag, StrictSerializer, Text
 from sessions_app.models import SecretSlot
 from sessions_app.tools.addresses import is_public
 
-NAME: Final = "external"
-REMOTE: Final = "remote_http"
-CHILD: Final = "child_process"
-TOKEN: Final = "shared_token"  # noqa: S105  # the field's name
-RESERVED: Final = "KHEISH_EXTERNAL_CONNECTOR_"
 _MOST: Final = 50
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from django.db.models import Q
 
-from connectors_app.kinds.external.kind import CHILD
+from connectors_app.kinds.external.names import CHILD
 from connectors_app.models import Connector, ConnectorLease
 from kheish_site.lib import clock
 from kheish_site.lib.canonical import sha256_hex

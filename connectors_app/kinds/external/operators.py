@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from connectors_app.api.plain import OnlyAnswer, PlainText
-from connectors_app.kinds.external.kind import CHILD, NAME
+from connectors_app.kinds.external.names import CHILD, NAME
 from connectors_app.models import (
     Connector,
     ConnectorLease,

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import httpx
 
-from connectors_app.kinds.external.kind import CHILD, TOKEN
+from connectors_app.kinds.external.names import CHILD, TOKEN
 from connectors_app.models import Connector
 from connectors_app.services import connectors, outbound
 from connectors_app.services.contracts import SendFailure

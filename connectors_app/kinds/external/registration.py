@@ -1,7 +1,5 @@
 """What this kind hangs into the runtime."""
 
-from connectors_app.kinds.external.kind import ExternalKind
-from connectors_app.kinds.external.sender import ExternalSender
 from connectors_app.kinds.external.supervision import Sidecars
 from connectors_app.services import registry
 from sessions_app.services import ports
@@ -9,6 +7,6 @@ from sessions_app.services import ports
 
 def register() -> None:
     """Add the kind, its sender and the supervision of child processes; called once, at start."""
-    registry.register_kind(ExternalKind())
-    registry.register_sender(ExternalSender())
+    registry.register_kind("external", "connectors_app.kinds.external.kind.ExternalKind")
+    registry.register_sender("external", "connectors_app.kinds.external.sender.ExternalSender")
     ports.register_background(Sidecars)

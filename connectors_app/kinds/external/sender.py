@@ -12,7 +12,7 @@ from urllib.parse import quote
 import httpx
 
 from connectors_app.kinds.external import instances, protocol
-from connectors_app.kinds.external.kind import NAME
+from connectors_app.kinds.external.names import NAME
 from connectors_app.kinds.external.protocol import Manifest, Sidecar, SidecarUnwell
 from connectors_app.services import connectors, outbound
 from connectors_app.services.contracts import (

@@ -8,13 +8,12 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from django.conf import settings
 from django.db import close_old_connections, connection
 
-from connectors_app.kinds.external.child import GRACE_SECONDS, ChildSidecar
-from connectors_app.kinds.external.kind import CHILD, NAME, TOKEN
+from connectors_app.kinds.external.names import CHILD, GRACE_SECONDS, NAME, TOKEN
 from connectors_app.models import Connector
 from connectors_app.services import connectors
 from kheish_site.lib.canonical import sha256_hex
@@ -22,6 +21,9 @@ from kheish_site.lib.errors import KheishError
 from kheish_site.lib.transactions import release_connection
 from sessions_app.models import TickLease, Worker
 from sessions_app.services import ticks
+
+if TYPE_CHECKING:
+    from connectors_app.kinds.external.child import ChildSidecar
 
 logger = logging.getLogger(__name__)
 _SLACK_SECONDS: Final = 3.0
@@ -31,7 +33,7 @@ _SLACK_SECONDS: Final = 3.0
 class Kept:
     """A process of ours: the definition it was started with, and until when the right to it is ours."""
 
-    child: ChildSidecar
+    child: "ChildSidecar"
     definition: str
     right: str
     until: float
@@ -96,6 +98,8 @@ class Sidecars:
 
     def _take(self, connector: Connector) -> None:
         """Start the process when the right to it is free."""
+        from connectors_app.kinds.external.child import ChildSidecar  # most workers keep none
+
         right = f"sidecar:{connector.pk}"
         began, life = time.monotonic(), settings.KHEISH.lease_seconds
         _free_from_the_dead(right)

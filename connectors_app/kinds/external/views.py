@@ -9,8 +9,8 @@ from rest_framework.response import Response
 
 from connectors_app.api.ingress import IngressUnauthorized, IngressView
 from connectors_app.kinds.external import assets, ingress, leases
-from connectors_app.kinds.external.kind import NAME, TOKEN
 from connectors_app.kinds.external.leases import LeaseInvalid
+from connectors_app.kinds.external.names import NAME, TOKEN
 from connectors_app.models import Connector
 from connectors_app.services import connectors
 from sessions_app.api.parsers import loads

@@ -8,8 +8,7 @@ from rest_framework import serializers
 from connectors_app.kinds.slack import events
 from connectors_app.kinds.slack.settings import Options, SlackSettings, check, options
 from connectors_app.models import Connector
-from connectors_app.services.contracts import InboundEvent
-from connectors_app.services.shapes import ConnectorInvalid
+from connectors_app.services.contracts import ConnectorInvalid, InboundEvent
 from kheish_site.lib import clock
 from kheish_site.lib.ids import new_id
 from sessions_app.models import SecretSlot

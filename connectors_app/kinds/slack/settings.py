@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from rest_framework import serializers
 
 from connectors_app.models import Connector
-from connectors_app.services.shapes import ChatSettings, ConnectorInvalid
+from connectors_app.services.contracts import ConnectorInvalid
+from connectors_app.services.shapes import ChatSettings
 from sessions_app.api.serializers.base import Flag, StrictSerializer, Text, Whole
 
 API_BASE_URL: Final = "https://slack.com/api"

@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from connectors_app.kinds.telegram import settings as telegram_settings
 from connectors_app.kinds.telegram.ingress import event_of
-from connectors_app.kinds.telegram.settings import POLLING
+from connectors_app.kinds.telegram.names import POLLING
 from connectors_app.kinds.telegram.updates import read
 from connectors_app.models import Connector
 from connectors_app.services.contracts import InboundEvent

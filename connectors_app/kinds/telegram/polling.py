@@ -6,17 +6,19 @@ process dies. A connector that is changed, paused or removed ends its poller wit
 
 import logging
 import threading
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from django.conf import settings
 from django.db import close_old_connections, connection
 
-from connectors_app.kinds.telegram.poller import Poller
-from connectors_app.kinds.telegram.settings import POLLING
+from connectors_app.kinds.telegram.names import POLLING
 from connectors_app.models import Connector
 from connectors_app.services import connectors
 from kheish_site.lib.transactions import release_connection
 from sessions_app.services import ticks
+
+if TYPE_CHECKING:
+    from connectors_app.kinds.telegram.poller import Poller
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +73,7 @@ class Polling:
         for pk, row in wanted.items():
             if ticks.take(_right(row.name), self._worker, seconds=_life_seconds()):
                 if pk not in self._pollers:
-                    self._pollers[pk] = Poller(row, self._over)
+                    self._pollers[pk] = _poller(row, self._over)
                     self._pollers[pk].start()
             elif pk in self._pollers:
                 self._end(pk, give_back=False)
@@ -97,6 +99,12 @@ class Polling:
 def _pollable() -> list[Connector]:
     rows = connectors.everything().filter(kind="telegram", enabled=True, paused_at=None)
     return [row for row in rows if row.settings.get("ingress_mode") == POLLING]
+
+
+def _poller(row: Connector, over: threading.Event) -> "Poller":
+    from connectors_app.kinds.telegram.poller import Poller  # most workers poll nothing
+
+    return Poller(row, over)
 
 
 def _right(name: str) -> str:

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from connectors_app.kinds.telegram import parts
 from connectors_app.kinds.telegram.api import CALL_SECONDS, UPLOAD_SECONDS, ApiRefused, Bot, Upload, bot_of
+from connectors_app.kinds.telegram.names import chat_name
 from connectors_app.kinds.telegram.parts import Part
-from connectors_app.kinds.telegram.settings import chat_name
 from connectors_app.models import Connector
 from connectors_app.services import connectors
 from connectors_app.services.contracts import (

@@ -1,6 +1,5 @@
 """What an operator writes for a Telegram bot."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -8,21 +7,12 @@ from urllib.parse import urlsplit
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from connectors_app.services.shapes import ChatSettings, ConnectorInvalid
+from connectors_app.kinds.telegram.names import POLLING, WEBHOOK, chat_name
+from connectors_app.services.contracts import ConnectorInvalid
+from connectors_app.services.shapes import ChatSettings
 from sessions_app.api.serializers.base import Choice, Text, Whole
 
-WEBHOOK: Final = "webhook"
-POLLING: Final = "polling"
 PUBLIC_API: Final = "https://api.telegram.org"
-_CHAT: Final = re.compile(r"-?[1-9][0-9]{0,17}|@[A-Za-z][A-Za-z0-9_]{3,63}", re.ASCII)
-
-
-def chat_name(value: Any) -> str:
-    """Return how we write a chat: its number, or ``@name`` in lower case. Raises ValueError."""
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if not isinstance(text, str) or not _CHAT.fullmatch(text):
-        raise ValueError("a chat is a number or @ and the name of a public group or channel")
-    return text.lower()
 
 
 @extend_schema_field({"oneOf": [{"type": "integer"}, {"type": "string", "pattern": "^-?[1-9][0-9]{0,17}$"}]})

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from connectors_app.api.ingress import IngressUnauthorized, IngressView
 from connectors_app.kinds.telegram import ingress
-from connectors_app.kinds.telegram.settings import POLLING
+from connectors_app.kinds.telegram.names import POLLING
 from connectors_app.services import connectors
 from kheish_site.lib.errors import Conflict
 from sessions_app.api import parsers

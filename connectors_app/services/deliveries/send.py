@@ -35,7 +35,7 @@ def attempt(delivery: Delivery, keep: Callable[[dict[str, Any]], None]) -> Outco
     ``keep`` is ``Parcel.keep``; a KheishError it raises passes through.
     """
     try:
-        sender = registry.senders().get(delivery.target.plugin)
+        sender = registry.sender(delivery.target.plugin)
         if sender is None:
             return Refused("terminal", f"nothing here sends to {delivery.target.plugin}")
         parcel = _parcel(delivery, partial(_kept, keep))
@@ -68,7 +68,7 @@ def _kept(keep: Callable[[dict[str, Any]], None], progress: dict[str, Any]) -> N
 
 def honours_keys(target: DeliveryTarget) -> bool:
     """Tell whether sending again to ``target`` is safe; where nobody can say, it is not."""
-    sender = registry.senders().get(target.plugin)
+    sender = registry.sender(target.plugin)
     if sender is None:
         return False
     try:

@@ -7,7 +7,7 @@ several for SQLite; one contract suite holds both to the same behaviour.
 from kheish_site.lib.transactions import on_postgresql
 from sessions_app.models import RunStatus
 from sessions_app.services import wake
-from sessions_app.services.writes import portable, postgres
+from sessions_app.services.writes import portable
 from sessions_app.services.writes.change import (
     Change,
     Committed,
@@ -46,7 +46,12 @@ def commit(change: Change) -> Committed:
     Inside a transaction call it before other writes: it takes the session's row lock.
     Raises: LeaseLost, LeaseBusy, StaleRun, SessionEnded, SessionMissing.
     """
-    done = postgres.commit(change) if on_postgresql() else portable.commit(change)
+    if on_postgresql():
+        from sessions_app.services.writes import postgres  # its driver is a third of a second
+
+        done = postgres.commit(change)
+    else:
+        done = portable.commit(change)
     if change.entries:
         wake.ring_readers(change.session_pk, done.last_seq)
     if _has_news_for_workers(change) and done.queued_runs and not done.blocked:

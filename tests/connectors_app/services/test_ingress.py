@@ -1,12 +1,13 @@
 """An event is exactly one run, in the session that the documented order finds."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from connectors_app.models import BindingKey, IngressReceipt, IngressRefusal
+from connectors_app.models import BindingKey, Connector, IngressReceipt, IngressRefusal
 from connectors_app.services import connectors, ingress, resolution
 from connectors_app.services.ingress import IngressConflict
 from kheish_site.lib import clock
@@ -205,11 +206,22 @@ def test_receipts_are_forgotten_in_time(settings: Any) -> None:
     assert ingress.purge() == 0
 
 
-def test_a_flood_of_refusals_is_counted_and_written_now_and_then() -> None:
+def test_a_flood_of_refusals_is_counted_and_written_now_and_then(held_back: list[Callable[[], None]]) -> None:
     connector = make_connector()
-    for _ in range(50):
-        ingress.note_refusal(connector, KheishError("no", code="bad"))
+    for number in range(50):
+        ingress.note_refusal(connector, KheishError(f"no {number}", code="bad"))
     assert IngressRefusal.objects.get().count == 1
-    ingress._REFUSALS._written.clear()
-    ingress.note_refusal(connector, KheishError("no", code="bad"))
-    assert IngressRefusal.objects.get().count == 51
+    (rest,) = held_back
+    rest()
+    found = IngressRefusal.objects.get()
+    assert (found.count, found.detail) == (50, "no 49")
+
+
+def test_a_connector_that_is_gone_has_no_refusals(held_back: list[Callable[[], None]]) -> None:
+    connector = make_connector()
+    for _ in range(2):
+        ingress.note_refusal(connector, KheishError("no", code="bad"))
+    Connector.objects.all().delete()
+    (rest,) = held_back
+    rest()
+    assert not IngressRefusal.objects.exists()

@@ -45,7 +45,7 @@ def test_a_sender_that_could_not_read_its_connector(
     def fail(parcel: Parcel) -> Sent:
         raise error("away")
 
-    monkeypatch.setattr(registry.senders()["http"], "send", fail)
+    monkeypatch.setattr(registry.sender("http"), "send", fail)
     assert isinstance(attempt(session), RetryLater)
 
 
@@ -54,7 +54,7 @@ def test_a_confirmed_part_that_could_not_be_kept(session: Session, monkeypatch: 
         parcel.keep({"sent": [1]})
         return Sent()
 
-    monkeypatch.setattr(registry.senders()["http"], "send", parts)
+    monkeypatch.setattr(registry.sender("http"), "send", parts)
     assert isinstance(attempt(session, away), Ambiguous)
 
 
@@ -62,5 +62,5 @@ def test_a_sender_that_breaks_leaves_a_question(session: Session, monkeypatch: p
     def fail(parcel: Parcel) -> Sent:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(registry.senders()["http"], "send", fail)
+    monkeypatch.setattr(registry.sender("http"), "send", fail)
     assert isinstance(attempt(session), Ambiguous)

@@ -31,7 +31,7 @@ def test_the_verdict(capsys, results, code, line):
 @pytest.mark.parametrize(
     ("selection", "parallel"), [([], True), (["-k", "x"], True), (["-n0"], False), (["--pdb"], False)]
 )
-def test_two_workers_unless_asked_otherwise(monkeypatch, selection, parallel):
+def test_some_workers_unless_asked_otherwise(monkeypatch, selection, parallel):
     monkeypatch.setattr(suite.os, "cpu_count", lambda: 2)
     assert bool(suite._workers(selection)) is parallel
 

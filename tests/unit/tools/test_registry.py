@@ -71,6 +71,21 @@ class Extra:
         return ToolResult(content="")
 
 
+def test_our_own_tools_are_what_is_asked_of_others(own_registry):
+    own = registry._OWN
+    registry._TOOLS.clear()
+    for tool in own:
+        registry.register(tool)
+    assert registry.all_tools() == {tool.spec.name: tool for tool in own}
+
+
+def test_a_schema_that_is_none_fails_at_start(own_registry):
+    tool = Extra()
+    tool.spec = dataclasses.replace(Extra.spec, schema={"type": "nothing"})
+    with pytest.raises(Exception, match="nothing"):
+        registry.register(tool)
+
+
 def test_tools_can_be_added_once(own_registry):
     registry.register(Extra())
     assert registry.get("extra") is not None

@@ -21,10 +21,11 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions_app.tools import web_fetch
+from sessions_app.tools import web_get
 from sessions_app.tools.addresses import Patience, is_public, resolve
 from sessions_app.tools.base import ToolFailure
-from sessions_app.tools.web_fetch import WebFetch, parse_url
+from sessions_app.tools.web_fetch import WebFetch
+from sessions_app.tools.web_get import parse_url
 from sessions_app.tools.web_text import html_to_text, parse_content_type, read_limited, to_text
 
 
@@ -154,7 +155,7 @@ def test_five_redirects_are_followed(server, call):
 @pytest.mark.parametrize("path", ["endless", "bomb"])
 def test_reading_stops_at_the_limit(server, call, path):
     result = call("web_fetch", url=f"{server}/{path}")
-    assert (result.data["size_bytes"], result.data["truncated"]) == (web_fetch.MAX_BODY_BYTES, True)
+    assert (result.data["size_bytes"], result.data["truncated"]) == (web_get.MAX_BODY_BYTES, True)
 
 
 def test_the_time_limit_is_for_the_whole_call(server, context, monkeypatch):
@@ -326,7 +327,7 @@ def test_tls_names_and_checks_the_host_not_the_address(call, authority, monkeypa
     context.load_cert_chain(authority)
     context.sni_callback = lambda connection, sent, _: seen.append(sent)
     monkeypatch.setattr(socket, "getaddrinfo", Resolver(["127.0.0.1"]))
-    monkeypatch.setattr(web_fetch, "_tls", lambda: ssl.create_default_context(cafile=str(authority)))
+    monkeypatch.setattr(web_get, "_tls", lambda: ssl.create_default_context(cafile=str(authority)))
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         http.handle_error = lambda *_: None
         http.socket = context.wrap_socket(http.socket, server_side=True)

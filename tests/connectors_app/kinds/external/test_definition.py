@@ -7,8 +7,8 @@ from rest_framework.exceptions import ValidationError
 
 from connectors_app.models import Connector
 from connectors_app.services import connectors, ingress, registry
+from connectors_app.services.contracts import ConnectorInvalid
 from connectors_app.services.projections import connector_views
-from connectors_app.services.shapes import ConnectorInvalid
 from sessions_app.services import secrets
 from tests.connectors_app.kinds.external.rows import SHARED, make_external
 from tests.connectors_app.rows import make_connector
@@ -125,5 +125,5 @@ def test_what_is_not_said_keeps_its_value() -> None:
 
 def test_the_test_event_is_one_that_a_sidecar_could_push() -> None:
     connector = make_external()
-    event = registry.kinds()["external"].test_event(connector)
+    event = registry.kind("external").test_event(connector)
     assert ingress.accept(connector, event).session_id.startswith("external:mail:")

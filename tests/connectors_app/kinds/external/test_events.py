@@ -9,7 +9,6 @@ import pytest
 from connectors_app.models import BindingKey, IngressReceipt, IngressRefusal, SidecarState, SidecarStatus
 from connectors_app.services import connectors, ingress
 from kheish_site.lib import clock
-from kheish_site.lib.buckets import TokenBuckets
 from kheish_site.lib.canonical import sha256_hex
 from sessions_app.models import Run, Session
 from tests.connectors_app.kinds.external.rows import EVENTS, make_event, make_external, push, pushed
@@ -286,7 +285,6 @@ def test_what_depends_on_the_service_is_an_error() -> None:
 def still_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """No token of a bucket comes back while the test runs."""
     monkeypatch.setattr(ingress, "time", SimpleNamespace(monotonic=lambda: 1000.0))
-    monkeypatch.setattr(ingress, "_BUCKETS", TokenBuckets())
 
 
 @pytest.mark.usefixtures("still_clock")

@@ -7,7 +7,7 @@ from rest_framework.exceptions import ValidationError
 
 from connectors_app.kinds.slack import tokens
 from connectors_app.services import ingress, registry
-from connectors_app.services.shapes import ConnectorInvalid
+from connectors_app.services.contracts import ConnectorInvalid
 from kheish_site.lib.errors import Unavailable
 from sessions_app.models import SecretSlot
 from sessions_app.services import secrets
@@ -90,7 +90,7 @@ def test_a_teams_own_token_is_preferred_and_is_enough() -> None:
 
 def test_the_test_event_is_let_in_by_the_connectors_own_lists() -> None:
     connector = make_slack(allowed_team_ids=["T9"], allowed_channel_ids=["C9"])
-    kind = registry.kinds()["slack"]
+    kind = registry.kind("slack")
     first, second = kind.test_event(connector), kind.test_event(connector)
     assert first.key != second.key
     assert first.natural_session_id.startswith("slack:ops:team:T9:C9:")

@@ -6,7 +6,7 @@ import pytest
 from rest_framework.exceptions import ValidationError
 
 from connectors_app.services import connectors, handles, ingress
-from connectors_app.services.shapes import ConnectorInvalid
+from connectors_app.services.contracts import ConnectorInvalid
 from kheish_site.lib.errors import KheishError
 from tests.connectors_app.kinds.telegram.rows import make_bot
 from tests.connectors_app.rows import make_connector

@@ -14,7 +14,7 @@ NOUNS = frozenset(
     {
         "sessions", "runs", "approvals", "questions", "decisions", "tasks", "assets", "deliveries",
         "personas", "routes", "secrets", "tokens", "connectors", "identities", "observations", "runtime",
-        "audit", "status", "doctor", "capabilities", "events",
+        "audit", "status", "doctor", "capabilities", "events", "search",
     }
 )  # fmt: skip
 """First words that are questions to a running service: its client needs nothing but Python."""

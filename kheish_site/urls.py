@@ -9,10 +9,13 @@ from kheish_site.health import healthz, readyz
 
 admin.autodiscover()
 
+from sessions_app.admin import login  # noqa: E402  (its forms need the registry, as the pages do)
+
 urlpatterns = [
     path("healthz", healthz),
     path("readyz", readyz),
     path("favicon.ico", RedirectView.as_view(url=static("kheish/favicon.svg"))),
+    path("admin/second-factor/", admin.site.admin_view(login.page), name="second-factor"),
     path("admin/", admin.site.urls),
     path("", include("sessions_app.streams.urls")),
     path("", include("connectors_app.urls")),

@@ -1,11 +1,12 @@
 """Rows that many tests need, made by the services that make them in service."""
 
+from collections.abc import Collection
 from itertools import count
 from typing import Any
 
 from rest_framework.test import APIClient
 
-from sessions_app.models import Asset, Persona, Route, Run, SecretSlot, Session
+from sessions_app.models import Asset, Persona, Right, Route, Run, SecretSlot, Session
 from sessions_app.services import assets, personas, routes, runs, secrets, sessions, tokens
 from sessions_app.services.personas import PersonaFields
 from sessions_app.services.routes import RouteFields
@@ -13,9 +14,10 @@ from sessions_app.services.routes import RouteFields
 _NUMBERS = count(1)
 
 
-def make_client(role: str = "admin", name: str = "") -> APIClient:
-    """A client with a fresh token of this role."""
-    _, secret = tokens.create(name or f"{role}-{next(_NUMBERS)}", role=role)
+def make_client(role: str = "admin", name: str = "", *, rights: Collection[str] | None = None) -> APIClient:
+    """A client with a fresh token of this role; an operator's has every right unless ``rights`` says less."""
+    rights = Right.values if role == "operator" and rights is None else rights or ()
+    _, secret = tokens.create(name or f"{role}-{next(_NUMBERS)}", role=role, rights=rights)
     client = APIClient()
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {secret}")
     return client

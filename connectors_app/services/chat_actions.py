@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from connectors_app.models import BindingKey, ChatIdentity, Connector, IngressReceipt
+from connectors_app.models import BindingKey, Connector, IngressReceipt
 from connectors_app.services import button_data, handles, identities, registry
 from connectors_app.services.button_data import ApprovalPress, QuestionPress
 from kheish_site.lib.errors import KheishError
@@ -71,8 +71,6 @@ def _vote(connector: Connector, who: Principal, pressed: ApprovalPress) -> Outco
         return Outcome(text=_approval_ended(approval), settled=True)
     if not approval.digest.startswith(pressed.digest):
         return Outcome(text=_STALE)
-    if not approval.requester_may_vote and _asked_in_chat(approval.run, who):
-        return Outcome(text="Nothing was decided: whoever asked for the run may not approve this call.")
     if _stands(approval, who, pressed):
         return Outcome(text=f"Your vote counts already: {_counted(approval)}.")
     return _resolved(approval, who, pressed)
@@ -183,17 +181,6 @@ def _talks_through(connector: Connector, session: Session, run: Run) -> bool:
     fed = IngressReceipt.objects.filter(connector=connector, session=session)
     bound = BindingKey.objects.filter(connector=connector, session=session)
     return fed.exists() or bound.exists()
-
-
-def _asked_in_chat(run: Run, who: Principal) -> bool:
-    """Tell whether the run came from a chat account of ``who``, also when it was mapped only afterwards.
-
-    A person may be mapped as ``team:user`` after their message was accepted under ``user`` alone.
-    """
-    accounts = ChatIdentity.objects.filter(connector__kind=run.source_plugin, principal=who.name)
-    asker = run.actor_id
-    names = accounts.values_list("external_id", flat=True)
-    return bool(asker) and any(name == asker or name.endswith(f":{asker}") for name in names)
 
 
 def _expired(moment: datetime | None) -> str:

@@ -17,7 +17,7 @@ from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.redaction import register_secret
 from kheish_site.lib.transactions import after_commit, exclusive, locked, write
 from sessions_app.models import Persona, SecretSlot
-from sessions_app.services import secrets
+from sessions_app.services import audit, secrets
 
 logger = logging.getLogger(__name__)
 TARGET_SETTINGS: Final = ("default_reply_targets", "additional_reply_targets")
@@ -150,6 +150,7 @@ def put(
         elif created:
             pointers.withdraw(row)  # what a removal that was cut short has left
         _check_owner(row, created, source, expected)
+        was = _told(row)
         afresh = whole or created
         row.settings = _judged_settings(kind, {} if afresh else row.settings, settings)
         kept = {} if afresh else dict(row.secrets)
@@ -158,6 +159,13 @@ def put(
         _store_values(row, given)
         row.source, row.removed_at, row.revision = source, None, row.revision + 1
         row.save()
+        audit.record(
+            "connector.created" if created else "connector.updated",
+            "connector",
+            str(row),
+            before=None if created else was,
+            after=_told(row) | {name: "given" for name, said in given.items() if said is not None},
+        )
     logger.info("connector written", extra={"action": "connectors.put", "connector": str(row)})
     return row, created
 
@@ -248,6 +256,7 @@ def set_paused(kind: str, name: str, paused: bool, *, principal: str) -> Connect
         if (row.paused_at is not None) != paused:
             row.paused_at, row.paused_by = (clock.now(), principal) if paused else (None, "")
             _save(row, "paused_at", "paused_by")
+            audit.record("connector.paused" if paused else "connector.resumed", "connector", str(row))
     return row
 
 
@@ -258,6 +267,7 @@ def set_enabled(kind: str, name: str, enabled: bool) -> Connector:
         if row.enabled != enabled:
             row.enabled = enabled
             _save(row, "enabled")
+            audit.record("connector.enabled" if enabled else "connector.disabled", "connector", str(row))
     return row
 
 
@@ -277,6 +287,7 @@ def delete(kind: str, name: str, *, source: str = ConnectorSource.DAEMON) -> Non
         if users:
             raise ConnectorInUse(f"{row} is a reply target of {', '.join(users)}", referenced_by=users)
         inline = [place["slot"] for place in row.secrets.values() if place["origin"] == "inline"]
+        audit.record("connector.deleted", "connector", str(row), before=_told(row))
         row.removed_at, row.secrets = clock.now(), {}
         _save(row, "removed_at", "secrets")
         identities.forget_all(row)
@@ -284,6 +295,12 @@ def delete(kind: str, name: str, *, source: str = ConnectorSource.DAEMON) -> Non
             secrets.delete(slot_id)
     after_commit(lambda: pointers.withdraw(row))
     logger.info("connector removed", extra={"action": "connectors.delete", "connector": str(row)})
+
+
+def _told(row: Connector) -> dict[str, Any]:
+    """Return what the audit log says of a connector: its settings, and where its secrets come from."""
+    secrets_from = {field: place.get("origin", "") for field, place in row.secrets.items()}
+    return {"settings": row.settings, "secrets": secrets_from, "source": str(row.source)}
 
 
 def _answers_through(other: Connector, row: Connector) -> bool:

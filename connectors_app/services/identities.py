@@ -17,8 +17,8 @@ from kheish_site.lib import clock
 from kheish_site.lib.errors import BadRequest, Conflict, Forbidden, NotFound
 from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.transactions import require_transaction, write
-from sessions_app.models import Role
-from sessions_app.services import access
+from sessions_app.models import Role, Run
+from sessions_app.services import access, audit
 from sessions_app.services.access import Principal
 
 logger = logging.getLogger(__name__)
@@ -73,6 +73,13 @@ def put(
             external_id=external_id,
             defaults={"principal": principal, "role": role, "created_by": by.name},
         )
+        audit.record(
+            "identity.mapped",
+            "identity",
+            f"{connector}:{external_id}",
+            after={"principal": principal, "role": str(role)},
+            principal=by,
+        )
     _log("mapped", row, by)
     return row, made
 
@@ -82,6 +89,8 @@ def delete(connector: Connector, external_id: str, *, by: Principal) -> None:
     with write():
         row = get(connector, external_id)
         row.delete()
+        was = {"principal": row.principal, "role": row.role}
+        audit.record("identity.unmapped", "identity", f"{connector}:{external_id}", before=was, principal=by)
     _log("unmapped", row, by)
 
 
@@ -112,6 +121,7 @@ def principal_for(connector: Connector, external_id: str, remote_addr: str = "")
         role=access.lesser(row.role, held),
         auth_method="chat",
         remote_addr=_origin(connector, external_id, remote_addr),
+        rights=access.rights_held_by(row.principal),
     )
 
 
@@ -132,6 +142,18 @@ def requester(connector: Connector, external_id: str) -> str:
     """
     row = _PERSON.first(connector.pk, external_id)
     return "" if row is None else row.principal
+
+
+def asked_for(run: Run, name: str) -> bool:
+    """Tell whether the run came from a chat account of ``name``, also when it was mapped only afterwards.
+
+    A person may be mapped as ``team:user`` after their message was accepted under ``user`` alone.
+    """
+    if not run.actor_id:
+        return False
+    accounts = ChatIdentity.objects.filter(connector__kind=run.source_plugin, principal=name)
+    names = accounts.values_list("external_id", flat=True)
+    return any(known == run.actor_id or known.endswith(f":{run.actor_id}") for known in names)
 
 
 def views(rows: Sequence[ChatIdentity]) -> list[dict[str, Any]]:

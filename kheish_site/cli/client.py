@@ -155,9 +155,15 @@ class Client:
             )
         )
 
-    def export(self, path: str, *, query: Mapping[str, object] | None = None) -> Iterator[bytes]:
-        """The lines of an export, as pieces of bytes that may end anywhere."""
-        headers = {"Accept": "application/x-ndjson"}
+    def export(
+        self,
+        path: str,
+        *,
+        query: Mapping[str, object] | None = None,
+        media_type: str = "application/x-ndjson",
+    ) -> Iterator[bytes]:
+        """The text of an export, as pieces of bytes that may end anywhere."""
+        headers = {"Accept": media_type}
         return self._transport.download(Request(method="GET", path=path, query=query or {}, headers=headers))
 
     def sessions(self, session_id: str) -> SessionHandle:

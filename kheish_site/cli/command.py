@@ -7,14 +7,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
 from kheish_site.cli.client import Client
 from kheish_site.cli.config import Connection
-from kheish_site.cli.exits import Exit, UsageError
+from kheish_site.cli.exits import CliError, Exit, UsageError
 from kheish_site.cli.output import Output
 
 
@@ -111,6 +111,36 @@ def read_file(name: str) -> str:
         return Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read {name}: {error}") from error
+
+
+def write_pieces(context: Context, pieces: Iterable[bytes], file: str | None) -> None:
+    """Write what is downloaded to a file, whole or not at all, or to standard output."""
+    if file is None:
+        for line in whole_lines(pieces):
+            context.out.stdout.write(line.decode())
+        return
+    target = Path(file)
+    draft = target.with_name(f".{target.name}.part")
+    try:
+        with draft.open("wb") as stream:
+            for piece in pieces:
+                stream.write(piece)
+        draft.replace(target)
+    except OSError as error:
+        raise CliError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    context.out.word(f"Written to {target}.", "dim")
+
+
+def whole_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Cut pieces into lines with their ends, as a file gives them."""
+    rest = b""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from (line + b"\n" for line in whole)
+    if rest:
+        yield rest
 
 
 def parse_json(text: str, *, what: str) -> Any:

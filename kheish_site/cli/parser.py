@@ -24,6 +24,7 @@ from kheish_site.cli.nouns import (
     routes,
     runs,
     runtime,
+    search,
     secrets,
     service,
     sessions,
@@ -50,6 +51,7 @@ COMMANDS: tuple[Command, ...] = (
     *runtime.COMMANDS,
     *audit.COMMANDS,
     *observations.COMMANDS,
+    *search.COMMANDS,
     *service.COMMANDS,
 )
 

@@ -224,6 +224,33 @@ SECRET = Resource(
         ("USED BY", _used_by),
     ),
 )
+HIT = Resource(
+    name="hit",
+    plural="hits",
+    id_field="id",
+    columns=(
+        ("KIND", "kind"),
+        ("ID", "id"),
+        ("BY", "by"),
+        ("SESSION", "session_id"),
+        ("WHEN", ago("at")),
+        ("WHAT", gist("excerpt")),
+    ),
+)
+AUDIT_ENTRY = Resource(
+    name="audit entry",
+    plural="audit entries",
+    id_field="entry_id",
+    empty="Nothing was changed yet.",
+    columns=(
+        ("WHEN", ago("at")),
+        ("WHO", "principal"),
+        ("FROM", "remote_addr"),
+        ("ACTION", "action"),
+        ("OBJECT", "object_id"),
+        ("REASON", gist("reason")),
+    ),
+)
 TOKEN = Resource(
     name="token",
     plural="tokens",

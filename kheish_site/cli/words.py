@@ -98,6 +98,8 @@ def _route(payload: Payload) -> str:
 KINDS: dict[str, tuple[str, str, Style, Callable[[Payload], str]]] = {
     "session.created": ("○", "o", "dim", _said("session created")),
     "session.updated": ("○", "o", "dim", _said("session changed:", _changed)),
+    "session.tool_granted": ("○", "o", "amber", lambda p: f"may use {_called(p)} unasked{_by(p)}"),
+    "session.grant_revoked": ("○", "o", "dim", lambda p: f"asks for {_called(p)} again{_by(p)}"),
     "session.ended": ("○", "o", "dim", _said("session ended", _by)),
     "run.accepted": ("▸", ">", "dim", _said("accepted")),
     "run.queued": ("▸", ">", "dim", _said("queued")),

@@ -51,6 +51,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "sessions_app.api.middleware.standing_logins",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -92,6 +93,6 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 DATA_UPLOAD_MAX_MEMORY_SIZE = KHEISH.max_body_bytes
-vars().update(transport_security(env.flag("KHEISH_BEHIND_HTTPS", False)))
+vars().update(transport_security(env.flag("KHEISH_BEHIND_HTTPS", False), session_hours=KHEISH.session_hours))
 
 LOGGING = logging_config()

@@ -57,6 +57,15 @@ def names(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
+def words(name: str, *, choices: tuple[str, ...]) -> tuple[str, ...]:
+    """A comma-separated list of words among ``choices``; anything else is refused."""
+    given = names(name)
+    unknown = [word for word in given if word not in choices]
+    if unknown:
+        raise ImproperlyConfigured(f"{name} may hold {', '.join(choices)}, not {unknown[0]!r}")
+    return given
+
+
 def path(name: str, default: Path | None = None) -> Path | None:
     """An absolute path; a relative one counts from the working directory, ``~`` is the home."""
     value = text(name)

@@ -65,6 +65,20 @@ class Kheish:
     """Lets web_fetch reach loopback and private addresses: for tests on one machine only."""
     bash_env_allowlist: tuple[str, ...]
     """Names of environment variables that shell commands may see."""
+    four_eyes: bool
+    """Whoever started a run may not approve its calls of high risk."""
+    reason_required: tuple[str, ...]
+    """Which decisions want a reason: ``deny``, ``high`` (any decision on a call of high risk)."""
+    login_failures: int
+    """Failed logins of an account from one address before it is blocked from there; 0 never blocks."""
+    login_block_minutes: float
+    """How long a block lasts, and how long failures are added up."""
+    session_hours: float
+    """How long a login of a browser lasts at most."""
+    session_idle_minutes: float
+    """How long it lasts without anything being done; 0 is as long as it may."""
+    second_factor_required: bool
+    """Everybody who signs in to the console needs a second factor and enrols it at the next login."""
     keep_answers_hours: float
     """How long the answer to an ``Idempotency-Key`` is repeated."""
     keep_task_output_days: float
@@ -73,6 +87,8 @@ class Kheish:
     """How long an ended session is kept, journal and all; 0, the default, is for ever."""
     keep_external_actions_days: float
     """How long the signed records of a deleted session are kept; 0, the default, is for ever."""
+    keep_audit_days: float
+    """How long the audit log is kept; 0, the default, is for ever."""
     keep_unused_assets_days: float
     """How long an asset that nothing refers to is kept; 0 is for ever."""
     deliveries: Deliveries
@@ -121,10 +137,18 @@ def load() -> Kheish:
         max_asset_bytes=env.integer("KHEISH_MAX_ASSET_BYTES", 12_582_912, low=1024, high=268_435_456),
         web_fetch_allow_private=env.flag("KHEISH_WEB_FETCH_ALLOW_PRIVATE", False),
         bash_env_allowlist=env.names("KHEISH_BASH_ENV_ALLOWLIST", BASH_ENVIRONMENT),
+        four_eyes=env.flag("KHEISH_FOUR_EYES", False),
+        reason_required=env.words("KHEISH_REASON_REQUIRED", choices=("deny", "high")),
+        login_failures=env.integer("KHEISH_LOGIN_FAILURES", 5, low=0, high=1000),
+        login_block_minutes=env.number("KHEISH_LOGIN_BLOCK_MINUTES", 15, low=1, high=1440),
+        session_hours=env.number("KHEISH_SESSION_HOURS", 12, low=0.1, high=8_760),
+        session_idle_minutes=env.number("KHEISH_SESSION_IDLE_MINUTES", 120, low=0, high=525_600),
+        second_factor_required=env.flag("KHEISH_SECOND_FACTOR_REQUIRED", False),
         keep_answers_hours=env.number("KHEISH_KEEP_ANSWERS_HOURS", 24, low=1, high=8_760),
         keep_task_output_days=env.number("KHEISH_KEEP_TASK_OUTPUT_DAYS", 30, low=0, high=36_500),
         keep_ended_sessions_days=env.number("KHEISH_KEEP_ENDED_SESSIONS_DAYS", 0, low=0, high=36_500),
         keep_external_actions_days=env.number("KHEISH_KEEP_EXTERNAL_ACTIONS_DAYS", 0, low=0, high=36_500),
+        keep_audit_days=env.number("KHEISH_KEEP_AUDIT_DAYS", 0, low=0, high=36_500),
         keep_unused_assets_days=env.number("KHEISH_KEEP_UNUSED_ASSETS_DAYS", 30, low=0, high=36_500),
         deliveries=deliveries.load(),
         keep_purged_observations_days=env.number(

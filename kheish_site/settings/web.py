@@ -16,12 +16,12 @@ CONTENT_SECURITY_POLICY: dict[str, Any] = {
 }
 
 
-def transport_security(behind_https: bool) -> dict[str, Any]:
+def transport_security(behind_https: bool, *, session_hours: float) -> dict[str, Any]:
     """Cookie and transport settings. Plain HTTP is for loopback; anything else sits behind HTTPS."""
     settings: dict[str, Any] = {
         "SESSION_COOKIE_NAME": "kheish_session",
         "SESSION_COOKIE_SAMESITE": "Lax",
-        "SESSION_COOKIE_AGE": 12 * 3600,
+        "SESSION_COOKIE_AGE": int(session_hours * 3600),
         "SESSION_COOKIE_SECURE": behind_https,
         "CSRF_COOKIE_NAME": "kheish_csrf",
         "CSRF_COOKIE_SAMESITE": "Lax",

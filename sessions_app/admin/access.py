@@ -14,7 +14,7 @@ from sessions_app.admin import caller, show
 from sessions_app.admin.base import ConsoleAdmin
 from sessions_app.admin.personas import NAME
 from sessions_app.admin.verbs import Cleaned, NothingToSay, Outcome, Verb
-from sessions_app.models import ApiToken, IdempotencyRecord, Role, SecretSlot
+from sessions_app.models import ApiToken, IdempotencyRecord, Right, Role, SecretSlot
 from sessions_app.services import secrets, tokens
 from sessions_app.services.access import Principal
 
@@ -111,6 +111,12 @@ class TokenForm(forms.Form):
 
     name = forms.CharField(max_length=200, validators=[NAME], help_text="Records of who did what carry it.")
     role = forms.ChoiceField(choices=Role.choices)
+    rights = forms.MultipleChoiceField(
+        choices=Right.choices,
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text="For an operator's token; an admin's may do it all.",
+    )
     days = forms.IntegerField(
         required=False, min_value=1, max_value=3_650, label="Expires after days", help_text="Empty: never."
     )
@@ -119,7 +125,11 @@ class TokenForm(forms.Form):
 def _issue(row: None, cleaned: Cleaned, principal: Principal) -> Outcome:
     until = clock.now() + timedelta(days=cleaned["days"]) if cleaned["days"] else None
     _, secret = tokens.create(
-        cleaned["name"], role=cleaned["role"], created_by=principal.name, expires_at=until
+        cleaned["name"],
+        role=cleaned["role"],
+        rights=cleaned["rights"],
+        created_by=principal.name,
+        expires_at=until,
     )
     return Outcome(once=secret)
 
@@ -155,11 +165,27 @@ class ApiTokenAdmin(ConsoleAdmin):
     list_filter = ("role",)
     search_fields = ("name__startswith", "token_id__exact")
     search_help_text = "The beginning of a name, or a token id"
-    fields = ("token_id", "name", "role", "state", "created_by", "born", "expires", "used", "ended")
+    fields = (
+        "token_id",
+        "name",
+        "role",
+        "held_rights",
+        "state",
+        "created_by",
+        "born",
+        "expires",
+        "used",
+        "ended",
+    )
     born = show.age_of("created_at", "made")
     expires = show.age_of("expires_at", "expires")
     used = show.age_of("last_used_at", "last used")
     ended = show.age_of("revoked_at", "revoked")
+
+    @admin.display(description="rights")
+    def held_rights(self, row: ApiToken) -> str:
+        """What it may do beside its role."""
+        return ", ".join(row.rights) or show.NOTHING
 
     @admin.display(description="state")
     def state(self, row: ApiToken) -> SafeString:

@@ -1,7 +1,7 @@
 """Approvals and their votes: the inbox of what needs a yes or a no."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from sessions_app.admin.verbs import Cleaned, Outcome, ReasonForm, Verb
 from sessions_app.models import Approval, ApprovalStatus, ApprovalVote
 from sessions_app.services import approvals
 from sessions_app.services.access import Principal
-from sessions_app.services.approvals import Vote
+from sessions_app.services.approvals import Behavior, Vote
 from sessions_app.services.projections.shape import call_summary
 
 
@@ -109,6 +109,16 @@ def _allow_edited(row: Approval, cleaned: Cleaned, principal: Principal) -> Outc
     return _vote(row, vote, principal)
 
 
+def _not_by_you(behavior: Behavior) -> Callable[[Approval, Principal], str]:
+    """Return what tells why somebody's word would not count, as the service itself will say it."""
+
+    def refused(row: Approval, principal: Principal) -> str:
+        found = approvals.refusal(row, row.run, behavior, principal)
+        return f"Not by you: {found.detail}." if found is not None else ""
+
+    return refused
+
+
 def _pending(row: Approval) -> bool:
     return row.status == ApprovalStatus.PENDING
 
@@ -122,6 +132,7 @@ ALLOW = Verb(
     label="Approve",
     past="approved",
     act=_allow,
+    refused=_not_by_you("allow"),
     form=DenyForm,
     applies=_pending,
     seal=_digest,
@@ -134,6 +145,7 @@ DENY = Verb(
     label="Deny",
     past="denied",
     act=_deny,
+    refused=_not_by_you("deny"),
     form=DenyForm,
     applies=_pending,
     seal=_digest,
@@ -146,6 +158,7 @@ EDIT = Verb(
     label="Approve with edits",
     past="approved with edits",
     act=_allow_edited,
+    refused=_not_by_you("allow"),
     form_for=_edit_form,
     initial=lambda row: {"arguments": row.arguments},
     applies=_pending,

@@ -12,17 +12,18 @@ from kheish_site.console.site import site
 from sessions_app.admin import permits, show, timeline
 from sessions_app.admin.approvals import EDIT, difference
 from sessions_app.admin.inbox import Item, Settled, Source, add
-from sessions_app.admin.risks import risk_of
 from sessions_app.models import (
     Approval,
     ApprovalStatus,
     JournalEntry,
     OperatorDecision,
+    Risk,
     Run,
     UserQuestion,
 )
 from sessions_app.services import approvals
 from sessions_app.services.projections.shape import call_summary, one_line
+from sessions_app.tools.policy import default_risk
 
 BEFORE: Final = 30
 """Entries of what happened before."""
@@ -44,7 +45,7 @@ def _approvals(limit: int) -> list[Item]:
             key=row.approval_id,
             what=row.tool_name,
             gist=_gist(row.tool_name, row.arguments),
-            risk=risk_of(row.tool_call),
+            risk=row.risk,
             session_id=row.session.session_id,
             of_run=row.run.run_id,
             asked_at=row.created_at,
@@ -85,7 +86,7 @@ def _decisions(limit: int) -> list[Item]:
             key=row.decision_id,
             what="Did it happen?",
             gist=call_summary(row.tool_call.tool_name, row.tool_call.arguments),
-            risk=risk_of(row.tool_call),
+            risk=default_risk(row.tool_call.tool_name),
             session_id=row.session.session_id,
             of_run=row.run.run_id,
             asked_at=row.created_at,
@@ -158,20 +159,19 @@ def _why(of: Mapping[str, Any], step: int) -> str:
 
 def _approval_pane(request: HttpRequest, row: Approval) -> dict[str, Any]:
     call, of = approvals.get(row.approval_id).tool_call, _of(row)
-    level = risk_of(call)
     votes = [vote for vote in row.votes.all() if vote.voided_at is None]
     said = row.arguments.get("description")
     return {
         **of,
         "console_name": row.tool_name,
-        "console_risk": level,
+        "console_risk": row.risk,
         "console_why": _why(of, call.step.number),
         "console_about": show.redact(said) if isinstance(said, str) else "",
         "console_rule": show.redact(row.reason),
         "console_input": show.json_text(row.arguments),
         "console_votes": votes,
         "console_votes_left": row.required_votes - sum(vote.behavior == "allow" for vote in votes),
-        "console_alike": _alike(row) if level == "low" else [],
+        "console_alike": _alike(row) if row.risk == Risk.LOW else [],
         "console_diff_url": reverse("admin:console_inbox_diff", args=[row.approval_id]),
     }
 
@@ -179,7 +179,7 @@ def _approval_pane(request: HttpRequest, row: Approval) -> dict[str, Any]:
 def _alike(row: Approval) -> list[dict[str, Any]]:
     """Return the open requests for the same harmless tool, this one with them, whole; "" when it is alone."""
     rows = list(_rows(Approval, "tool_call").filter(tool_name=row.tool_name)[:20])
-    if len(rows) < 2 or any(risk_of(other.tool_call) != "low" for other in rows):
+    if len(rows) < 2 or any(other.risk != Risk.LOW for other in rows):
         return []
     return [{"row": other, "input": show.json_text(other.arguments)} for other in rows]
 
@@ -200,7 +200,7 @@ def _decision_pane(request: HttpRequest, row: OperatorDecision) -> dict[str, Any
     return {
         **of,
         "console_name": call.tool_name,
-        "console_risk": risk_of(call),
+        "console_risk": default_risk(call.tool_name),
         "console_why": _why(of, call.step.number),
         "console_input": show.json_text(call.arguments),
         "console_call": call,

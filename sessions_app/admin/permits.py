@@ -20,7 +20,10 @@ def may(request: HttpRequest, verb: Verb, row: Any = None) -> bool:
 
 def refusal(request: HttpRequest, verb: Verb, row: Any = None) -> str:
     """Return why the person may not, naming the group to ask for, or ""."""
-    return "" if principal(request).holds(verb.role) else _ask_for(verb.role, "look but not do this")
+    who = principal(request)
+    if not who.holds(verb.role):
+        return _ask_for(verb.role, "look but not do this")
+    return verb.refused(row, who) if row is not None else ""
 
 
 def require(request: HttpRequest, verb: Verb, row: Any = None) -> None:

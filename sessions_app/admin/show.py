@@ -147,6 +147,11 @@ def link(row: Model | None, text: object) -> SafeString | str:
     return NOTHING if row is None else format_html('<a href="{}">{}</a>', change_url(row), text)
 
 
+def link_at(url: str, text: object) -> SafeString | str:
+    """Return ``text`` linked to ``url``, plain without one."""
+    return format_html('<a href="{}">{}</a>', url, text) if url else str(text)
+
+
 def list_url(model: type[Model], **filters: Any) -> str:
     """Return the address of a list, filtered."""
     base = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")

@@ -105,7 +105,7 @@ class VerbPages:
     ) -> HttpResponse | None:
         """Do it and go where the result is seen; a refusal becomes an error of the form (None)."""
         try:
-            outcome = verb.act(row, cleaned, principal(request)) or Outcome()
+            outcome = verb.do(row, cleaned, principal(request))
         except KheishError as refusal:
             form.add_error(None, sentence(refusal))
             return None

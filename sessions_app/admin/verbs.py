@@ -15,6 +15,7 @@ from django.contrib import messages
 
 from kheish_site.lib.errors import KheishError
 from sessions_app.models import Role
+from sessions_app.services import audit
 from sessions_app.services.access import Principal
 
 Cleaned = Mapping[str, Any]
@@ -72,6 +73,13 @@ class Verb:
     tone: Tone = ""
     many: bool = True
     inline: bool = False
+    refused: Callable[[Any, Principal], str] = field(default=lambda row, principal: "")
+    """Why this person may not do it to this row, beside the role; "" when they may."""
+
+    def do(self, row: Any, cleaned: Cleaned, principal: Principal) -> Outcome:
+        """Do it in the person's name. Raises: KheishError."""
+        with audit.acting(lambda: principal):
+            return self.act(row, cleaned, principal) or Outcome()
 
     def form_class(self, row: Any) -> type[forms.Form]:
         """Return the form for ``row`` (None: for many rows, or for a new one)."""
@@ -110,7 +118,7 @@ def perform(
     for row in rows:
         try:
             told = dict(cleaned) | {"seen": (seen or {}).get(row.pk, "")}
-            outcome = verb.act(row, told, principal) or Outcome()
+            outcome = verb.do(row, told, principal)
         except KheishError as refusal:
             tally.refused[refusal.detail or refusal.error_code] += 1
         else:

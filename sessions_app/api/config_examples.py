@@ -61,11 +61,12 @@ SECRET: Final[Example] = {
     "created_at": _AT,
     "updated_at": _AT,
 }
-NEW_TOKEN: Final[Example] = {"name": "ci", "role": "operator"}
+NEW_TOKEN: Final[Example] = {"name": "ci", "role": "operator", "rights": ["decide_high_risk"]}
 TOKEN: Final[Example] = {
     "token_id": "tok_01JD7ZK4T9V2M8Q6W3X5Y7Z9AB",
     "name": "ci",
     "role": "operator",
+    "rights": ["decide_high_risk"],
     "status": "active",
     "created_by": "local",
     "created_at": _AT,

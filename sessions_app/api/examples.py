@@ -121,6 +121,38 @@ EXTERNAL_ACTION: Final[dict[str, Any]] = {
     "key_id": "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
     "signature": "0a" * 64,
 }
+SEARCH: Final[dict[str, Any]] = {
+    "query": "4821",
+    "jump": None,
+    "items": [
+        {
+            "kind": "run",
+            "id": _RUN_ID,
+            "by": "text",
+            "excerpt": "Look into incident 4821: checkout is slow",
+            "session_id": _SESSION_ID,
+            "at": _AT,
+        },
+        {"kind": "session", "id": _SESSION_ID, "by": "text", "excerpt": _SESSION_ID, "at": _AT},
+    ],
+    "more": False,
+    "text_window": 2000,
+}
+AUDIT_ENTRY: Final[dict[str, Any]] = {
+    "entry_id": "aud_01JD7ZK6A1B2C3D4E5F6G7H8J9",
+    "at": _AT,
+    "principal": "local",
+    "role": "admin",
+    "auth_method": "token",
+    "remote_addr": "127.0.0.1",
+    "request_id": "req_01JD7ZK6B2C3D4E5F6G7H8J9K0",
+    "action": "route.updated",
+    "object_kind": "route",
+    "object_id": "main",
+    "before": {"model": "small-1", "revision": 1},
+    "after": {"model": "small-2", "revision": 2},
+    "reason": "",
+}
 APPROVAL: Final[dict[str, Any]] = {
     "approval_id": "apr_01JD7ZK6A1B2C3D4E5F6G7H8J9",
     **_CALL,
@@ -132,6 +164,7 @@ APPROVAL: Final[dict[str, Any]] = {
     "required_votes": 1,
     "roles": ["operator", "admin"],
     "requester_may_vote": True,
+    "risk": "high",
     "votes": [],
     "created_at": _AT,
 }
@@ -149,6 +182,14 @@ WHY: Final[dict[str, Any]] = {
         {"kind": "approval", "id": APPROVAL["approval_id"], "sentence": f"W{_WAITS[1:]}", "since": _AT},
     ],
     "next": "Allow or deny it: approvals allow apr_01JD7ZK6A1B2C3D4E5F6G7H8J9",
+}
+EXACT_CALL: Final[dict[str, Any]] = {
+    **_CALL,
+    "tool_name": "bash",
+    "state": "awaiting_approval",
+    "digest": _DIGEST,
+    "input": {"command": "kubectl rollout undo deploy/api"},
+    "result": "",
 }
 RESOLUTIONS: Final[dict[str, Any]] = {
     "resolutions": [

@@ -7,6 +7,7 @@ from django.db.models import Q, QuerySet
 
 from sessions_app.models import (
     Approval,
+    AuditEntry,
     ExternalAction,
     OperatorDecision,
     Run,
@@ -59,9 +60,10 @@ class _WaitingFilter(filters.FilterSet):
 
 
 class ApprovalFilter(_WaitingFilter):
-    """Approvals by session, run, status and tool."""
+    """Approvals by session, run, status, tool and risk."""
 
     tool_name = filters.CharFilter()
+    risk = filters.CharFilter()
 
     class Meta:
         model = Approval
@@ -105,6 +107,19 @@ class ExternalActionFilter(filters.FilterSet):
 
     class Meta:
         model = ExternalAction
+        fields: list[str] = []
+
+
+class AuditLogFilter(filters.FilterSet):
+    """Audit entries by who, what and of which object."""
+
+    principal = filters.CharFilter()
+    action = filters.CharFilter()
+    object_kind = filters.CharFilter()
+    object_id = filters.CharFilter()
+
+    class Meta:
+        model = AuditEntry
         fields: list[str] = []
 
 

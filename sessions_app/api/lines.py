@@ -21,9 +21,9 @@ class LinesRenderer(JSONRenderer):
 class LinesResponse(StreamingHttpResponse):
     """Lines from a blocking source. Under an event loop they are read in the request's own thread."""
 
-    def __init__(self, lines: Iterable[str], *, file_name: str) -> None:
+    def __init__(self, lines: Iterable[str], *, file_name: str, media_type: str = MEDIA_TYPE) -> None:
         headers = {"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{file_name}"'}
-        super().__init__(_pieces(lines), content_type=MEDIA_TYPE, headers=headers)
+        super().__init__(_pieces(lines), content_type=media_type, headers=headers)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the pieces; the base class would read all of them first."""

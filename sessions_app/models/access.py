@@ -13,12 +13,26 @@ class Role(models.TextChoices):
     ADMIN = "admin"
 
 
+class Right(models.TextChoices):
+    """What somebody may be given beside a role; an admin holds them all.
+
+    The names are those of the Django permissions that accounts and groups are given.
+    """
+
+    DECIDE_HIGH_RISK = "decide_high_risk"
+    VIEW_UNREDACTED = "view_unredacted"
+
+
 class ApiToken(models.Model):
-    """A bearer token, stored as its SHA-256. Born shown once, ends revoked or expired."""
+    """A bearer token, stored as its SHA-256. Born shown once, ends revoked or expired.
+
+    ``rights`` are ``Right`` values it holds beside its role.
+    """
 
     token_id = name_field(unique=True, length=40)
     name = name_field()
     role = models.CharField(max_length=10, choices=Role.choices)
+    rights = JSONObject(default=list)
     secret_hash = models.CharField(max_length=64, unique=True, editable=False)
     created_by = name_field(blank=True, default="")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -54,6 +68,8 @@ class IdempotencyRecord(models.Model):
         indexes = [
             # retention: WHERE created_at < ?
             models.Index(fields=["created_at"], name="idempotency_age"),
+            # search: WHERE key_digest = ? ORDER BY id DESC
+            models.Index(fields=["key_digest", "-id"], name="idempotency_key"),
         ]
 
     def __str__(self) -> str:

@@ -70,6 +70,7 @@ class ToolCall(models.Model):
 
     class Meta:
         ordering = ["step", "index"]
+        permissions = [("view_unredacted", "Can look at exact arguments and results; each look is recorded")]
         constraints = [
             models.UniqueConstraint(fields=["step", "index"], name="tool_call_once"),
             models.CheckConstraint(condition=Q(state__in=ToolCallState.values), name="tool_call_state_known"),

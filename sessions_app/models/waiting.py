@@ -19,6 +19,14 @@ class ApprovalStatus(models.TextChoices):
     CANCELLED = "cancelled"
 
 
+class Risk(models.TextChoices):
+    """What a yes may cost, by the policy of the call."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
 class Approval(models.Model):
     """A call that needs people. Born when its batch suspends; settled once.
 
@@ -38,6 +46,7 @@ class Approval(models.Model):
     required_votes = models.PositiveSmallIntegerField(default=1)
     roles = JSONObject(default=list)
     requester_may_vote = models.BooleanField(default=True)
+    risk = models.CharField(max_length=6, choices=Risk.choices, default=Risk.HIGH)
     decision = JSONObject()
     expires_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField()
@@ -45,10 +54,12 @@ class Approval(models.Model):
 
     class Meta:
         ordering = ["-id"]
+        permissions = [("decide_high_risk", "Can approve calls of high risk")]
         constraints = [
             models.UniqueConstraint(
                 fields=["tool_call"], condition=Q(status="pending"), name="approval_one_open"
             ),
+            models.CheckConstraint(condition=Q(risk__in=Risk.values), name="approval_risk_known"),
             models.CheckConstraint(
                 condition=Q(status__in=ApprovalStatus.values), name="approval_status_known"
             ),

@@ -1,70 +1,46 @@
 """Who calls, and what they may do: one answer for HTTP, sockets, the admin and commands."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.db.models import Q
 
 from kheish_site.lib.errors import Forbidden, Unauthorized
-from sessions_app.models import Role
+from sessions_app.models import Right, Role
 from sessions_app.services import tokens
-
-AuthMethod = Literal["token", "session", "system", "chat"]
-_RANK: Final = {"": 0, Role.VIEWER: 1, Role.OPERATOR: 2, Role.ADMIN: 3}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Principal:
-    """A caller. ``role`` is a ``Role`` value, or "" for a known person without any group.
-
-    ``name`` is a live token's name or a user name; records of who did what carry it.
-    """
-
-    name: str
-    role: str
-    auth_method: AuthMethod
-    remote_addr: str = ""
-
-    def holds(self, role: str) -> bool:
-        """Tell whether the caller's role is ``role`` or includes it."""
-        return _RANK[self.role] >= _RANK[role]
-
-    @property
-    def can_view(self) -> bool:
-        """May read."""
-        return self.holds(Role.VIEWER)
-
-    @property
-    def can_operate(self) -> bool:
-        """May submit work and decide."""
-        return self.holds(Role.OPERATOR)
-
-    @property
-    def can_administer(self) -> bool:
-        """May change configuration and credentials."""
-        return self.holds(Role.ADMIN)
-
-
-SYSTEM: Final = Principal(name="system", role=Role.ADMIN, auth_method="system")
-"""The daemon itself: start-up files, commands on the machine."""
+from sessions_app.services.principal import RANK
+from sessions_app.services.principal import SYSTEM as SYSTEM
+from sessions_app.services.principal import Principal as Principal
 
 
 def authenticate(authorization: str, user: Any, *, remote_addr: str = "") -> Principal:
     """Return the caller named by an ``Authorization`` header, or else by a logged-in ``user``.
 
     A header that is wrong is refused even when somebody is logged in. Costs one query (a token) or
-    one beside the session's own (groups). Raises: Unauthorized.
+    one beside the session's own (groups), and one more for an operator (rights). Raises: Unauthorized.
     """
     if authorization:
         scheme, _, secret = authorization.partition(" ")
         if scheme.lower() != "bearer" or not secret.strip():
             raise Unauthorized("the Authorization header must read: Bearer kh_...")
         token = tokens.find(secret.strip())
-        return Principal(name=token.name, role=token.role, auth_method="token", remote_addr=remote_addr)
-    if user is not None and user.is_authenticated:
         return Principal(
-            name=user.get_username(), role=role_of(user), auth_method="session", remote_addr=remote_addr
+            name=token.name,
+            role=token.role,
+            auth_method="token",
+            remote_addr=remote_addr,
+            rights=frozenset(token.rights),
+        )
+    if user is not None and user.is_authenticated:
+        role = role_of(user)
+        return Principal(
+            name=user.get_username(),
+            role=role,
+            auth_method="session",
+            remote_addr=remote_addr,
+            rights=_rights_of(user) if role == Role.OPERATOR else frozenset(),
         )
     raise Unauthorized("sign in, or send an API token as bearer")
 
@@ -80,9 +56,19 @@ def require(principal: Principal, role: str) -> None:
         raise Forbidden(f"this needs the role {role}", required_role=str(role))
 
 
+def require_right(principal: Principal, right: Right) -> None:
+    """Raise Forbidden unless the caller holds ``right``."""
+    if not principal.may(right):
+        raise Forbidden(
+            f"this needs the role admin, or the right {right}",
+            code="right_missing",
+            required_right=str(right),
+        )
+
+
 def lesser(role: str, other: str) -> str:
     """Return the role of the two that allows less."""
-    return min(role, other, key=lambda name: _RANK[name])
+    return min(role, other, key=lambda name: RANK[name])
 
 
 def roles_held_by(names: Collection[str]) -> dict[str, str]:
@@ -102,8 +88,37 @@ def roles_held_by(names: Collection[str]) -> dict[str, str]:
     return held
 
 
+def rights_held_by(name: str) -> frozenset[str]:
+    """Return the rights that the live token or active account of this name was given, both counted.
+
+    Where an account and a token share a name, only what both hold counts.
+    """
+    held = [
+        frozenset(Right.values if token.role == Role.ADMIN else token.rights)
+        for token in tokens.live_named([name])
+    ]
+    users = get_user_model()
+    held += [_rights_of(user) for user in users.objects.filter(**{users.USERNAME_FIELD: name})]
+    return frozenset.intersection(*held) if held else frozenset()
+
+
+def _rights_of(user: Any) -> frozenset[str]:
+    """Return the ``Right`` permissions of an account, its own and its groups'."""
+    if not user.is_active:
+        return frozenset()
+    if user.is_superuser:
+        return frozenset(Right.values)
+    given = Q(user=user) | Q(group__user=user)
+    named = Permission.objects.filter(
+        given, content_type__app_label="sessions_app", codename__in=Right.values
+    )
+    return frozenset(named.values_list("codename", flat=True))
+
+
+def highest(groups: set[str]) -> str:
+    """Return the highest role among names of groups, "" without any."""
+    return max(groups & set(Role.values), key=lambda name: RANK[name], default="")
+
+
 def _highest(superuser: bool, groups: Iterable[Any]) -> str:
-    if superuser:
-        return Role.ADMIN
-    names = {group.name for group in groups} & set(Role.values)
-    return max(names, key=lambda name: _RANK[name], default="")
+    return Role.ADMIN if superuser else highest({group.name for group in groups})

@@ -6,7 +6,7 @@ from django.contrib.auth.models import Group, Permission, User
 from django.db.models import Q
 
 from kheish_site.lib.transactions import write
-from sessions_app.models import Role
+from sessions_app.models import Right, Role
 
 DECIDES = ("approval", "userquestion", "operatordecision", "run", "session")
 """Models whose rows an operator may act on; everything else is for reading."""
@@ -16,7 +16,11 @@ CONFIGURES = ("persona", "personarevision", "route", "secretslot", "apitoken", "
 
 
 def ensure_groups() -> None:
-    """Make the groups viewer, operator and admin and give them exactly their permissions."""
+    """Make the groups viewer, operator and admin and give them exactly their permissions.
+
+    A right (``Right``) is the admins'; an operator is given one as a permission of their own account, or by
+    another group.
+    """
     with write():
         _ensure_groups()
 
@@ -25,13 +29,14 @@ def _ensure_groups() -> None:
     ours = Permission.objects.filter(
         content_type__app_label__in=("sessions_app", "channels_app", "connectors_app")
     )
-    reads = Q(codename__startswith="view_")
+    given = Q(codename__in=Right.values)  # never by its name's beginning: one of them is view_unredacted
+    reads = Q(codename__startswith="view_") & ~given
     acts = Q(codename__in=[f"change_{model}" for model in DECIDES])
     configures = Q(content_type__model__in=CONFIGURES)
     for role, granted in (
         (Role.VIEWER, reads),
         (Role.OPERATOR, reads | acts),
-        (Role.ADMIN, reads | acts | configures),
+        (Role.ADMIN, reads | acts | configures | given),
     ):
         group, _ = Group.objects.get_or_create(name=role)
         group.permissions.set(ours.filter(granted))

@@ -8,13 +8,24 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Literal
 
+from django.conf import settings
+
 from kheish_site.lib import clock
 from kheish_site.lib.errors import BadRequest, Conflict, Forbidden, NotFound
 from kheish_site.lib.ids import new_id
 from kheish_site.lib.redaction import MASK, redact
 from kheish_site.lib.transactions import write
-from sessions_app.models import Approval, ApprovalStatus, ApprovalVote, Run, ToolCall, ToolCallState
-from sessions_app.services import effects, journal, waiting
+from sessions_app.models import (
+    Approval,
+    ApprovalStatus,
+    ApprovalVote,
+    Right,
+    Risk,
+    Run,
+    ToolCall,
+    ToolCallState,
+)
+from sessions_app.services import effects, journal, ports, waiting
 from sessions_app.services.access import Principal
 from sessions_app.services.writes import Entry
 from sessions_app.tools import registry
@@ -49,6 +60,24 @@ class NotAllowedToVote(Forbidden):
     """The approval's policy does not count this person's vote."""
 
     code, domain = "approval_vote_forbidden", "approvals"
+
+
+class HighRisk(NotAllowedToVote):
+    """A yes to a call of high risk needs the role admin or a right of its own."""
+
+    code = "approval_high_risk_forbidden"
+
+
+class FourEyes(NotAllowedToVote):
+    """Whoever started a run may not say yes to its calls of high risk."""
+
+    code = "approval_four_eyes"
+
+
+class ReasonMissing(BadRequest):
+    """The installation wants a reason for this decision."""
+
+    code, domain = "approval_reason_required", "approvals"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +122,7 @@ def request(run: Run, call: ToolCall) -> tuple[Approval, Entry]:
         required_votes=policy.get("required_votes", 1),
         roles=list(policy.get("roles", ())),
         requester_may_vote=policy.get("requester_may_vote", True),
+        risk=policy.get("risk", Risk.HIGH),
         expires_at=now + timedelta(seconds=seconds) if seconds else None,
         created_at=now,
     )
@@ -104,6 +134,7 @@ def request(run: Run, call: ToolCall) -> tuple[Approval, Entry]:
         "input": call.arguments,
         "digest": call.digest,
         "reason": approval.reason,
+        "risk": str(approval.risk),
         "required_votes": approval.required_votes,
         "expires_at": clock.rfc3339(approval.expires_at),
     }
@@ -114,8 +145,8 @@ def resolve(approval_id: str, vote: Vote, *, principal: Principal) -> Approval:
     """Count one vote; settle the approval when it decides, and let the run go on when nothing is open.
 
     The same decision again changes nothing. Joins an open transaction.
-    Raises: ApprovalMissing, ApprovalConflict, ApprovalExpired, NotAllowedToVote, BadRequest (edited input
-    breaks the schema).
+    Raises: ApprovalMissing, ApprovalConflict, ApprovalExpired, NotAllowedToVote, ReasonMissing, BadRequest
+    (edited input breaks the schema).
     """
     approval = get(approval_id)
     with write():
@@ -127,7 +158,12 @@ def resolve(approval_id: str, vote: Vote, *, principal: Principal) -> Approval:
             raise ApprovalExpired("the approval has expired", approval_id=approval_id)
         if vote.digest and vote.digest != approval.digest:
             raise ApprovalConflict("the call was edited since you looked", approval_id=approval_id)
-        _check_voter(approval, run, principal)
+        if refused := refusal(approval, run, vote.behavior, principal):
+            raise refused
+        if needs_reason(approval, vote.behavior) and not (vote.reason or vote.justification).strip():
+            raise ReasonMissing(
+                f"say why: a reason is needed to {vote.behavior} this", approval_id=approval_id
+            )
         entries: list[Entry] = []
         if vote.behavior == "allow" and vote.updated_input is not None:
             entries += _edit(approval, run, vote.updated_input, principal)
@@ -169,11 +205,37 @@ def _same_or_conflict(approval: Approval, vote: Vote) -> None:
         )
 
 
-def _check_voter(approval: Approval, run: Run, principal: Principal) -> None:
+def refusal(
+    approval: Approval, run: Run, behavior: Behavior, principal: Principal
+) -> NotAllowedToVote | None:
+    """Return why this caller's word does not count on this approval, or None when it does.
+
+    The one rule for every surface: ``resolve`` raises it, pages ask it before they show a button. A no to a
+    high risk needs no right: it stops something.
+    """
     if approval.roles and principal.role not in approval.roles:
-        raise NotAllowedToVote(f"this approval needs one of: {', '.join(approval.roles)}")
-    if not approval.requester_may_vote and principal.name == run.requested_by:
-        raise NotAllowedToVote("whoever asked for the run may not approve this call")
+        return NotAllowedToVote(f"this approval needs one of: {', '.join(approval.roles)}")
+    risky = behavior == "allow" and approval.risk == Risk.HIGH
+    if risky and not principal.may(Right.DECIDE_HIGH_RISK):
+        return HighRisk(
+            "a yes to a call of high risk needs the role admin, or the right decide_high_risk",
+            required_right=str(Right.DECIDE_HIGH_RISK),
+        )
+    four_eyes = risky and settings.KHEISH.four_eyes
+    if (four_eyes or not approval.requester_may_vote) and _asked_for(run, principal):
+        kind = NotAllowedToVote if not approval.requester_may_vote else FourEyes
+        return kind("whoever asked for the run may not approve this call")
+    return None
+
+
+def needs_reason(approval: Approval, behavior: Behavior) -> bool:
+    """Tell whether the installation wants a reason for this decision (``KHEISH_REASON_REQUIRED``)."""
+    wanted = settings.KHEISH.reason_required
+    return (behavior == "deny" and "deny" in wanted) or (approval.risk == Risk.HIGH and "high" in wanted)
+
+
+def _asked_for(run: Run, principal: Principal) -> bool:
+    return principal.name == run.requested_by or ports.asked_elsewhere(run, principal.name)
 
 
 def edit_problem(approval: Approval, updated: dict[str, Any]) -> str:

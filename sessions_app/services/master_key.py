@@ -16,7 +16,7 @@ from kheish_site.lib.errors import Conflict
 from kheish_site.lib.private_files import write_private
 from kheish_site.lib.transactions import exclusive, locked, write
 from kheish_site.settings.keys import new_master_key
-from sessions_app.models import IdempotencyRecord, SecretSlot
+from sessions_app.models import IdempotencyRecord, SecondFactor, SecretSlot
 from sessions_app.services import ports
 from sessions_app.services.idempotency import SEALED
 
@@ -64,8 +64,11 @@ def reseal_all() -> int:
         slots = list(locked(SecretSlot.objects.all()))
         for slot in slots:
             SecretSlot.objects.filter(pk=slot.pk).update(sealed=crypto.reseal(slot.sealed))
+        factors = list(locked(SecondFactor.objects.all()))
+        for factor in factors:
+            SecondFactor.objects.filter(pk=factor.pk).update(sealed=crypto.reseal(factor.sealed))
         answers = list(locked(IdempotencyRecord.objects.filter(headers__has_key=SEALED)))
         for answer in answers:
             IdempotencyRecord.objects.filter(pk=answer.pk).update(body=crypto.reseal(answer.body))
         more = ports.reseal()
-    return len(slots) + len(answers) + more
+    return len(slots) + len(factors) + len(answers) + more

@@ -8,10 +8,11 @@ from typing import Any
 from django.db.models import QuerySet
 
 from kheish_site.lib import clock
+from kheish_site.lib.canonical import sha256_hex
 from kheish_site.lib.errors import BadRequest, Conflict, NotFound
 from kheish_site.lib.transactions import exclusive, locked, write
 from sessions_app.models import Persona, PersonaRevision
-from sessions_app.services import scopes
+from sessions_app.services import audit, scopes
 from sessions_app.services.routes import check_revision
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ def create(persona_id: str, fields: PersonaFields, *, principal: str = "") -> Pe
         values = {name: getattr(fields, name) for name in _OF_REVISION}
         values["display_name"] = values["display_name"] or persona_id
         _add_revision(persona, 1, values, principal)
+        audit.record("persona.created", "persona", persona_id, after=_told(values, persona))
     logger.info("persona created", extra={"action": "personas.create", "persona_id": persona_id})
     return persona
 
@@ -84,11 +86,13 @@ def update(
         if persona.retired_at is not None:
             raise PersonaRetired(f"persona {persona_id} is retired")
         before = persona.revisions.get(revision=persona.current)
+        was = _told({name: getattr(before, name) for name in _OF_REVISION}, persona)
         values = {name: changes.get(name, getattr(before, name)) for name in _OF_REVISION}
         persona.current += 1
         persona.owner = changes.get("owner", persona.owner)
         _add_revision(persona, persona.current, values, principal)
         persona.save(update_fields=["current", "owner", "updated_at"])
+        audit.record("persona.updated", "persona", persona_id, before=was, after=_told(values, persona))
     logger.info(
         "persona updated",
         extra={"action": "personas.update", "persona_id": persona_id, "revision": persona.current},
@@ -108,8 +112,19 @@ def retire(persona_id: str) -> Persona:
         if persona.retired_at is None:
             persona.retired_at = clock.now()
             persona.save(update_fields=["retired_at", "updated_at"])
+            audit.record("persona.retired", "persona", persona_id)
             logger.info("persona retired", extra={"action": "personas.retire", "persona_id": persona_id})
     return persona
+
+
+def _told(values: Mapping[str, Any], persona: Persona) -> dict[str, Any]:
+    """Return what the audit log says of a revision: never the soul, only whether it is another one."""
+    told = {name: value for name, value in values.items() if name != "soul"}
+    return told | {
+        "owner": persona.owner,
+        "soul_sha256": sha256_hex(str(values["soul"])),
+        "revision": persona.current,
+    }
 
 
 def everything() -> QuerySet[Persona]:

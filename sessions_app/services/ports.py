@@ -3,8 +3,9 @@
 The core knows none of them. With nothing registered it runs as it is.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from django.db.models import Q
@@ -34,6 +35,29 @@ OutputListener = Callable[[Run, Mapping[str, Any], str], None]
 
 The session's row lock is held. The key is the same whenever the same output is committed again.
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """One thing a search found. ``by`` says how: ``id``, ``text``, or the name of what other systems use."""
+
+    kind: str
+    item_id: str
+    by: str
+    excerpt: str = ""
+    session_id: str = ""
+    run_id: str = ""
+    at: datetime | None = None
+
+
+Search = Callable[[str], Iterable[Hit]]
+"""Yields what an app above knows by a name; everybody who may view may see it."""
+
+RunPart = Callable[[Run], Iterable[Mapping[str, Any]]]
+"""Yields what an app above keeps of a run, as JSON objects; read while the export of the run is written."""
+
+Asker = Callable[[Run, str], bool]
+"""Tells whether the run was asked for by somebody who is the account or token of this name, elsewhere."""
 
 Asked = Approval | UserQuestion | OperatorDecision
 AskedListener = Callable[[Run, Sequence[Asked]], None]
@@ -109,6 +133,9 @@ _RESEALS: list[Reseal] = []
 _STATUS: dict[str, Callable[[], StatusPart]] = {}
 _JUDGES: list[ReplyTargetJudge] = []
 _LASTING: list[LastingTargets] = []
+_ASKERS: list[Asker] = []
+_RUN_PARTS: dict[str, RunPart] = {}
+_SEARCHES: list[Search] = []
 
 
 def register_background(factory: Callable[[], Background]) -> None:
@@ -130,6 +157,38 @@ def output_emitted(run: Run, output: Mapping[str, Any], key: str) -> None:
     """Tell the listeners of an output. Needs the transaction that commits it."""
     for listener in _OUTPUTS:
         listener(run, output, key)
+
+
+def register_search(find: Search) -> None:
+    """Look for what people search for with ``find`` too."""
+    _SEARCHES.append(find)
+
+
+def search(text: str) -> Iterator[Hit]:
+    """Yield what the apps above know by this name."""
+    for find in _SEARCHES:
+        yield from find(text)
+
+
+def register_run_part(name: str, read: RunPart) -> None:
+    """Put ``read(run)`` into the export of a run under ``name``."""
+    _RUN_PARTS[name] = read
+
+
+def run_parts(run: Run) -> Iterator[tuple[str, Iterable[Mapping[str, Any]]]]:
+    """Yield what the apps above keep of ``run``, by name."""
+    for name, read in sorted(_RUN_PARTS.items()):
+        yield name, read(run)
+
+
+def know_askers(asker: Asker) -> None:
+    """Let ``asker`` say who is behind a run that came from a platform."""
+    _ASKERS.append(asker)
+
+
+def asked_elsewhere(run: Run, name: str) -> bool:
+    """Tell whether the person or token ``name`` is known to have asked for ``run`` on a platform."""
+    return any(asker(run, name) for asker in _ASKERS)
 
 
 def on_asked(listener: AskedListener) -> None:

@@ -30,7 +30,7 @@ from sessions_app.models import (
     ToolCall,
     UserQuestion,
 )
-from sessions_app.services import assets, external_actions, idempotency, ports
+from sessions_app.services import assets, audit, external_actions, idempotency, logins, ports
 
 logger = logging.getLogger(__name__)
 BATCH: Final = 100
@@ -44,6 +44,8 @@ def purge() -> dict[str, int]:
         **ports.purge(),
         "sessions": _ended_sessions(settings.KHEISH.keep_ended_sessions_days),
         "action_chains": _action_chains(settings.KHEISH.keep_external_actions_days),
+        "audit_entries": audit.purge(),
+        "login_failures": logins.purge(),
         "assets": len(assets.gc(dry_run=False).asset_ids),
     }
     if any(gone.values()):

@@ -14,7 +14,7 @@ from kheish_site.lib.transactions import exclusive, write
 from sessions_app.models import Route, SecretSlot
 from sessions_app.providers import registry
 from sessions_app.providers.base import Endpoint
-from sessions_app.services import secrets
+from sessions_app.services import audit, secrets
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ def create(route_id: str, fields: RouteFields, *, default: bool = False) -> Rout
         route.save()
         if wanted:
             _make_default(route)
+        audit.record("route.created", "route", route_id, after=_told(route))
     logger.info(
         "route created", extra={"action": "routes.create", "route_id": route_id, "driver": route.driver}
     )
@@ -91,6 +92,7 @@ def update(route_id: str, changes: Mapping[str, Any], *, expected: frozenset[int
         check_revision(route.revision, expected)
         if default is False and route.is_default:
             raise RouteInvalid("make another route the default instead")
+        was = _told(route)
         current = {name: getattr(route, name) for name in RouteFields.__dataclass_fields__}
         _filled(route, RouteFields(**(current | changed)))
         _check(route)
@@ -98,6 +100,7 @@ def update(route_id: str, changes: Mapping[str, Any], *, expected: frozenset[int
         route.save()
         if default:
             _make_default(route)
+        audit.record("route.updated", "route", route_id, before=was, after=_told(route))
     logger.info("route updated", extra={"action": "routes.update", "route_id": route_id})
     return route
 
@@ -117,6 +120,7 @@ def delete(route_id: str, *, expected: frozenset[int] | None = None) -> None:
             raise RouteInUse(f"{route_id} is a fallback of {', '.join(users)}", referenced_by=users)
         if route.is_default and others:
             raise RouteInUse(f"{route_id} is the default: make another route the default first")
+        audit.record("route.deleted", "route", route_id, before=_told(route))
         route.delete()
     logger.info("route deleted", extra={"action": "routes.delete", "route_id": route_id})
 
@@ -126,9 +130,16 @@ def set_default(route_id: str) -> Route:
     with write():
         exclusive("configuration")
         route = get(route_id)
+        was = _told(route)
         _make_default(route)
+        audit.record("route.updated", "route", route_id, before=was, after=_told(route))
     logger.info("default route set", extra={"action": "routes.set_default", "route_id": route_id})
     return route
+
+
+def _told(route: Route) -> dict[str, Any]:
+    """Return what the audit log says of a route."""
+    return {name: getattr(route, name) for name in (*RouteFields.__dataclass_fields__, "is_default")}
 
 
 def everything() -> QuerySet[Route]:

@@ -16,7 +16,7 @@ from kheish_site.lib.errors import BadRequest, Conflict, NotFound
 from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.transactions import exclusive, write
 from sessions_app.models import RuntimeRevision, UnknownEffects
-from sessions_app.services import routes
+from sessions_app.services import audit, routes
 from sessions_app.tools import policy
 
 logger = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ def change(
         changed = _changed(live, setting, values)
         if setting == "model":
             _apply_model(changed)
-        row = _append(setting, changed, live.revision, principal)
+        row = _append(setting, changed, live, principal)
     logger.info(
         "runtime setting changed",
         extra={"action": "runtime.change", "setting": setting, "revision": row.revision},
@@ -127,7 +127,7 @@ def rollback(
         old = _at(target)
         if old.default_route != live.default_route or old.model != live.model:
             _apply_model(old)
-        row = _append("rollback", old, live.revision, principal, rollback_of=target)
+        row = _append("rollback", old, live, principal, rollback_of=target)
     logger.info(
         "runtime settings rolled back",
         extra={"action": "runtime.rollback", "target": target, "revision": row.revision},
@@ -210,13 +210,18 @@ def _at(revision: int) -> RuntimeSettings:
 
 
 def _append(
-    setting: str, wanted: RuntimeSettings, after: int, principal: str, **notes: Any
+    setting: str, wanted: RuntimeSettings, was: RuntimeSettings, principal: str, **notes: Any
 ) -> RuntimeRevision:
     values = asdict(wanted)
     del values["revision"], values["updated_at"]
-    return RuntimeRevision.objects.create(
-        revision=after + 1, setting=setting, values=values | notes, created_by=principal
+    row = RuntimeRevision.objects.create(
+        revision=was.revision + 1, setting=setting, values=values | notes, created_by=principal
     )
+    old = asdict(was)
+    del old["revision"], old["updated_at"]
+    action = "runtime.rolled_back" if notes else "runtime.changed"
+    audit.record(action, "runtime", setting, before=old, after=values)
+    return row
 
 
 def _decoded(row: RuntimeRevision) -> RuntimeSettings:

@@ -18,7 +18,7 @@ from kheish_site.lib.errors import BadRequest, Conflict, NotFound
 from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.transactions import exclusive, locked, write
 from sessions_app.models import Route, SecretSlot
-from sessions_app.services import ports
+from sessions_app.services import audit, ports
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,8 @@ def put(slot_id: str, *, provider: str = "", value: str, mode: str = "api_key") 
         slot.provider, slot.mode, slot.sealed = provider, mode, crypto.seal(value.encode())
         slot.revision += 1
         slot.save()
+        told = {"provider": provider, "mode": mode, "revision": slot.revision}
+        audit.record("secret.stored" if created else "secret.rotated", "secret", slot_id, after=told)
     logger.info(
         "secret stored", extra={"action": "secrets.put", "slot_id": slot_id, "revision": slot.revision}
     )
@@ -116,6 +118,7 @@ def delete(slot_id: str) -> None:
         if users:
             raise SecretInUse(f"{slot_id} is used by {', '.join(users)}", referenced_by=users)
         slot.delete()
+        audit.record("secret.deleted", "secret", slot_id)
     logger.info("secret deleted", extra={"action": "secrets.delete", "slot_id": slot_id})
 
 

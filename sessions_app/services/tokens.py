@@ -18,7 +18,8 @@ from kheish_site.lib.ids import new_id
 from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.private_files import write_private
 from kheish_site.lib.transactions import exclusive, locked, write
-from sessions_app.models import ApiToken, Role
+from sessions_app.models import ApiToken, Right, Role
+from sessions_app.services import audit
 
 logger = logging.getLogger(__name__)
 
@@ -34,23 +35,35 @@ class UnknownToken(Unauthorized):
 
 
 def create(
-    name: str, *, role: str, created_by: str = "", expires_at: datetime | None = None
+    name: str,
+    *,
+    role: str,
+    rights: Collection[str] = (),
+    created_by: str = "",
+    expires_at: datetime | None = None,
 ) -> tuple[ApiToken, str]:
     """Make a token; return its row and the secret, which nobody can read again.
 
-    A name belongs to one live token and to no user, because it names the caller in every record.
+    A name belongs to one live token and to no user, because it names the caller in every record. ``rights``
+    are ``Right`` values an operator's token holds beside its role.
     Raises: BadRequest(invalid_token_request), Conflict(token_name_taken).
     """
     moment = clock.now()
     if expires_at is not None and expires_at <= moment:
         raise BadRequest("expires_at lies in the past", code="invalid_token_request", domain="tokens")
+    unknown = sorted(set(rights) - set(Right.values))
+    if unknown or (rights and role == Role.VIEWER):
+        why = f"there is no right {unknown[0]}" if unknown else "a viewer's token holds no rights"
+        raise BadRequest(why, code="invalid_token_request", domain="tokens")
     with write():
         exclusive("tokens")
         if _name_taken(name):
             raise Conflict(
                 f"{name} is taken: revoke that token first", code="token_name_taken", domain="tokens"
             )
-        token, secret = _issue(name, role=role, created_by=created_by, expires_at=expires_at)
+        token, secret = _issue(name, role=role, rights=rights, created_by=created_by, expires_at=expires_at)
+        told = {"name": name, "role": str(role), "rights": token.rights}
+        audit.record("token.created", "token", token.token_id, after=told)
     logger.info("token created", extra={"action": "tokens.create", "token_id": token.token_id, "role": role})
     return token, secret
 
@@ -78,6 +91,7 @@ def revoke(token_id: str) -> ApiToken:
         if token.revoked_at is None:
             token.revoked_at = clock.now()
             token.save(update_fields=["revoked_at"])
+            audit.record("token.revoked", "token", token_id, before={"name": token.name, "role": token.role})
             logger.info("token revoked", extra={"action": "tokens.revoke", "token_id": token_id})
     return token
 
@@ -123,12 +137,20 @@ def ensure_local_token(path: Path) -> None:
     logger.info("local operator token written", extra={"action": "tokens.local", "file": str(path)})
 
 
-def _issue(name: str, *, role: str, created_by: str, expires_at: datetime | None) -> tuple[ApiToken, str]:
+def _issue(
+    name: str,
+    *,
+    role: str,
+    created_by: str,
+    expires_at: datetime | None,
+    rights: Collection[str] = (),
+) -> tuple[ApiToken, str]:
     secret = f"kh_{secrets.token_urlsafe(32)}"
     token = ApiToken.objects.create(
         token_id=new_id("tok"),
         name=name,
         role=role,
+        rights=sorted(set(rights)),
         secret_hash=_hashed(secret),
         created_by=created_by,
         expires_at=expires_at,

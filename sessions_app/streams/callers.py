@@ -16,8 +16,9 @@ from django.http.request import split_domain_port, validate_host
 
 from kheish_site.lib.errors import Forbidden
 from sessions_app.models import Role
-from sessions_app.services import access
+from sessions_app.services import access, logins
 from sessions_app.services.access import Principal
+from sessions_app.services.logins import Standing
 
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -47,7 +48,9 @@ def _login(cookie_header: str) -> Any:
         return None
     request = HttpRequest()
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
-    return auth.get_user(request)
+    user = auth.get_user(request)
+    counts = user.is_authenticated and logins.standing(request.session, active=False) is Standing.GOOD
+    return user if counts else None
 
 
 def _from_our_pages(headers: dict[str, str]) -> bool:

@@ -26,8 +26,8 @@ GROUPS: Final = (
     (
         GOVERN,
         (
-            "approval", "userquestion", "operatordecision", "externalaction", "worker", "apitoken", "user",
-            "group",
+            "approval", "userquestion", "operatordecision", "auditentry", "externalaction", "worker",
+            "apitoken", "user",
         ),
     ),
 )  # fmt: skip
@@ -41,7 +41,7 @@ _ICONS: Final = {
     "route": "route", "secretslot": "key", "connector": "plug", "deliverytarget": "target",
     "chatidentity": "person", "runtimerevision": "sliders", "approval": "shield", "userquestion": "question",
     "operatordecision": "scale", "externalaction": "outward", "worker": "cpu", "apitoken": "key",
-    "user": "users", "group": "users",
+    "user": "users", "auditentry": "list",
 }  # fmt: skip
 
 

@@ -16,8 +16,11 @@ Behavior = Literal["allow", "deny", "ask"]
 Mode = Literal["default", "acceptEdits", "bypassPermissions", "plan", "dontAsk"]
 Scope = Literal["session", "project", "user", "default"]
 Origin = Literal["static", "hook_update"]
+Risk = Literal["low", "medium", "high"]
 
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
+RISKS: Final[tuple[Risk, ...]] = get_args(Risk)
+"""From least to most; who may say yes to a call depends on it."""
 SCOPE_ORDER: Final[tuple[Scope, ...]] = get_args(Scope)
 EDIT_TOOLS: Final = frozenset({"write_file", "edit_file", "apply_patch"})
 MCP_HELPERS: Final = ("list_mcp_resources", "list_mcp_resource_templates", "read_mcp_resource")
@@ -34,12 +37,15 @@ PLAN_TOOLS: Final = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class ApprovalPolicy:
-    """Who must approve a call that asks. ``roles`` are the groups whose votes count."""
+    """Who must approve a call that asks. ``roles`` are the groups whose votes count, ``risk`` says what a
+    yes may cost ("": as the tool's default): one to a high risk needs a right of its own.
+    """
 
     required_votes: int = 1
     roles: tuple[str, ...] = ("operator", "admin")
     requester_may_vote: bool = True
     expires_after_seconds: int | None = None
+    risk: Risk | Literal[""] = ""
 
     def narrowed(self, other: "ApprovalPolicy") -> "ApprovalPolicy":
         """Return the policy that satisfies both. Roles that exclude each other leave ``admin``."""
@@ -49,6 +55,7 @@ class ApprovalPolicy:
             roles=tuple(role for role in self.roles if role in other.roles) or ("admin",),
             requester_may_vote=self.requester_may_vote and other.requester_may_vote,
             expires_after_seconds=min(expiries, default=None),
+            risk=max(self.risk, other.risk, key=("", *RISKS).index),
         )
 
 
@@ -91,6 +98,18 @@ class Decision(ApprovalPolicy):
     def as_dict(self) -> dict[str, Any]:
         """Return the decision as JSON."""
         return asdict(self) | {"roles": list(self.roles)}
+
+
+DEFAULT_RISKS: Final[Mapping[str, Risk]] = {
+    "bash": "high",
+    **dict.fromkeys((*sorted(EDIT_TOOLS), *MCP_HELPERS, "exit_plan_mode"), "low"),
+}
+"""What a call of these tools risks where no rule says; of all others: medium."""
+
+
+def default_risk(tool_name: str) -> Risk:
+    """Return what a yes to a call of this tool may cost where no rule says."""
+    return DEFAULT_RISKS.get(tool_name, "medium")
 
 
 def _default(pattern: str, behavior: Behavior, reason: str = "") -> Rule:
@@ -138,6 +157,7 @@ def decide(
         roles=policy.roles,
         requester_may_vote=policy.requester_may_vote,
         expires_after_seconds=policy.expires_after_seconds,
+        risk=policy.risk or default_risk(tool_name),
     )
 
 
@@ -197,6 +217,8 @@ RULE_SCHEMA: Final[dict[str, Any]] = {
             "uniqueItems": True,
         },
         "requester_may_vote": {"type": "boolean"},
+        "risk": {"enum": list(RISKS)},
+        "granted_by": {"type": "string", "maxLength": 200},
         "expires_after_seconds": {"type": ["integer", "null"], "minimum": 1, "maximum": 31_536_000},
     },
     "required": ["tool_name_pattern", "behavior"],
@@ -224,4 +246,5 @@ def _rule(scope: Scope, value: dict[str, Any]) -> Rule:
         roles=tuple(value.get("roles", ApprovalPolicy.roles)),
         requester_may_vote=value.get("requester_may_vote", True),
         expires_after_seconds=value.get("expires_after_seconds"),
+        risk=value.get("risk", ""),
     )

@@ -19,7 +19,7 @@ APPEND = call("bash", command="echo once >> effects.txt")
 def deciders(api: Api) -> list[Api]:
     """Sixteen people, each with a token of their own."""
     made = (
-        api.client.request("POST", "/v1/tokens", {"name": f"decider-{n}-{api.session()}", "role": "operator"})
+        api.client.request("POST", "/v1/tokens", {"name": f"decider-{n}-{api.session()}", "role": "admin"})
         for n in range(DECIDERS)
     )
     return [Api(api.url, token["token"]) for token in made]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 
 from connectors_app.models import ChatIdentity, Connector
 from connectors_app.services import button_data, identities
@@ -22,6 +22,8 @@ def make_account(name: str, role: str = "operator") -> User:
     accounts.ensure_groups()
     user: User = User.objects.create(username=name)
     user.groups.add(Group.objects.get(name=role))
+    if role == "operator":
+        user.user_permissions.add(Permission.objects.get(codename="decide_high_risk"))
     return user
 
 
@@ -30,7 +32,8 @@ def make_person(
 ) -> ChatIdentity:
     """A mapped person, whose token is made if there is neither token nor account of that name."""
     if not User.objects.filter(username=principal).exists() and not tokens.live_named([principal]).exists():
-        tokens.create(principal, role=held or role)
+        rights = ["decide_high_risk"] if (held or role) != "viewer" else []
+        tokens.create(principal, role=held or role, rights=rights)
     return identities.put(connector, external_id, principal=principal, role=role, by=SYSTEM)[0]
 
 

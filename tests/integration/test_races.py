@@ -47,7 +47,7 @@ def test_sixteen_racing_deciders_settle_once(script: Script, session: Session, h
     (approval,) = pending(run)
 
     def decide(number: int) -> str:
-        who = Principal(name=f"p{number}", role="operator", auth_method="token", remote_addr="127.0.0.1")
+        who = Principal(name=f"p{number}", role="admin", auth_method="token", remote_addr="127.0.0.1")
         vote = Vote(behavior="allow" if number % 2 else "deny")
         return approvals.resolve(approval.approval_id, vote, principal=who).decision["principal"]
 

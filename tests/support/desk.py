@@ -68,7 +68,7 @@ def _connectors() -> None:
     slack = put("slack", "ops", {}, bot_token="xoxb-t", signing_secret="g")
     connectors.set_paused("telegram", "rollcall", True, principal="alice")
     connectors.set_enabled("http", "quiet", False)
-    tokens.create("olga", role="operator")
+    tokens.create("olga", role="operator", rights=["decide_high_risk"])
     identities.put(slack, "U2147483697", principal="olga", role="operator", by=SYSTEM)
 
 

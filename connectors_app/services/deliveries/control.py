@@ -9,6 +9,7 @@ from connectors_app.services.deliveries import bell, targets
 from kheish_site.lib import clock
 from kheish_site.lib.errors import BadRequest
 from kheish_site.lib.transactions import write
+from sessions_app.services import audit
 from sessions_app.services.access import Principal
 
 logger = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ def pause(digest: str, *, principal: Principal) -> DeliveryTarget:
     with write():
         rows = DeliveryTarget.objects.filter(pk=pk, paused_at=None)
         changed = rows.update(paused_at=clock.now(), paused_by=principal.name)
-    return _told(pk, "delivery.target_pause", principal, changed)
+    return _told(pk, "delivery.target_paused", principal, changed)
 
 
 def resume(digest: str, *, principal: Principal) -> DeliveryTarget:
@@ -30,7 +31,7 @@ def resume(digest: str, *, principal: Principal) -> DeliveryTarget:
         rows = DeliveryTarget.objects.filter(pk=pk, paused_at__isnull=False)
         changed = rows.update(paused_at=None, paused_by="")
         bell.ring()
-    return _told(pk, "delivery.target_resume", principal, changed)
+    return _told(pk, "delivery.target_resumed", principal, changed)
 
 
 def reset_backpressure(
@@ -53,7 +54,7 @@ def reset_backpressure(
     if not dry_run:
         for row in found:
             _forgive(row.pk)
-            _told(row.pk, "delivery.target_reset", principal, 1)
+            _told(row.pk, "delivery.target_forgiven", principal, 1)
         found = list(DeliveryTarget.objects.filter(pk__in=[row.pk for row in found]).order_by("pk"))
     return found
 
@@ -72,6 +73,7 @@ def _forgive(pk: int) -> None:
 def _told(pk: int, action: str, principal: Principal, changed: int) -> DeliveryTarget:
     row = DeliveryTarget.objects.get(pk=pk)
     if changed:
+        audit.record(action, "delivery_target", row.name, principal=principal)
         about = {"action": action, "target": row.name, "principal": principal.name}
         logger.info("delivery target changed", extra=about)
     return row

@@ -1,13 +1,21 @@
 """Deliveries and their targets as people and programs see them: never an address."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.db.models import Count, Q
 
 from connectors_app.models import WAITING_TO_LEAVE, Delivery, DeliveryStatus, DeliveryTarget
+from connectors_app.services.deliveries import find
 from kheish_site.lib.redaction import redact
+from sessions_app.models import Run
 from sessions_app.services.projections.shape import View, known, time
+
+
+def of_run(run: Run) -> Iterator[View]:
+    """Yield the deliveries of a run with what they say, oldest first."""
+    for row in find.rows(whole=True).filter(run=run).order_by("pk").iterator(chunk_size=200):
+        yield delivery_detail(row, content=True)
 
 
 def delivery_views(rows: Iterable[Delivery]) -> list[View]:

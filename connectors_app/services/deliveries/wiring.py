@@ -1,7 +1,7 @@
 """What deliveries hang into the ports of the core, at start."""
 
-from connectors_app.services import handles, reply_targets
-from connectors_app.services.deliveries import health, queue, retention, targets
+from connectors_app.services import handles, identities, receipts, reply_targets
+from connectors_app.services.deliveries import health, queue, retention, shown, targets
 from connectors_app.services.deliveries.pump import Pump
 from sessions_app.services import ports
 
@@ -10,6 +10,9 @@ def connect() -> None:
     """Register everything. Called once, from ``ConnectorsConfig.ready``."""
     ports.on_output(queue.output_emitted)
     ports.register_background(Pump)
+    ports.register_run_part("deliveries", shown.of_run)
+    ports.register_run_part("events", receipts.of_run)
+    ports.know_askers(identities.asked_for)
     ports.on_burial(targets.expire_owned_by)
     ports.judge_reply_targets(reply_targets.judged)
     ports.keep_lasting_targets(handles.lasting)

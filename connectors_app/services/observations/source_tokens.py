@@ -17,6 +17,7 @@ from kheish_site.lib.canonical import sha256_hex
 from kheish_site.lib.errors import Unauthorized
 from kheish_site.lib.ids import new_id
 from kheish_site.lib.transactions import locked, require_transaction, write
+from sessions_app.services import audit
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,8 @@ def rotate(
         else:
             before.update(revoked_at=now)
         token, secret = issue(source, principal=principal)
+        told = {"token_id": token.token_id, "grace_period_ms": grace_period_ms}
+        audit.record("source.token_rotated", "observation_source", source.source_id, after=told)
     logger.info(
         "source token rotated",
         extra={
@@ -73,6 +76,8 @@ def revoke(source: ObservationSource) -> int:
     with write():
         locked(ObservationSource.objects.filter(pk=source.pk)).first()
         ended = live(source).update(revoked_at=clock.now())
+        if ended:
+            audit.record("source.tokens_revoked", "observation_source", source.source_id)
     logger.info(
         "source tokens revoked",
         extra={"action": "observations.token.revoke", "source_id": source.source_id, "tokens": ended},

@@ -13,6 +13,7 @@ from connectors_app.services.observations import source_tokens, stored
 from kheish_site.lib import clock
 from kheish_site.lib.errors import BadRequest, Conflict, NotFound, PreconditionFailed
 from kheish_site.lib.transactions import locked, write
+from sessions_app.services import audit
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +95,7 @@ def create(
                 domain="observations",
             ) from None
         _, secret = source_tokens.issue(source, principal=principal)
+        audit.record("source.created", "observation_source", source_id, after={"kind": kind, **values})
     logger.info("source created", extra={"action": "observations.source.create", "source_id": source_id})
     return source, secret
 
@@ -109,6 +111,8 @@ def update(
     _check(changes)
     with write():
         source = _seen(source_id, expected)
+        was = {name: getattr(source, name) for name in changes if name != "enabled"}
+        was |= {"enabled": source.disabled_at is None}
         for name, value in changes.items():
             if name == "enabled":
                 source.disabled_at = None if value else source.disabled_at or clock.now()
@@ -117,6 +121,8 @@ def update(
         source.revision += 1
         named = ["disabled_at" if name == "enabled" else name for name in changes]
         source.save(update_fields=[*named, "revision", "updated_at"])
+        after = {**changes, "enabled": source.disabled_at is None}
+        audit.record("source.updated", "observation_source", source_id, before=was, after=after)
     logger.info("source changed", extra={"action": "observations.source.update", "source_id": source_id})
     return source
 
@@ -130,6 +136,7 @@ def delete(source_id: str, *, expected: frozenset[int] | None) -> None:
         source = _seen(source_id, expected)
         stored.let_go(source.observations.filter(purged_at=None).values_list("observation_id", flat=True))
         source.delete()
+        audit.record("source.deleted", "observation_source", source_id)
     logger.info("source deleted", extra={"action": "observations.source.delete", "source_id": source_id})
 
 

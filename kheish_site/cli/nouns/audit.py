@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from kheish_site.cli import run_export
 from kheish_site.cli.client import path
-from kheish_site.cli.command import PAGING, Command, Context, arg, given, read_file
-from kheish_site.cli.exits import CliError, Exit, UsageError
-from kheish_site.cli.resources import ACTION, show_list
+from kheish_site.cli.command import (
+    PAGING,
+    Command,
+    Context,
+    arg,
+    given,
+    read_file,
+    whole_lines,
+    write_pieces,
+)
+from kheish_site.cli.exits import Exit, UsageError
+from kheish_site.cli.resources import ACTION, AUDIT_ENTRY, show_list
 
 UNSCOPED = "unscoped"
 
@@ -30,29 +41,18 @@ def list_records(context: Context) -> None:
     show_list(context, ACTION, path("external-actions"), given(context.args, "session_id", "run_id", "kind"))
 
 
+def log(context: Context) -> None:
+    query = given(context.args, "principal", "action", "object_kind", "object_id")
+    show_list(context, AUDIT_ENTRY, path("audit-log"), query)
+
+
 def export(context: Context) -> None:
     """Write an export to a file or to standard output, byte for byte."""
-    pieces = _pieces(context, context.args.session_id)
-    if context.args.output is None:
-        for text in _decoded(pieces):
-            context.out.stdout.write(text)
-        return
-    target = Path(context.args.output)
-    draft = target.with_name(f".{target.name}.part")
-    try:
-        with draft.open("wb") as stream:
-            for piece in pieces:
-                stream.write(piece)
-        draft.replace(target)
-    except OSError as error:
-        raise CliError(f"cannot write {target}: {error.strerror or error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
-    context.out.word(f"Written to {target}.", "dim")
+    write_pieces(context, _pieces(context, context.args.session_id), context.args.output)
 
 
 def verify(context: Context) -> int:
-    """Check an export against a public key: nothing else is needed, no service and no database."""
+    """Check the export of a chain or a run against a public key: no service and no database is needed."""
     # Here for start-up cost: it loads cryptography, which no other command needs.
     from kheish_site.lib import action_chain
 
@@ -63,8 +63,10 @@ def verify(context: Context) -> int:
         raise UsageError("--public-key is needed: whoever changed the file would also name a key of theirs")
     known = _public_key(context)
     try:
+        if args.live is None and (document := _run_export(args.file)) is not None:
+            return _show_run(context, run_export.verify(document, known))
         if args.live is not None:
-            found = action_chain.verify(_lines(_pieces(context, args.live)), known)
+            found = action_chain.verify(whole_lines(_pieces(context, args.live)), known)
         else:
             with Path(args.file).open("rb") as stream:
                 read = partial(stream.readline, action_chain.LONGEST_LINE_BYTES)
@@ -73,6 +75,32 @@ def verify(context: Context) -> int:
         raise UsageError(f"cannot read {args.file}: {error.strerror or error}") from error
     _show(context, {"valid": found.valid, **asdict(found)})
     return Exit.OK if found.valid else Exit.FAILED
+
+
+def _run_export(name: str) -> dict[str, Any] | None:
+    """The export of a run in a file, or None for a file of lines. Raises: OSError."""
+    with Path(name).open("rb") as stream:
+        if not stream.read(64).startswith(b'{"type":"%s"' % run_export.TYPE.encode()):
+            return None
+        stream.seek(0)
+        try:
+            document = json.load(stream)
+        except ValueError as error:
+            raise UsageError(f"{name} is not whole: {error}") from error
+    return dict(document)
+
+
+def _show_run(context: Context, found: dict[str, Any]) -> int:
+    if context.out.mode == "json":
+        context.out.document(found)
+    elif found["valid"]:
+        entries, records = found["journal"]["entries"], found["records"]
+        words = f"{found['run_id']}: {entries} journal entries and {records} signed records, whole"
+        context.out.line(f"{words}; journal head {found['journal']['head']}", "green")
+    else:
+        rows = [[problem["place"], problem["problem"]] for problem in found["problems"]]
+        context.out.table(["PLACE", "PROBLEM"], rows, ["red"] * len(rows))
+    return Exit.OK if found["valid"] else Exit.FAILED
 
 
 def _show(context: Context, found: dict[str, Any]) -> None:
@@ -107,20 +135,6 @@ def _pieces(context: Context, session_id: str) -> Iterator[bytes]:
     return context.client.export(path("sessions", session_id, "external-actions", "export"))
 
 
-def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Cut pieces into lines with their ends, as a file gives them."""
-    rest = b""
-    for piece in pieces:
-        *whole, rest = (rest + piece).split(b"\n")
-        yield from (line + b"\n" for line in whole)
-    if rest:
-        yield rest
-
-
-def _decoded(pieces: Iterable[bytes]) -> Iterator[str]:
-    return (line.decode() for line in _lines(pieces))
-
-
 SESSION = arg(
     "session_id", metavar="SESSION", help=f"id of the session, or `{UNSCOPED}` for what no session asked for"
 )
@@ -141,6 +155,19 @@ COMMANDS = (
     ),
     Command(
         noun="audit",
+        verb="log",
+        help="list what people and tokens changed outside sessions",
+        run=log,
+        arguments=(
+            arg("--principal", metavar="NAME", help="only by this account or token"),
+            arg("--action", metavar="ACTION", help="only this: persona.updated, token.created, …"),
+            arg("--object-kind", metavar="KIND", help="only of this kind: persona, route, connector, …"),
+            arg("--object-id", metavar="ID", help="only of this object"),
+            *PAGING,
+        ),
+    ),
+    Command(
+        noun="audit",
         verb="export",
         help="write the signed records of a session, for checking elsewhere",
         run=export,
@@ -155,7 +182,7 @@ COMMANDS = (
         help="check an export to the byte, without the service",
         run=verify,
         arguments=(
-            arg("file", metavar="FILE", nargs="?", help="what `audit export` wrote"),
+            arg("file", metavar="FILE", nargs="?", help="what `audit export` or `runs export` wrote"),
             arg("--public-key", metavar="HEX_OR_FILE", help="the key, from a place you trust"),
             arg("--live", metavar="SESSION", help="check what the service exports now instead of a file"),
         ),

@@ -15,6 +15,7 @@ from kheish_site.cli.command import (
     Context,
     arg,
     given,
+    write_pieces,
 )
 from kheish_site.cli.nouns.sessions import EVENT_LIST, FOLLOW, SESSION_ID, show_events
 from kheish_site.cli.nouns.submitting import SUBMIT_ARGUMENTS, submit
@@ -59,6 +60,16 @@ def why(context: Context) -> None:
         context.out.table(["BECAUSE", "ID", "SINCE", "WHAT"], rows)
     if found["next"]:
         context.out.word(str(found["next"]), "dim")
+
+
+def export(context: Context) -> None:
+    """Write the run's document to a file or to standard output, byte for byte."""
+    args = context.args
+    query = {**given(args, "reason"), **({"unredacted": True} if args.unredacted else {})}
+    pieces = context.client.export(
+        path("runs", args.run_id, "export"), query=query, media_type="application/json"
+    )
+    write_pieces(context, pieces, args.output)
 
 
 def watch(context: Context) -> int:
@@ -110,6 +121,18 @@ COMMANDS = (
     ),
     Command(
         noun="runs", verb="get", help="show one run, and what it waits for", run=get, arguments=(RUN_ID,)
+    ),
+    Command(
+        noun="runs",
+        verb="export",
+        help="write a run as one document, to be kept and checked elsewhere",
+        run=export,
+        arguments=(
+            RUN_ID,
+            arg("--output", "-o", metavar="FILE", help="the file (default: standard output)"),
+            arg("--unredacted", action="store_true", help="with exact arguments and results; recorded"),
+            REASON,
+        ),
     ),
     Command(noun="runs", verb="why", help="say why a run does not move", run=why, arguments=(RUN_ID,)),
     Command(

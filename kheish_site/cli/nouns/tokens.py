@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from kheish_site.cli.client import path
 from kheish_site.cli.command import PAGING, YES, Command, Context, arg, count, declined
@@ -17,7 +18,9 @@ def list_tokens(context: Context) -> None:
 def create(context: Context) -> None:
     """The token itself is all that goes to standard output, so that a script can keep it."""
     args = context.args
-    body = {"name": args.name, "role": args.role}
+    body: dict[str, Any] = {"name": args.name, "role": args.role}
+    if args.right:
+        body["rights"] = args.right
     if args.expires_in_days:
         moment = datetime.now(UTC) + timedelta(days=args.expires_in_days)
         body["expires_at"] = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -58,6 +61,12 @@ COMMANDS = (
                 choices=("viewer", "operator", "admin"),
                 default="operator",
                 help="what it may do (default operator)",
+            ),
+            arg(
+                "--right",
+                action="append",
+                choices=("decide_high_risk", "view_unredacted"),
+                help="what an operator's token may do beside its role; may be given more than once",
             ),
             arg("--expires-in-days", metavar="N", type=count, help="days until it expires"),
         ),

@@ -49,6 +49,33 @@ class ExternalActionView(serializers.Serializer):
     signature = serializers.CharField()
 
 
+class AuditLogQuery(PageQuery):
+    """Filters of the audit log."""
+
+    principal = Text(required=False, max_length=200)
+    action = Text(required=False, max_length=60)
+    object_kind = Text(required=False, max_length=40)
+    object_id = Text(required=False, max_length=240)
+
+
+class AuditEntryView(serializers.Serializer):
+    """One deed. `before` and `after` hold what changed; a secret's value is in neither."""
+
+    entry_id = serializers.CharField()
+    at = serializers.DateTimeField()
+    principal = serializers.CharField()
+    role = serializers.CharField(allow_blank=True)
+    auth_method = serializers.CharField(allow_blank=True)
+    remote_addr = serializers.CharField(allow_blank=True)
+    request_id = serializers.CharField(allow_blank=True)
+    action = serializers.CharField(help_text="`persona.updated`, `token.revoked`, `run.exported_unredacted`.")
+    object_kind = serializers.CharField()
+    object_id = serializers.CharField()
+    before = serializers.DictField()
+    after = serializers.DictField()
+    reason = serializers.CharField(allow_blank=True)
+
+
 class AuditKeyView(serializers.Serializer):
     """What verifies the records that are signed from now on."""
 

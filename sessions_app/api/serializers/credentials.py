@@ -3,7 +3,7 @@
 from rest_framework import serializers
 
 from sessions_app.api.serializers.base import Choice, Identifier, Moment, StrictSerializer, Text
-from sessions_app.models import Role
+from sessions_app.models import Right, Role
 from sessions_app.services.secrets import LARGEST_VALUE
 
 
@@ -34,6 +34,11 @@ class TokenBody(StrictSerializer):
 
     name = Identifier()
     role = Choice(choices=Role.values)
+    rights = serializers.ListField(
+        child=Choice(choices=Right.values),
+        required=False,
+        help_text="What an operator's token may do beside its role; an admin's may do it all.",
+    )
     expires_at = Moment(required=False)
 
 
@@ -43,6 +48,7 @@ class TokenView(serializers.Serializer):
     token_id = serializers.CharField()
     name = serializers.CharField()
     role = Choice(choices=Role.values)
+    rights = serializers.ListField(child=Choice(choices=Right.values))
     status = Choice(choices=("active", "expired", "revoked"))
     created_by = serializers.CharField()
     created_at = Moment()

@@ -10,6 +10,7 @@ from sessions_app.api.serializers.base import (
     JsonObject,
     JsonValue,
     PageQuery,
+    Query,
     StrictSerializer,
     Text,
 )
@@ -220,6 +221,58 @@ class RunView(serializers.Serializer):
     started_at = serializers.DateTimeField(required=False)
     finished_at = serializers.DateTimeField(required=False)
     updated_at = serializers.DateTimeField()
+
+
+class LookQuery(Query):
+    """Why somebody looks at what is masked."""
+
+    reason = Text(required=False, max_length=1000, help_text="Kept in the audit log.")
+
+
+class ExactCall(serializers.Serializer):
+    """A call as it is, nothing masked."""
+
+    call_id = serializers.CharField()
+    run_id = serializers.CharField()
+    session_id = serializers.CharField()
+    tool_name = serializers.CharField()
+    state = serializers.CharField()
+    digest = serializers.CharField(help_text="What an approval of this call is bound to.")
+    input = serializers.DictField()
+    result = serializers.CharField(allow_blank=True)
+
+
+class ExportQuery(Query):
+    """How much of a run is exported."""
+
+    unredacted = serializers.BooleanField(required=False, default=False)
+    reason = Text(required=False, max_length=1000, help_text="Why you look; kept in the audit log.")
+
+
+class RunExport(serializers.Serializer):
+    """A run and all it takes to check it. Members may be added; `version` grows when one changes."""
+
+    type = serializers.CharField()
+    version = serializers.IntegerField()
+    made_by = serializers.CharField()
+    exported_at = serializers.DateTimeField()
+    exported_by = serializers.CharField()
+    redacted = serializers.BooleanField()
+    run = RunView()
+    journal = serializers.DictField(
+        help_text="`rule`, `count`, `head` and `entries`: the run's own whole, of others `seq` and `digest`."
+    )
+    steps = serializers.ListField(child=serializers.DictField())
+    tool_calls = serializers.ListField(child=serializers.DictField())
+    approvals = serializers.ListField(child=serializers.DictField())
+    questions = serializers.ListField(child=serializers.DictField())
+    decisions = serializers.ListField(child=serializers.DictField())
+    tasks = serializers.ListField(child=serializers.DictField())
+    deliveries = serializers.ListField(child=serializers.DictField())
+    events = serializers.ListField(child=serializers.DictField(), help_text="What brought the run.")
+    external_actions = serializers.DictField(
+        help_text="`records` of the session's whole chain and their signed `checkpoint`."
+    )
 
 
 class Cause(serializers.Serializer):

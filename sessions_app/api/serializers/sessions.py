@@ -92,6 +92,27 @@ class AddedReplyTargetsBody(StrictSerializer):
         return attrs
 
 
+class GrantBody(StrictSerializer):
+    """A tool to allow for one session."""
+
+    tool_name = Text(max_length=128)
+    reason = Text(max_length=500, required=False, allow_blank=True, default="")
+
+
+class Grant(serializers.Serializer):
+    """One tool that runs unasked."""
+
+    tool_name = serializers.CharField()
+    granted_by = serializers.CharField()
+    reason = serializers.CharField()
+
+
+class GrantsView(serializers.Serializer):
+    """What a session may do unasked by grants; rules may allow more."""
+
+    items = Grant(many=True)
+
+
 class ReasonBody(StrictSerializer):
     """Why, for the journal."""
 

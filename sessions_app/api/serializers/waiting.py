@@ -3,7 +3,7 @@
 from rest_framework import serializers
 
 from sessions_app.api.serializers.base import Choice, Flag, JsonObject, PageQuery, StrictSerializer, Text
-from sessions_app.models import ApprovalStatus, DecisionOutcome, DecisionStatus, QuestionStatus
+from sessions_app.models import ApprovalStatus, DecisionOutcome, DecisionStatus, QuestionStatus, Risk
 
 
 class WaitingQuery(PageQuery):
@@ -18,6 +18,7 @@ class ApprovalQuery(WaitingQuery):
 
     status = Choice(choices=ApprovalStatus.values, required=False)
     tool_name = Text(required=False, max_length=200)
+    risk = Choice(choices=Risk.values, required=False)
 
 
 class QuestionQuery(WaitingQuery):
@@ -86,6 +87,7 @@ class ApprovalView(serializers.Serializer):
     required_votes = serializers.IntegerField()
     roles = serializers.ListField(child=serializers.CharField())
     requester_may_vote = serializers.BooleanField()
+    risk = serializers.ChoiceField(choices=Risk.values, help_text="A yes to `high` needs a right of its own.")
     votes = Vote(many=True)
     expires_at = serializers.DateTimeField(required=False)
     created_at = serializers.DateTimeField()

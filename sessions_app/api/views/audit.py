@@ -13,8 +13,8 @@ from sessions_app.api.schema import describe
 from sessions_app.api.serializers import audit as shapes
 from sessions_app.api.serializers.base import PageQuery, page_of
 from sessions_app.api.views.base import KheishView
-from sessions_app.models import ExternalAction
-from sessions_app.services import evidence, external_actions
+from sessions_app.models import ExternalAction, Role
+from sessions_app.services import audit, evidence, external_actions
 
 _LINES = (
     "One canonical JSON record (RFC 8785) a line, then one signed checkpoint. Check it offline: "
@@ -109,6 +109,28 @@ class ExternalActionsExport(KheishView):
         bucket = self.query.get("bucket", external_actions.UNSCOPED)
         evidence.check_bucket(bucket)
         return _export(bucket)
+
+
+class AuditLog(KheishView):
+    """``/v1/audit-log``."""
+
+    read_role = Role.ADMIN
+    query_serializer = shapes.AuditLogQuery
+
+    @describe(
+        "audit_log_list",
+        "List what people and tokens changed outside sessions, newest first",
+        answer=page_of(shapes.AuditEntryView),
+        example=examples.page(examples.AUDIT_ENTRY),
+        description=(
+            "Configuration, credentials, people, and looks at what is masked. What happens to a session, a "
+            "run or an approval is in the session's journal."
+        ),
+    )
+    def get(self, request: Request) -> Response:
+        """One page of entries."""
+        rows = filters.narrow(filters.AuditLogFilter, self.query, audit.everything())
+        return self.page(rows, lambda found: [audit.view(row) for row in found])
 
 
 class AuditKey(KheishView):

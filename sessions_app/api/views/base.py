@@ -17,7 +17,7 @@ from sessions_app.api import idempotency, pagination, problems
 from sessions_app.api.parsers import text_problem
 from sessions_app.api.serializers.base import Query
 from sessions_app.models import Role
-from sessions_app.services import secrets
+from sessions_app.services import audit, secrets
 from sessions_app.services.access import Principal
 
 SECRETS_AGE_SECONDS: Final = 5.0
@@ -42,6 +42,15 @@ class KheishView(APIView):
     def default_response_headers(self) -> dict[str, str]:
         """No store may keep an answer: what a caller may see is decided anew each time."""
         return {**super().default_response_headers, "Cache-Control": "no-store"}
+
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Answer, with the caller known to whatever is recorded meanwhile."""
+        with audit.acting(self._caller):
+            return super().dispatch(request, *args, **kwargs)
+
+    def _caller(self) -> Principal | None:
+        found = getattr(self.request, "auth", None)
+        return found if isinstance(found, Principal) else None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Authenticate, authorise, throttle; then refuse addresses and queries nobody can mean."""

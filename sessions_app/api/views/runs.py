@@ -9,6 +9,7 @@ from rest_framework.response import Response
 
 from sessions_app.api import examples, filters
 from sessions_app.api.idempotency import idempotent, keyed, once
+from sessions_app.api.lines import LinesResponse
 from sessions_app.api.prefer import PREFER, wait_seconds
 from sessions_app.api.schema import describe
 from sessions_app.api.serializers import runs as shapes
@@ -21,9 +22,11 @@ from sessions_app.models import ACTIVE, LIVE, TERMINAL, Run, RunStatus
 from sessions_app.services import (
     approval_batches,
     events,
+    exact_looks,
     patience,
     projections,
     reply_targets,
+    run_export,
     runs,
     sessions,
     why,
@@ -168,6 +171,51 @@ class RunWhy(KheishView):
     def get(self, request: Request, run_id: str) -> Response:
         """The reason, or what it does now."""
         return Response(why.of(run_id).view())
+
+
+class RunExport(KheishView):
+    """``/v1/runs/{run_id}/export``."""
+
+    query_serializer = shapes.ExportQuery
+
+    @describe(
+        "runs_export",
+        "Export a run as one document",
+        answer=shapes.RunExport,
+        description=(
+            "The run with its journal, tool calls, approvals, deliveries and signed external actions, and "
+            "all it takes to check them offline: `audit verify FILE --public-key KEY`. With `unredacted` it "
+            "holds exact arguments and results: that needs the right `view_unredacted` and is recorded."
+        ),
+    )
+    def get(self, request: Request, run_id: str) -> LinesResponse:
+        """The pieces, as they are read."""
+        query = self.query
+        pieces = run_export.export(
+            run_id,
+            principal=self.principal,
+            unredacted=query["unredacted"],
+            reason=query.get("reason", ""),
+        )
+        return LinesResponse(pieces, file_name=f"{run_id}.json", media_type="application/json")
+
+
+class ToolCallExact(KheishView):
+    """``/v1/tool-calls/{call_id}/unredacted``."""
+
+    query_serializer = shapes.LookQuery
+
+    @describe(
+        "tool_calls_unredacted",
+        "Look at a call unmasked",
+        answer=shapes.ExactCall,
+        example=examples.EXACT_CALL,
+        description="Needs the right `view_unredacted`. Every look is recorded in the audit log.",
+    )
+    def get(self, request: Request, call_id: str) -> Response:
+        """The exact arguments and result."""
+        reason = self.query.get("reason", "")
+        return Response(exact_looks.look(call_id, principal=self.principal, reason=reason))
 
 
 class RunEvents(KheishView):

@@ -113,6 +113,7 @@ def token_view(row: ApiToken) -> View:
         "token_id": row.token_id,
         "name": row.name,
         "role": row.role,
+        "rights": row.rights,
         "status": _token_status(row),
         "created_by": row.created_by,
         "created_at": time(row.created_at),

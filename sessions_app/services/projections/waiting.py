@@ -27,6 +27,7 @@ def approval_view(row: Approval) -> View:
         "required_votes": row.required_votes,
         "roles": row.roles,
         "requester_may_vote": row.requester_may_vote,
+        "risk": row.risk,
         "votes": [_vote(vote) for vote in row.votes.all()],
         **known(expires_at=time(row.expires_at)),
         "created_at": time(row.created_at),

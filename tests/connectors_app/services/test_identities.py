@@ -23,7 +23,10 @@ def test_a_mapped_person_acts_as_the_principal() -> None:
     connector = make_connector()
     make_person(connector, "U1", "alice")
     who = identities.principal_for(connector, "U1")
-    assert who == Principal(name="alice", role="operator", auth_method="chat", remote_addr="slack:ops:U1")
+    assert who == Principal(
+        name="alice", role="operator", auth_method="chat", remote_addr="slack:ops:U1",
+        rights=frozenset({"decide_high_risk"}),
+    )  # fmt: skip
     there = identities.principal_for(connector, "U1", remote_addr="10.0.0.9")
     assert there is not None and there.remote_addr == "slack:ops:U1 via 10.0.0.9"
 

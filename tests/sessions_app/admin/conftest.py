@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 
 from kheish_site.lib.transactions import write
@@ -42,6 +42,8 @@ def desk(db: Any) -> Desk:
         user = User.objects.create(username=group or "stranger", is_staff=True, is_superuser=group == "root")
         if group in ("viewer", "operator", "admin"):
             user.groups.add(Group.objects.get(name=group))
+        if group == "operator":  # one who was given the right to say yes to commands
+            user.user_permissions.add(Permission.objects.get(codename="decide_high_risk"))
         client = Client()
         client.force_login(user)
         return client

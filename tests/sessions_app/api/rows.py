@@ -40,7 +40,13 @@ from sessions_app.services.external_actions import Action
 from sessions_app.tools import policy
 from tests.factories import make_client
 
-ALICE = Principal(name="alice", role="operator", auth_method="token", remote_addr="127.0.0.1")
+ALICE = Principal(
+    name="alice",
+    role="operator",
+    auth_method="token",
+    remote_addr="127.0.0.1",
+    rights=frozenset({"decide_high_risk"}),
+)
 ASKED = {
     "questions": [
         {

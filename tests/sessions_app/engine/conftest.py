@@ -12,7 +12,13 @@ from sessions_app.services.access import Principal
 from sessions_app.services.heartbeat import Heartbeat
 from sessions_app.services.sessions import NewSession
 
-ALICE = Principal(name="alice", role="operator", auth_method="token", remote_addr="127.0.0.1")
+ALICE = Principal(
+    name="alice",
+    role="operator",
+    auth_method="token",
+    remote_addr="127.0.0.1",
+    rights=frozenset({"decide_high_risk"}),
+)
 BOB = Principal(name="bob", role="admin", auth_method="session", remote_addr="127.0.0.1")
 
 

@@ -48,7 +48,7 @@ def ended(script: Any, session: Session, heartbeat: Heartbeat) -> Session:
     script({"tool_calls": [call("bash", command="echo x")]}, {"text": "end"})
     run = submit(session)
     loop.drive(session.pk, heartbeat)
-    alice = Principal(name="alice", role="operator", auth_method="token", remote_addr="")
+    alice = Principal(name="alice", role="admin", auth_method="token", remote_addr="")
     approvals.resolve(pending(run)[0].approval_id, approvals.Vote(behavior="allow"), principal=alice)
     loop.drive(session.pk, heartbeat)
     assert runs.get(run.run_id).status == "completed"

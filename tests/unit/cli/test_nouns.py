@@ -327,3 +327,24 @@ def test_why_is_a_sentence_its_chain_and_how_to_go_on(service, kheish) -> None:
     assert shown.err == WHY["next"] + "\n"
     assert json.loads(kheish("runs", "why", "run_2", "--json").out) == WHY
     assert kheish("runs", "why", "run_2", "-q").out == "behind_run\n"
+
+
+def test_search_is_a_table_of_hits(service, kheish) -> None:
+    hit = {"kind": "run", "id": "run_1", "by": "text", "excerpt": "slow checkout", "session_id": "demo"}
+    found = {"query": "slow", "jump": None, "items": [hit], "more": True, "text_window": 2000}
+    service.on("GET", "/v1/search", found)
+    shown = kheish("search", "slow", "--limit", "5")
+    assert shown.out.splitlines()[1].split() == ["run", "run_1", "text", "demo", "slow", "checkout"]
+    assert "There is more" in shown.err
+    assert service.last("GET").query == {"q": "slow", "limit": "5"}
+    assert kheish("search", "slow", "-q").out == "run_1\n"
+    assert json.loads(kheish("search", "slow", "--json").out) == found
+
+
+def test_an_empty_search_says_where_it_looked(service, kheish) -> None:
+    service.on(
+        "GET", "/v1/search", {"query": "x", "jump": None, "items": [], "more": False, "text_window": 2000}
+    )
+    shown = kheish("search", "x")
+    assert (shown.code, shown.out) == (0, "")
+    assert "newest 2000" in shown.err

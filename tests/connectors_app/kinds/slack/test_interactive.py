@@ -51,7 +51,8 @@ def ask(name: str = "desk") -> Approval:
 
 def known(connector: Connector, external_id: str = f"{TEAM}:{USER}", role: str = "operator") -> None:
     """Map the clicker to a token."""
-    tokens.create("bea", role=role)
+    rights = ["decide_high_risk"] if role != "viewer" else []
+    tokens.create("bea", role=role, rights=rights)
     identities.put(connector, external_id, principal="bea", role=role, by=SYSTEM)
 
 

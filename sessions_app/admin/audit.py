@@ -1,0 +1,52 @@
+"""The audit log: who changed what outside sessions, from where and why. For administrators."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from sessions_app.admin import caller, find, show
+from sessions_app.admin.base import ConsoleAdmin
+from sessions_app.models import AuditEntry
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ConsoleAdmin):
+    """Deeds."""
+
+    plural, singular, public_id = "Audit log", "Audit entry", "entry_id"
+    empty = "Nothing was changed yet. Changes of configuration, credentials and people appear here."
+    empty_command = "python3 manage.py audit log"
+
+    list_display = ("when", "principal", "action", "what", "remote_addr", "said")
+    list_filter = ("object_kind", "auth_method")
+    search_fields = ("principal__exact", "object_id__exact", "action__exact", "entry_id__exact")
+    search_help_text = "A name, an object's id, or an action such as persona.updated"
+    fields = (
+        "entry_id", "when", "action", "what", "before_json", "after_json", "said", "principal", "role",
+        "auth_method", "remote_addr", "request_id",
+    )  # fmt: skip
+    when = show.age_of("at", "when")
+    before_json = show.json_of("before")
+    after_json = show.json_of("after")
+    said = show.line_of("reason", "why")
+
+    @admin.display(description="what")
+    def what(self, row: AuditEntry) -> Any:
+        """The object, linked to its page where it has one."""
+        return show.link_at(
+            find.page_of(row.object_kind, row.object_id), f"{row.object_kind} {row.object_id}"
+        )
+
+    def status_line(self, row: AuditEntry) -> Sequence[Any]:
+        """Who, and when."""
+        return (row.principal, show.age(row.at))
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """For administrators: it says who did what, and from where."""
+        return super().has_view_permission(request, obj) and caller.principal(request).can_administer
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """As for looking."""
+        return super().has_module_permission(request) and caller.principal(request).can_administer

@@ -1,0 +1,184 @@
+"""Signing in: the form that is slowed down when it fails, and the page of the second factor."""
+
+from typing import Any
+
+import segno
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.safestring import SafeString, mark_safe
+from django.views.decorators.cache import never_cache
+
+from kheish_site.lib.errors import KheishError
+from sessions_app.admin import caller, show
+from sessions_app.admin.base import ConsoleAdmin
+from sessions_app.models import LoginThrottle, SecondFactor
+from sessions_app.services import audit, logins, second_factor
+from sessions_app.services.access import Principal, role_of
+from sessions_app.services.logins import Standing, TooManyAttempts
+from sessions_app.services.second_factor import WrongCode
+
+TEMPLATE = "sessions_app/admin/second_factor.html"
+
+
+class _ForAdmins(ConsoleAdmin):
+    """Pages that say who signs in, and from where."""
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """For administrators."""
+        return super().has_view_permission(request, obj) and caller.principal(request).can_administer
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """As for looking."""
+        return super().has_module_permission(request) and caller.principal(request).can_administer
+
+
+@admin.register(LoginThrottle)
+class LoginThrottleAdmin(_ForAdmins):
+    """What failed before."""
+
+    plural, singular = "Failed logins", "Failed login"
+    empty = "Nobody failed to sign in lately."
+
+    list_display = ("__str__", "failures", "last", "blocked")
+    search_fields = ("account__exact", "address__exact")
+    search_help_text = "An account, or an address"
+    fields = ("account", "address", "failures", "last", "blocked")
+    last = show.age_of("last_at", "last")
+    blocked = show.age_of("blocked_until", "blocked until")
+
+
+@admin.register(SecondFactor)
+class SecondFactorAdmin(_ForAdmins):
+    """Who has one; its key is on no page."""
+
+    plural, singular = "Second factors", "Second factor"
+    empty = "Nobody has a second factor. Each person adds their own, at /admin/second-factor/."
+
+    list_display = ("__str__", "confirmed", "born")
+    list_select_related = ("user",)
+    fields = ("person", "confirmed", "born")
+    confirmed = show.age_of("confirmed_at", "in force since")
+    born = show.age_of("created_at", "begun")
+
+    @admin.display(description="person")
+    def person(self, row: SecondFactor) -> str:
+        """Whose it is."""
+        return row.user.get_username()
+
+
+class LoginForm(AdminAuthenticationForm):
+    """The admin's form, which refuses an account for a while after failures, whatever the password is."""
+
+    def clean(self) -> dict[str, Any]:
+        """Sign in, or say why not."""
+        account, address = str(self.cleaned_data.get("username") or ""), _address(self.request)
+        try:
+            logins.check(account, address)
+        except TooManyAttempts as refusal:
+            raise forms.ValidationError(f"{refusal.detail[:1].upper()}{refusal.detail[1:]}.") from refusal
+        try:
+            cleaned: dict[str, Any] = super().clean() or {}
+        except forms.ValidationError:
+            logins.failed(account, address)
+            raise
+        if (user := self.get_user()) is not None:
+            logins.succeeded(account, address)
+            audit.record("person.signed_in", "person", account, principal=_person(user, address))
+        return cleaned
+
+
+class CodeForm(forms.Form):
+    """A code of an authenticator app."""
+
+    code = forms.CharField(
+        max_length=10,
+        widget=forms.TextInput(
+            attrs={"inputmode": "numeric", "autocomplete": "one-time-code", "autofocus": True}
+        ),
+    )
+
+
+@never_cache
+def page(request: HttpRequest) -> HttpResponse:
+    """Show the factor at login; else enrol one, or take it away."""
+    user: Any = request.user
+    on = second_factor.is_on(user)
+    missing = logins.standing(request.session) is Standing.FACTOR_MISSING
+    form = CodeForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            said = _take(request, form.cleaned_data["code"], on=on, missing=missing)
+        except KheishError as refusal:
+            form.add_error(None, f"{refusal.detail[:1].upper()}{refusal.detail[1:]}.")
+        else:
+            if said:
+                messages.success(request, said)
+            return HttpResponseRedirect(_next(request))
+    return TemplateResponse(request, TEMPLATE, _context(request, form, on=on, missing=missing))
+
+
+def _take(request: HttpRequest, code: str, *, on: bool, missing: bool) -> str:
+    """Do what a right code stands for; wrong ones count as failed logins. Returns what to say."""
+    user: Any = request.user
+    account, address = user.get_username(), _address(request)
+    logins.check(account, address)
+    with audit.acting(lambda: _person(user, address)):
+        try:
+            if not on:
+                second_factor.confirm(user, code)
+                said = "Your second factor is on."
+            else:
+                second_factor.verify(user, code)
+                said = ""
+        except WrongCode:
+            logins.failed(account, address)
+            raise
+        if on and not missing:
+            second_factor.remove(user, reason="by its owner")
+            logins.begin(request.session, user)
+            return "Your second factor is gone."
+    logins.succeeded(account, address)
+    request.session.cycle_key()
+    logins.factor_shown(request.session)
+    return said
+
+
+def _context(request: HttpRequest, form: CodeForm, *, on: bool, missing: bool) -> dict[str, Any]:
+    context = {
+        **admin.site.each_context(request),
+        "title": "Second factor",
+        "form": form,
+        "console_on": on and not missing,
+        "console_button": "Remove it" if on and not missing else "Continue" if on else "Turn it on",
+    }
+    if not on:
+        key = second_factor.begin(request.user)
+        context |= {"console_key": key, "console_picture": picture(second_factor.address(request.user, key))}
+    return context | ({"has_permission": False} if missing else {})
+
+
+def picture(text: str) -> SafeString:
+    """Return a QR code of ``text`` as SVG: paths and attributes alone, which a strict policy lets pass."""
+    code = segno.make(text, error="m", micro=False)
+    drawn = code.svg_inline(scale=5, border=4, dark="#000", light="#fff", title="QR code for your app")
+    return mark_safe(drawn)  # noqa: S308 (made here, of a text that is drawn and not written)
+
+
+def _next(request: HttpRequest) -> str:
+    given = request.GET.get("next", "")
+    if url_has_allowed_host_and_scheme(given, {request.get_host()}, require_https=request.is_secure()):
+        return given
+    return reverse("admin:index")
+
+
+def _person(user: Any, address: str) -> Principal:
+    return Principal(name=user.get_username(), role=role_of(user), auth_method="session", remote_addr=address)
+
+
+def _address(request: HttpRequest | None) -> str:
+    return str(request.META.get("REMOTE_ADDR") or "")[:64] if request is not None else ""

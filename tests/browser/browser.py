@@ -75,6 +75,11 @@ class Browser:
         logged = [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
         return logged + list(self.driver.execute_script("return window.kheishViolations || []"))
 
+    def forget_troubles(self) -> None:
+        """Begin anew with what ``troubles`` tells."""
+        self.driver.get_log("browser")
+        self.driver.execute_script("sessionStorage.clear(); window.kheishViolations = []")
+
     def overflow(self) -> int:
         """How many pixels the page is wider than the window."""
         wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"

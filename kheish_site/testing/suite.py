@@ -1,7 +1,7 @@
 """``manage.py test [--fast] [--browser] [--profile P] [pytest arguments]``.
 
-The suite runs twice: on SQLite, and on a real PostgreSQL and a real
-Redis-compatible server. Tests that need no database run in the first run only (see tests/conftest.py).
+The suite runs twice: on SQLite, and on a real PostgreSQL and a real Redis-compatible server. What is the same
+in both runs in the first only (see tests/conftest.py).
 """
 
 import argparse
@@ -77,7 +77,7 @@ def _pytest(environment: Mapping[str, str], selection: Sequence[str]) -> dict[st
             *selection,
         ]
         told = os.environ | environment | {TALLY_VARIABLE: str(tally)}
-        # Hundreds of processes load the same code: without its bytecode that is a fifth of the time.
+        # Hundreds of processes load the same code: it is compiled once.
         told.pop("PYTHONDONTWRITEBYTECODE", None)
         code = subprocess.run(command, cwd=ROOT, env=told).returncode
         counted = json.loads(tally.read_text()) if tally.exists() else {"passed": 0, "failed": 0}

@@ -39,7 +39,7 @@ class Kheish:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         )
         assert done.returncode == expect, (words, done.returncode, done.stdout, done.stderr)
         return done

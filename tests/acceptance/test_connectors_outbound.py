@@ -240,7 +240,7 @@ def queue_more(service: Deployment) -> None:
     told = {**service.environment, "KHEISH_STATE_DIR": str(service.state_dir)}
     command = [sys.executable, "manage.py", "shell", "-v", "0", "-c", BACKLOG]
     done = subprocess.run(
-        command, cwd=ROOT, env=clean_environment(told), capture_output=True, text=True, timeout=60
+        command, cwd=ROOT, env=clean_environment(told), capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
 

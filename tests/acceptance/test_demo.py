@@ -16,7 +16,7 @@ def demo(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
     kept = {name: value for name, value in os.environ.items() if not name.startswith("KHEISH_")}
     command = [sys.executable, "manage.py", "demo", "--fast", *arguments]
     return subprocess.run(
-        command, cwd=ROOT, env=kept | environment, capture_output=True, text=True, timeout=120
+        command, cwd=ROOT, env=kept | environment, capture_output=True, text=True, timeout=300
     )
 
 

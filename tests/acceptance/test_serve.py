@@ -19,7 +19,7 @@ RESTART_SECONDS = 3.0
 
 def serve(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "manage.py", "serve", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
 
 
 def test_a_fresh_start_makes_what_is_needed_and_says_it_once(service: Service):

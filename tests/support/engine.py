@@ -71,7 +71,7 @@ def race(count: int, work: Callable[[int], Any]) -> list[Any]:
 
     def one(number: int) -> Any:
         try:
-            barrier.wait(timeout=30)
+            barrier.wait(timeout=300)
             return work(number)
         except Exception as error:
             return error

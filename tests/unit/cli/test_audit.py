@@ -187,7 +187,7 @@ def test_verify_runs_by_manage_without_service_or_database(file: Path, tmp_path:
     state = tmp_path / "state"
     told = subprocess.run(
         [sys.executable, "manage.py", "audit", "verify", str(file), "--public-key", SIGNER.key_id],
-        cwd=ROOT, capture_output=True, text=True, timeout=30,
+        cwd=ROOT, capture_output=True, text=True, timeout=300,
         env={"PATH": "/usr/bin", "KHEISH_STATE_DIR": str(state), "KHEISH_URL": "http://127.0.0.1:9"},
     )  # fmt: skip
     assert (told.returncode, told.stderr) == (0, "")

@@ -32,7 +32,7 @@ def enter(project: Path, **environment: str) -> subprocess.CompletedProcess[str]
     code = ENTER.format(f"Path({str(project)!r})")
     told = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(project), **environment}
     python = Path(sys.base_prefix) / "bin" / "python3"
-    return subprocess.run([python, "-S", "-c", code], env=told, capture_output=True, text=True, timeout=120)
+    return subprocess.run([python, "-S", "-c", code], env=told, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.slow

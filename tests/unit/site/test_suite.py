@@ -47,7 +47,7 @@ def test_servers_start_and_leave_nothing(monkeypatch):
             "assert redis.Redis.from_url(sys.argv[2]).ping()\n"
         )
         urls = [named["KHEISH_TEST_DATABASE_URL"], named["KHEISH_TEST_REDIS_URL"]]
-        subprocess.run([sys.executable, "-c", code, *urls], check=True, timeout=30)
+        subprocess.run([sys.executable, "-c", code, *urls], check=True, timeout=300)
         ports = [int(url.rpartition(":")[2].partition("/")[0]) for url in urls]
     assert not any(servers._listens(port) for port in ports)
 

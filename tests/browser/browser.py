@@ -120,11 +120,6 @@ class Browser:
         found = self.driver.execute_async_script(AXE)
         return [one for one in found if one[0] in ("serious", "critical")]
 
-    def forget_troubles(self) -> None:
-        """Begin anew with what ``troubles`` tells."""
-        self.driver.get_log("browser")
-        self.driver.execute_script("sessionStorage.clear(); window.kheishViolations = []")
-
     def overflow(self) -> int:
         """How many pixels the page is wider than the window."""
         wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"

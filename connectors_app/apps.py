@@ -17,8 +17,7 @@ class ConnectorsConfig(AppConfig):
         from connectors_app.kinds.http import registration as http
         from connectors_app.kinds.slack import registration as slack
         from connectors_app.kinds.telegram import registration as telegram
-        from connectors_app.services import connectors, connectors_file, ingress, notices, search
-        from connectors_app.services import connectors, ingress, notices
+        from connectors_app.services import connectors, ingress, notices, search
         from connectors_app.services.deliveries import wiring
         from connectors_app.services.observations.keeper import Keeper
         from sessions_app.services import ports

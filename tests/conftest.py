@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from django.test import TransactionTestCase
+
 from tests.support.emptying import empty_tables
 
 PROFILE = os.environ.get("KHEISH_TEST_PROFILE", "embedded")

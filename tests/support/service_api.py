@@ -69,7 +69,9 @@ class Api:
         until(there, seconds, lambda: f"{view} {self.kinds(run_id)}")
         return view
 
-    def until_kind(self, run_id: str, kind: str, *, count: int = 1, seconds: float = PATIENCE_SECONDS) -> None:
+    def until_kind(
+        self, run_id: str, kind: str, *, count: int = 1, seconds: float = PATIENCE_SECONDS
+    ) -> None:
         """Wait until the run's journal holds `count` entries of `kind`."""
         until(
             lambda: self.kinds(run_id).count(kind) >= count,

@@ -73,6 +73,12 @@ class OwnService:
                 self._process.wait()
         self._folder.cleanup()
 
+    @property
+    def password(self) -> str:
+        """The password of the login ``admin``, which the first start printed."""
+        said = (Path(self._folder.name) / "service.log").read_text(errors="replace")
+        return said.partition("admin / ")[2].split()[0]
+
     def new_session(self) -> str:
         """Make the session and put the files into its folder, which is ours."""
         view = self.client.sessions("incident-4821").create()

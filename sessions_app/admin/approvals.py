@@ -1,23 +1,25 @@
 """Approvals and their votes: the inbox of what needs a yes or a no."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from kheish_site.lib.canonical import sha256_hex
-from sessions_app.admin import rights, show
+from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin, Section
 from sessions_app.admin.forms import JsonArea
 from sessions_app.admin.verbs import Cleaned, Outcome, ReasonForm, Verb
 from sessions_app.models import Approval, ApprovalStatus, ApprovalVote
 from sessions_app.services import approvals
 from sessions_app.services.access import Principal
-from sessions_app.services.approvals import Vote
+from sessions_app.services.approvals import Behavior, Vote
 from sessions_app.services.projections.shape import call_summary
 
 
@@ -45,21 +47,35 @@ class EditForm(DenyForm):
         cleaned: dict[str, Any] = super().clean() or {}
         if "arguments" not in cleaned:
             return cleaned
-        after = show.json_text(cleaned["arguments"])
-        mark = sha256_hex(after)
-        if cleaned.get("reviewed") != mark:
-            self.data = {**self.data.dict(), "reviewed": mark}  # type: ignore[attr-defined]  # a QueryDict
-            self.add_error(None, _difference(show.json_text(self.before), after))
+        changed = difference(self.before, cleaned["arguments"])
+        if cleaned.get("reviewed") != changed.mark:
+            self.data = {**self.data.dict(), "reviewed": changed.mark}  # type: ignore[attr-defined]  # a QueryDict
+            self.add_error(None, _look_first(changed))
         return cleaned
 
 
-def _difference(before: str, after: str) -> forms.ValidationError:
-    lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=1))[2:]
-    if not lines:
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """What an edit changes, as lines of a redacted diff; ``mark`` stands for exactly this edit."""
+
+    lines: Sequence[str]
+    mark: str
+
+
+def difference(before: Any, after: Any) -> Difference:
+    """Compare two sets of arguments as people read them."""
+    old, new = show.json_text(before), show.json_text(after)
+    diff = list(difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=1))[2:]
+    return Difference(lines=[line for line in diff if not line.startswith("@@")], mark=sha256_hex(new))
+
+
+def _look_first(changed: Difference) -> forms.ValidationError:
+    if not changed.lines:
         return forms.ValidationError("Nothing is changed yet. Approve it as it is, or edit the arguments.")
-    shown = "\n".join(line for line in lines if not line.startswith("@@"))
-    note = "This is what you change. Look at it, then submit again."
-    return forms.ValidationError(format_html('{}<pre class="kh-block">{}</pre>', note, shown))
+    drawn = render_to_string("sessions_app/admin/_diff.html", {"diff": changed.lines})
+    return forms.ValidationError(
+        format_html("This is what you change. Look at it, then submit again.{}", drawn)
+    )
 
 
 def _edit_form(row: Any) -> type[forms.Form]:
@@ -93,6 +109,16 @@ def _allow_edited(row: Approval, cleaned: Cleaned, principal: Principal) -> Outc
     return _vote(row, vote, principal)
 
 
+def _not_by_you(behavior: Behavior) -> Callable[[Approval, Principal], str]:
+    """Return what tells why somebody's word would not count, as the service itself will say it."""
+
+    def refused(row: Approval, principal: Principal) -> str:
+        found = approvals.refusal(row, row.run, behavior, principal)
+        return f"Not by you: {found.detail}." if found is not None else ""
+
+    return refused
+
+
 def _pending(row: Approval) -> bool:
     return row.status == ApprovalStatus.PENDING
 
@@ -106,7 +132,7 @@ ALLOW = Verb(
     label="Approve",
     past="approved",
     act=_allow,
-    may=rights.may_allow,
+    refused=_not_by_you("allow"),
     form=DenyForm,
     applies=_pending,
     seal=_digest,
@@ -119,7 +145,7 @@ DENY = Verb(
     label="Deny",
     past="denied",
     act=_deny,
-    may=rights.may_deny,
+    refused=_not_by_you("deny"),
     form=DenyForm,
     applies=_pending,
     seal=_digest,
@@ -132,7 +158,7 @@ EDIT = Verb(
     label="Approve with edits",
     past="approved with edits",
     act=_allow_edited,
-    may=rights.may_allow,
+    refused=_not_by_you("allow"),
     form_for=_edit_form,
     initial=lambda row: {"arguments": row.arguments},
     applies=_pending,

@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.contrib.auth import admin as stock
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
@@ -19,7 +19,7 @@ from sessions_app.services import access, people
 from sessions_app.services.access import Principal
 
 if admin.site.is_registered(User) and isinstance(admin.site.get_model_admin(User), stock.UserAdmin):
-    admin.site.unregister(User)  # whose form writes rows past the services and the audit log
+    admin.site.unregister((User, Group))  # whose forms write rows past the services and the audit log
 
 
 class RoleForm(forms.Form):

@@ -73,12 +73,8 @@ class Verb:
     tone: Tone = ""
     many: bool = True
     inline: bool = False
-    may: Callable[[Any, Principal], bool] = field(default=lambda row, principal: True)
-    """Whether this person may do it to this row, beside the role: what would be refused is not offered."""
-
-    def allows(self, row: Any, principal: Principal) -> bool:
-        """Tell whether to offer the verb on ``row`` to this person."""
-        return principal.holds(self.role) and self.may(row, principal)
+    refused: Callable[[Any, Principal], str] = field(default=lambda row, principal: "")
+    """Why this person may not do it to this row, beside the role; "" when they may."""
 
     def do(self, row: Any, cleaned: Cleaned, principal: Principal) -> Outcome:
         """Do it in the person's name. Raises: KheishError."""

@@ -238,13 +238,26 @@ def _asked_for(run: Run, principal: Principal) -> bool:
     return principal.name == run.requested_by or ports.asked_elsewhere(run, principal.name)
 
 
+def edit_problem(approval: Approval, updated: dict[str, Any]) -> str:
+    """Return in words why ``updated`` could not replace the arguments, or "". Changes nothing."""
+    try:
+        arguments = _unmasked(updated, approval.arguments)
+    except BadRequest as refusal:
+        return refusal.detail
+    return "; ".join(str(redact(problem)) for problem in _problems(approval.tool_name, arguments))
+
+
+def _problems(tool_name: str, arguments: dict[str, Any]) -> list[str]:
+    tool = registry.get(tool_name)
+    return registry.validate(tool, arguments) if tool else ["the tool no longer exists"]
+
+
 def _edit(approval: Approval, run: Run, updated: dict[str, Any], principal: Principal) -> list[Entry]:
     arguments = _unmasked(updated, approval.arguments)
     changed = effects.call_digest(approval.tool_name, arguments)
     if changed == approval.digest:
         return []
-    tool = registry.get(approval.tool_name)
-    problems = registry.validate(tool, arguments) if tool else ["the tool no longer exists"]
+    problems = _problems(approval.tool_name, arguments)
     if problems:
         raise BadRequest(
             "the edited input does not fit the tool",

@@ -107,6 +107,11 @@ DEFAULT_RISKS: Final[Mapping[str, Risk]] = {
 """What a call of these tools risks where no rule says; of all others: medium."""
 
 
+def default_risk(tool_name: str) -> Risk:
+    """Return what a yes to a call of this tool may cost where no rule says."""
+    return DEFAULT_RISKS.get(tool_name, "medium")
+
+
 def _default(pattern: str, behavior: Behavior, reason: str = "") -> Rule:
     return Rule(scope="default", tool_name_pattern=pattern, behavior=behavior, reason=reason)
 
@@ -152,7 +157,7 @@ def decide(
         roles=policy.roles,
         requester_may_vote=policy.requester_may_vote,
         expires_after_seconds=policy.expires_after_seconds,
-        risk=policy.risk or DEFAULT_RISKS.get(tool_name, "medium"),
+        risk=policy.risk or default_risk(tool_name),
     )
 
 

@@ -50,7 +50,8 @@ def spawn(
 def until(happened: Callable[[], _T], seconds: float, otherwise: Callable[[], object]) -> _T:
     """Poll until `happened` returns something true; fails with what `otherwise` says.
 
-    ``seconds`` is more than a quiet machine ever needs; a busy one gets ``SLOWEST`` times as much. The longer it takes the less often it looks: a question costs whoever is waited for its processor.
+    ``seconds`` is more than a quiet machine ever needs; a busy one gets ``SLOWEST`` times as much.
+    The longer it takes the less often it looks: a question costs whoever is waited for its processor.
     """
     began = time.monotonic()
     while not (found := happened()):

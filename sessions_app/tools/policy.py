@@ -100,9 +100,10 @@ class Decision(ApprovalPolicy):
         return asdict(self) | {"roles": list(self.roles)}
 
 
+_HARMLESS: Final = ("read_file", "list_files", "glob_search", "grep_search", "task_output", "todo_write")
 DEFAULT_RISKS: Final[Mapping[str, Risk]] = {
     "bash": "high",
-    **dict.fromkeys((*sorted(EDIT_TOOLS), *MCP_HELPERS, "exit_plan_mode"), "low"),
+    **dict.fromkeys((*_HARMLESS, *sorted(EDIT_TOOLS), *MCP_HELPERS, "exit_plan_mode"), "low"),
 }
 """What a call of these tools risks where no rule says; of all others: medium."""
 

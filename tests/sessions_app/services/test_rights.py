@@ -209,6 +209,7 @@ def test_a_token_is_given_rights_and_a_viewer_none() -> None:
 def test_pages_ask_before_they_show_a_button(role: str, given: tuple[str, ...], words: str) -> None:
     request = RequestFactory().get("/")
     request.user = account(role, *given)
-    refusal = permits.refusal(request, ALLOW, asked())
+    approval = asked()
+    refusal = permits.refusal(request, ALLOW, approval)
     assert words in refusal and bool(words) == bool(refusal)
-    assert bool(permits.refusal(request, DENY, asked())) == (role == "viewer")
+    assert bool(permits.refusal(request, DENY, approval)) == (role == "viewer")

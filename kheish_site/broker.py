@@ -1,4 +1,4 @@
-"""The in-process broker of the embedded profile: kombu's own, which hears sooner that it is to stop."""
+"""The broker of Celery's consumer, in its own process: kombu's, which hears sooner that it is to stop."""
 
 from typing import Any
 

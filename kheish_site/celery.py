@@ -22,7 +22,6 @@ TASKS = "sessions_app.tasks"
 
 app = Celery("kheish")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks()
 
 
 @setup_logging.connect

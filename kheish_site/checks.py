@@ -31,7 +31,7 @@ def impossible(kheish: Kheish) -> Iterable[CheckMessage]:
         )
     if kheish.worker_processes > 1 and not kheish.redis_url:
         yield Error(
-            "KHEISH_WORKER_PROCESSES is more than 1 with the in-process broker.",
+            "KHEISH_WORKER_PROCESSES is more than 1 without Redis.",
             hint="Raise KHEISH_WORKER_THREADS instead, or use PostgreSQL and Redis.",
             id="kheish.E003",
         )

@@ -25,7 +25,8 @@ TOOLS = {
     "lint": ("kheish_site.testing.lint", bootstrap.DEVELOPMENT_LOCK),
     "lock": ("kheish_site.testing.lock", bootstrap.DEVELOPMENT_LOCK),
     "demo": ("kheish_site.demo", bootstrap.RUNTIME_LOCK),
-    "bench": ("kheish_site.bench", bootstrap.RUNTIME_LOCK),
+    "screenshots": ("kheish_site.screenshots", bootstrap.BROWSER_LOCK),
+    "bench": ("kheish_site.bench", bootstrap.DEVELOPMENT_LOCK),
 }
 """Commands that are not Django's: the module whose ``main(arguments)`` runs, and the lock it needs."""
 

@@ -1,8 +1,7 @@
-"""The Celery tasks: they take ids, may run twice, and lose nothing when they are lost."""
+"""What the pool of a Celery worker does: it takes an id, may run twice, and loses nothing when it is lost."""
 
 import logging
 
-from celery import shared_task
 from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
@@ -13,19 +12,12 @@ from sessions_app.services import worker
 logger = logging.getLogger(__name__)
 
 
-@shared_task(name="kheish.execute", ignore_result=True)
-def execute(session_pk: int) -> None:
-    """Drive one session. A doorbell: the session's row says whether there is anything to do."""
-    drive(session_pk)
-
-
 def drive(session_pk: int) -> None:
-    """Drive one session in this thread of a worker's pool.
+    """Drive one session in this thread. A doorbell: the session's row says whether there is anything to do.
 
     A database that is away is no failure of any run: the lease runs out and the sweep comes back.
     """
     process = worker.current()
-    process.begun(session_pk)
     try:
         close_old_connections()
         loop.drive(session_pk, process.heartbeat)
@@ -35,3 +27,4 @@ def drive(session_pk: int) -> None:
         logger.exception("a session was not driven", extra={"action": "drive", "session": session_pk})
     finally:
         leave_connection()
+        process.done(session_pk)

@@ -4,8 +4,9 @@ from connectors_app.admin import (  # noqa: F401  (importing them registers the 
     connectors,
     deliveries,
     identities,
+    inbox,
     ingress,
     observations,
-    overview,
+    of_session,
     transports,
 )

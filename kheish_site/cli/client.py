@@ -203,6 +203,9 @@ class RunHandle:
     def get(self) -> Json:
         return self.client.get(path("runs", self.run_id))
 
+    def why(self) -> Json:
+        return self.client.get(path("runs", self.run_id, "why"))
+
     def cancel(self) -> Json:
         return self.client.request("POST", path("runs", self.run_id, "cancel"), {})
 

@@ -40,9 +40,12 @@ class Stage(Protocol):
 
 
 class OwnService:
-    """A service in a temporary folder, which goes when the story is over."""
+    """A service in a temporary folder, which goes when the story is over; ``settings`` are variables."""
 
     may_be_killed = True
+
+    def __init__(self, **settings: str) -> None:
+        self._settings = settings
 
     def __enter__(self) -> "OwnService":
         self._folder = tempfile.TemporaryDirectory(prefix="kheish-demo-")
@@ -54,7 +57,8 @@ class OwnService:
             self.__exit__(None, None, None)
             raise
         self._address = url.removeprefix("http://")
-        self.client = Client(url, (self._state / "operator.token").read_text().strip())
+        self.token = (self._state / "operator.token").read_text().strip()
+        self.client = Client(url, self.token)
         return self
 
     def __exit__(
@@ -69,11 +73,23 @@ class OwnService:
                 self._process.wait()
         self._folder.cleanup()
 
+    @property
+    def password(self) -> str:
+        """The password of the login ``admin``, which the first start printed."""
+        said = (Path(self._folder.name) / "service.log").read_text(errors="replace")
+        return said.partition("admin / ")[2].split()[0]
+
     def new_session(self) -> str:
         """Make the session and put the files into its folder, which is ours."""
         view = self.client.sessions("incident-4821").create()
         scenery.put_into(Path(view["workspace"]))
         return str(view["session_id"])
+
+    @property
+    def pid(self) -> int:
+        """The supervisor's process id; web and worker are its children."""
+        assert self._process is not None
+        return self._process.pid
 
     def kill(self) -> None:
         """SIGKILL the supervisor; web and worker die with it."""
@@ -94,7 +110,7 @@ class OwnService:
             self._process = subprocess.Popen(
                 [*command, "--state-dir", str(self._state)],
                 cwd=ROOT,
-                env=kept,
+                env=kept | self._settings,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

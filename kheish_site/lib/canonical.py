@@ -5,12 +5,15 @@ An approval binds to ``digest(call)``, an idempotency key to ``digest(body)``, a
 """
 
 import hashlib
+import json
 from decimal import Decimal
 from typing import Any, Final
 
 import rfc8785
 
 _EXACT_INTEGER: Final = 2**53 - 1
+_PLAIN: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+"""Writes RFC 8785 too, ten times faster, except for floats and for names that UTF-16 sorts its own way."""
 
 
 def canonical_json(value: Any) -> str:
@@ -20,7 +23,9 @@ def canonical_json(value: Any) -> str:
     were written as integers or as floats: a database gives ``1e22`` back as an integer.
     Raises: ValueError for NaN and infinities, TypeError for what is not JSON.
     """
-    return rfc8785.dumps(_exact(value)).decode()
+    odd: list[Any] = []
+    exact = _exact(value, odd)
+    return rfc8785.dumps(exact).decode() if odd else _PLAIN.encode(exact)
 
 
 def sha256_hex(data: bytes | str) -> str:
@@ -33,15 +38,21 @@ def digest(value: Any) -> str:
     return sha256_hex(canonical_json(value))
 
 
-def _exact(value: Any) -> Any:
+def _exact(value: Any, odd: list[Any]) -> Any:
+    """Return ``value`` with large integers and broken text spelled out; ``odd`` gets what is not plain."""
+    if isinstance(value, str):
+        # a lone surrogate has no UTF-8 form
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
     if isinstance(value, dict):
-        return {str(key): _exact(item) for key, item in value.items()}
+        named = {str(key): _exact(item, odd) for key, item in value.items()}
+        odd += [name for name in named if not name.isascii()]
+        return named
     if isinstance(value, list | tuple):
-        return [_exact(item) for item in value]
+        return [_exact(item, odd) for item in value]
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _EXACT_INTEGER:
         return {"$integer": str(value)}
-    if isinstance(value, float) and value.is_integer() and abs(value) > _EXACT_INTEGER:
-        return {"$integer": str(int(Decimal(repr(value))))}
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()  # a lone surrogate has no UTF-8 form
+    if isinstance(value, float):
+        if value.is_integer() and abs(value) > _EXACT_INTEGER:
+            return {"$integer": str(int(Decimal(repr(value))))}
+        odd.append(value)
     return value

@@ -21,17 +21,20 @@ _SECRET_MEMBER: Final = re.compile(
 )
 _SECRET_VARIABLE: Final = re.compile(r"(?i)(?:key|token|secret|password|passwd|passphrase|credentials?|dsn)$")
 _SHAPES: Final = (
-    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
-    re.compile(r"(?i)\b(?:bearer|basic)\s+[A-Za-z0-9+/._~=\-]{8,}"),
-    re.compile(r"\b(?:sk|pk|rk)-[A-Za-z0-9_\-]{16,}"),
-    re.compile(r"\bk[ho]_[A-Za-z0-9_\-]{20,}"),
-    re.compile(r"\bgh[pousr]_[A-Za-z0-9]{20,}"),
-    re.compile(r"\bgithub_pat_[A-Za-z0-9_]{20,}"),
-    re.compile(r"\bxox[abprs]-[A-Za-z0-9\-]{10,}"),
-    re.compile(r"\bAKIA[0-9A-Z]{16}\b"),
-    re.compile(r"\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}"),
-    re.compile(r"(?<=://)[^/\s:@]{1,64}:[^/\s@]{3,}(?=@)"),
-)
+    (("private key",),
+     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)),
+    (("bearer", "basic"), re.compile(r"(?i)\b(?:bearer|basic)\s+[A-Za-z0-9+/._~=\-]{8,}")),
+    (("sk-", "pk-", "rk-"), re.compile(r"\b(?:sk|pk|rk)-[A-Za-z0-9_\-]{16,}")),
+    (("kh_", "ko_"), re.compile(r"\bk[ho]_[A-Za-z0-9_\-]{20,}")),
+    (("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), re.compile(r"\bgh[pousr]_[A-Za-z0-9]{20,}")),
+    (("github_pat_",), re.compile(r"\bgithub_pat_[A-Za-z0-9_]{20,}")),
+    (("xox",), re.compile(r"\bxox[abprs]-[A-Za-z0-9\-]{10,}")),
+    (("akia",), re.compile(r"\bAKIA[0-9A-Z]{16}\b")),
+    (("eyj",), re.compile(r"\beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}")),
+    (("://",), re.compile(r"(?<=://)[^/\s:@]{1,64}:[^/\s@]{3,}(?=@)")),
+)  # fmt: skip
+"""Shapes of secrets, each with what a lower-case text must hold one of: looking for that costs far less."""
+_PAIR_HINTS: Final = ("key", "token", "secret", "passw", "authorization")
 _PAIR: Final = re.compile(
     # What stands before the word is left out: a run of letters in front would cost its length squared.
     r"(?i)((?:api[_-]?key|token|secret|password|passwd|authorization)[\"']?\s*[:=]\s*[\"']?)"
@@ -66,9 +69,14 @@ class Redactor:
         text = text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
         if self._pattern is not None:
             text = self._pattern.sub(MASK, text)
-        for shape in _SHAPES:
-            text = shape.sub(MASK, text)
-        return _PAIR.sub(lambda match: match.group(1) + MASK, text)
+        # Unicode folds some letters outside ASCII to ASCII ones: there nothing is ruled out.
+        folded = text.lower() if text.isascii() else None
+        for hints, shape in _SHAPES:
+            if _may_hold(folded, hints):
+                text = shape.sub(MASK, text)
+        if _may_hold(folded, _PAIR_HINTS):
+            text = _PAIR.sub(lambda match: match.group(1) + MASK, text)
+        return text
 
     def begun(self, text: str) -> int:
         """Return how many characters at the end of ``text`` may be the beginning of a known value."""
@@ -90,6 +98,15 @@ class Redactor:
         if isinstance(value, str) and value and is_secret_name(name):
             return MASK
         return self.value(value)
+
+
+def _may_hold(folded: str | None, hints: tuple[str, ...]) -> bool:
+    if folded is None:
+        return True
+    for hint in hints:  # noqa: SIM110  (a generator costs more than what it looks for)
+        if hint in folded:
+            return True
+    return False
 
 
 def _overlap(text: str, value: str) -> int:

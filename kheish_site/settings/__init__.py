@@ -25,7 +25,7 @@ CSRF_TRUSTED_ORIGINS = list(env.names("KHEISH_TRUSTED_ORIGINS"))
 
 INSTALLED_APPS = [
     "sessions_app",  # before the admin, some of whose templates it extends
-    "django.contrib.admin.apps.SimpleAdminConfig",  # urls.py finds the pages: workers need none
+    "kheish_site.console.ConsoleConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

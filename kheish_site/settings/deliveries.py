@@ -36,7 +36,7 @@ class Deliveries:
 def load() -> Deliveries:
     """Read the environment. Raises ImproperlyConfigured naming the variable at fault."""
     return Deliveries(
-        threads=env.integer("KHEISH_DELIVERY_THREADS", 16, low=1, high=500),
+        threads=env.integer("KHEISH_DELIVERY_THREADS", 64, low=1, high=500),
         timeout_seconds=env.number("KHEISH_DELIVERY_TIMEOUT_SECONDS", 20, low=0.1, high=600),
         initial_retry_ms=env.integer("KHEISH_DELIVERY_INITIAL_RETRY_MS", 1000, low=1, high=_HOUR_MS),
         max_retry_ms=env.integer("KHEISH_DELIVERY_MAX_RETRY_MS", 60_000, low=1, high=24 * _HOUR_MS),

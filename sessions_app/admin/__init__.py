@@ -1,10 +1,9 @@
 """The operator's desk: Django's admin, read-only, with verbs that call the services.
 
 Reading order: ``base`` (what every page has in common), ``verbs`` and ``verb_pages`` (how something is
-changed), ``show`` (how values look), ``overview`` (what needs a person), then a module per group of tables.
+changed), ``show`` (how values look), ``home``, ``inbox`` and the other
+pages of our own (``site``), then a module per group of tables.
 """
-
-from django.contrib import admin
 
 from sessions_app.admin import (  # noqa: F401  (importing them registers the pages)
     access,
@@ -13,18 +12,16 @@ from sessions_app.admin import (  # noqa: F401  (importing them registers the pa
     calls,
     decisions,
     evidence,
+    health,
+    home,
+    inbox_sources,
     journal,
+    people,
     personas,
     questions,
     routes,
     runs,
     runtime,
+    search,
     sessions,
 )
-
-admin.site.site_header = "Kheish"
-admin.site.site_title = "Kheish"
-admin.site.index_title = "What needs a person"
-admin.site.index_template = "sessions_app/admin/index.html"
-admin.site.site_url = None
-admin.site.empty_value_display = "–"  # noqa: RUF001

@@ -2,10 +2,12 @@
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -45,21 +47,35 @@ class EditForm(DenyForm):
         cleaned: dict[str, Any] = super().clean() or {}
         if "arguments" not in cleaned:
             return cleaned
-        after = show.json_text(cleaned["arguments"])
-        mark = sha256_hex(after)
-        if cleaned.get("reviewed") != mark:
-            self.data = {**self.data.dict(), "reviewed": mark}  # type: ignore[attr-defined]  # a QueryDict
-            self.add_error(None, _difference(show.json_text(self.before), after))
+        changed = difference(self.before, cleaned["arguments"])
+        if cleaned.get("reviewed") != changed.mark:
+            self.data = {**self.data.dict(), "reviewed": changed.mark}  # type: ignore[attr-defined]  # a QueryDict
+            self.add_error(None, _look_first(changed))
         return cleaned
 
 
-def _difference(before: str, after: str) -> forms.ValidationError:
-    lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=1))[2:]
-    if not lines:
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """What an edit changes, as lines of a redacted diff; ``mark`` stands for exactly this edit."""
+
+    lines: Sequence[str]
+    mark: str
+
+
+def difference(before: Any, after: Any) -> Difference:
+    """Compare two sets of arguments as people read them."""
+    old, new = show.json_text(before), show.json_text(after)
+    diff = list(difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=1))[2:]
+    return Difference(lines=[line for line in diff if not line.startswith("@@")], mark=sha256_hex(new))
+
+
+def _look_first(changed: Difference) -> forms.ValidationError:
+    if not changed.lines:
         return forms.ValidationError("Nothing is changed yet. Approve it as it is, or edit the arguments.")
-    shown = "\n".join(line for line in lines if not line.startswith("@@"))
-    note = "This is what you change. Look at it, then submit again."
-    return forms.ValidationError(format_html('{}<pre class="kh-block">{}</pre>', note, shown))
+    drawn = render_to_string("sessions_app/admin/_diff.html", {"diff": changed.lines})
+    return forms.ValidationError(
+        format_html("This is what you change. Look at it, then submit again.{}", drawn)
+    )
 
 
 def _edit_form(row: Any) -> type[forms.Form]:

@@ -15,7 +15,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 
-from sessions_app.admin import show
+from sessions_app.admin import permits, show
 from sessions_app.admin.caller import principal
 from sessions_app.admin.verb_pages import VerbPages
 from sessions_app.admin.verbs import Verb
@@ -47,6 +47,18 @@ class Section:
     more: Any = ""
     empty: str = ""
     css: str = ""
+    body: Any = ""
+    """Drawn instead of rows, when they are no table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusTab:
+    """A tab above a list: a filter that people use all the time, with how many it has."""
+
+    name: str
+    url: str
+    current: bool
+    number: int | str | None = None
 
 
 class ConsoleAdmin(VerbPages, admin.ModelAdmin):
@@ -62,6 +74,8 @@ class ConsoleAdmin(VerbPages, admin.ModelAdmin):
     """Title of the menu's group, for tables the menu does not name itself; "" for Evidence."""
     public_id: ClassVar[str] = ""
     """The column of the id that people know; pages are found by it too."""
+    live: ClassVar[bool] = False
+    """Whether the list updates by itself."""
     verbs: ClassVar[Sequence[Verb]] = ()
     creates: ClassVar[Sequence[Verb]] = ()
 
@@ -97,11 +111,10 @@ class ConsoleAdmin(VerbPages, admin.ModelAdmin):
 
     def get_actions(self, request: HttpRequest) -> dict[str, tuple[Callable[..., Any], str, str] | None]:
         """Offer the verbs that this person's role allows on selected rows."""
-        who = principal(request)
         return {
             verb.name: (self.bulk(verb), verb.name, verb.label)
             for verb in self.verbs
-            if verb.many and who.holds(verb.role)
+            if verb.many and permits.may(request, verb)
         }
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
@@ -114,13 +127,14 @@ class ConsoleAdmin(VerbPages, admin.ModelAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """The list, with its own heading, its verbs for new rows and its words for when it is empty."""
-        who = principal(request)
         context = {
             "title": self.plural,
             "console_empty": self.empty,
             "console_command": self.empty_command,
-            "console_creates": [verb for verb in self.creates if who.holds(verb.role)],
+            "console_creates": [verb for verb in self.creates if permits.may(request, verb)],
             "console_counted": COUNTED,
+            "console_live": self.live,
+            "console_status_tabs": self.status_tabs(request),
         }
         return super().changelist_view(request, context | (extra_context or {}))
 
@@ -146,6 +160,10 @@ class ConsoleAdmin(VerbPages, admin.ModelAdmin):
             "console_sections": list(self.sections(row)),
             **self.verbs_of(request, row),
         }
+
+    def status_tabs(self, request: HttpRequest) -> Sequence[StatusTab]:
+        """Return the tabs above the list."""
+        return ()
 
     def title_of(self, row: Any) -> str:
         """Return the heading: what it is, and its id."""

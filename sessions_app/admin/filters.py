@@ -1,6 +1,6 @@
 """Filters whose choices come from small tables or from the code, never from a scan of a large one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -51,6 +51,18 @@ class ByNoun(_Choice):
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
         """All nouns."""
         return [(f"{noun}.", noun) for noun in dict.fromkeys(kind.partition(".")[0] for kind in KINDS)]
+
+
+class ByStatus(admin.ChoicesFieldListFilter):
+    """By status, in the words of the badges."""
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        """All statuses."""
+        for choice in super().choices(changelist):
+            yield {
+                **choice,
+                "display": str(choice["display"]).replace("Waiting For", "Waits for").capitalize(),
+            }
 
 
 class ByLiveness(admin.SimpleListFilter):

@@ -1,5 +1,6 @@
 """Personas and their revisions: written by verbs, because every edit adds a revision."""
 
+import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from django.contrib import admin
 from django.core.validators import RegexValidator
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
+from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from sessions_app.admin import show
@@ -194,6 +196,23 @@ def _status(row: Persona) -> str:
     return "draining" if getattr(row, "sessions", None) else "retired"
 
 
+def _changes(before: PersonaRevision, after: PersonaRevision) -> list[str]:
+    """Return the lines of a redacted difference; soul first, then what is typed."""
+    old, new = _as_lines(before), _as_lines(after)
+    diff = list(difflib.unified_diff(old, new, lineterm="", n=2))[2:]
+    return [line for line in diff if not line.startswith("@@")]
+
+
+def _as_lines(row: PersonaRevision) -> list[str]:
+    rest = {
+        "display_name": row.display_name,
+        "capability_scope": row.capability_scope,
+        "default_skills": row.default_skills,
+        "metadata": row.metadata,
+    }
+    return [*str(show.redact(row.soul)).splitlines(), *show.json_text(rest).splitlines()]
+
+
 @admin.register(PersonaRevision)
 class PersonaRevisionAdmin(ConsoleAdmin):
     """One version of a persona, which never changes."""
@@ -216,6 +235,40 @@ class PersonaRevisionAdmin(ConsoleAdmin):
         "created_by",
         "made",
     )
+
+    def sections(self, row: PersonaRevision) -> Sequence[Section]:
+        """What this revision changed, and how to the ones beside it."""
+        near = {
+            item.revision: item for item in row.persona.revisions.filter(revision__gte=row.revision - 1)[:200]
+        }
+        before = near.get(row.revision - 1)
+        drawn = (
+            render_to_string("sessions_app/admin/_diff.html", {"diff": _changes(before, row)})
+            if before
+            else ""
+        )
+        later = sum(number > row.revision for number in near)
+        return (
+            Section(
+                title=f"What it changed since r{before.revision}" if before else "What it changed",
+                columns=(),
+                rows=(),
+                body=drawn,
+                more=show.link(before, f"r{before.revision}") if before else "",
+                empty="The first revision." if not before else "Nothing that is shown.",
+            ),
+            Section(
+                title="Later revisions",
+                columns=("revision", "by", "when"),
+                rows=[
+                    (show.link(item, f"r{number}"), item.created_by, show.age(item.created_at))
+                    for number, item in sorted(near.items())
+                    if number > row.revision
+                ][:10],
+                more=f"{later} in all" if later else "",
+            ),
+        )
+
     persona_link = show.link_to("persona", "persona_id", "persona")
     name = show.line_of("display_name", "display name")
     soul_text = show.text_of("soul")

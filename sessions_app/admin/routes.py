@@ -15,9 +15,11 @@ from sessions_app.admin.personas import NAME
 from sessions_app.admin.verbs import Cleaned, NothingToSay, Outcome, Verb
 from sessions_app.models import Role, Route
 from sessions_app.providers import registry
-from sessions_app.services import routes
+from sessions_app.services import routes, runs, sessions
 from sessions_app.services.access import Principal
 from sessions_app.services.routes import RouteFields
+
+TEST_INPUT = "Answer with the one word: ready."
 
 
 def _drivers() -> list[tuple[str, str]]:
@@ -74,6 +76,15 @@ def _delete(row: Route, cleaned: Cleaned, principal: Principal) -> Outcome:
     return Outcome(row=Route())
 
 
+def _test(row: Route, cleaned: Cleaned, principal: Principal) -> Outcome:
+    session_id = f"test-{row.route_id}"[:200]
+    sessions.create(sessions.NewSession(session_id=session_id), principal=principal.name)
+    new = runs.NewRun(content=TEST_INPUT, route_id=row.route_id, actor_id=principal.name)
+    return Outcome(
+        row=runs.submit(session_id, new, principal=principal.name), word="the test run is accepted"
+    )
+
+
 def _initial(row: Route) -> dict[str, Any]:
     values = {name: getattr(row, name) for name in RouteFields.__dataclass_fields__}
     return values | {"fallbacks": ", ".join(row.fallbacks)}
@@ -101,6 +112,16 @@ DEFAULT = Verb(
     many=False,
     explain="New runs go here unless their session or they themselves say otherwise.",
 )
+TEST = Verb(
+    name="test",
+    label="Test",
+    past="tested",
+    act=_test,
+    role=Role.ADMIN,
+    applies=lambda row: not _problems(row),
+    many=False,
+    explain="Makes a real run in a session of its own that asks the model for one word. A few tokens.",
+)
 DELETE = Verb(
     name="delete",
     label="Delete",
@@ -120,7 +141,7 @@ class RouteAdmin(ConsoleAdmin):
 
     plural, singular, public_id = "Routes", "Route", "route_id"
     empty = "No route. Make one, or start the service once: it makes a scripted one that works offline."
-    verbs, creates = (CHANGE, DEFAULT, DELETE), (CREATE,)
+    verbs, creates = (TEST, CHANGE, DEFAULT, DELETE), (CREATE,)
 
     list_display = ("route_id", "readiness", "chosen", "driver", "model", "auth_ref", "changed")
     list_filter = ("is_default",)

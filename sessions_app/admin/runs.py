@@ -3,22 +3,30 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from django import forms
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from sessions_app.admin import evidence, show, timeline
-from sessions_app.admin.base import ConsoleAdmin, Section, all_of, latest
-from sessions_app.admin.filters import ByLiveness, ByPersona, ByRoute
+from sessions_app.admin import evidence, permits, run_page, show
+from sessions_app.admin.base import ConsoleAdmin, Section, StatusTab, all_of, latest
+from sessions_app.admin.filters import ByLiveness, ByPersona, ByRoute, ByStatus
+from sessions_app.admin.forms import unmasked
 from sessions_app.admin.verbs import Cleaned, Outcome, ReasonForm, Verb
 from sessions_app.models import (
     LIVE,
+    WAITING,
     Approval,
     Asset,
     ExternalAction,
-    JournalEntry,
     OperatorDecision,
     Run,
+    RunStatus,
     ShellTask,
     Step,
     ToolCall,
@@ -34,6 +42,12 @@ def _cancel(row: Run, cleaned: Cleaned, principal: Principal) -> Outcome | None:
     return Outcome(word="asked to stop") if after.status in LIVE else None
 
 
+COUNTED_IN_TABS = 1_000
+"""Runs that a tab counts before it says "and more"."""
+
+EFFECTS = 25
+"""Effects on the page of a run."""
+
 CANCEL = Verb(
     name="cancel",
     label="Cancel",
@@ -46,6 +60,43 @@ CANCEL = Verb(
 )
 
 
+class AgainForm(forms.Form):
+    """The input of the new run."""
+
+    content = forms.CharField(
+        max_length=100_000,
+        widget=forms.Textarea(attrs={"rows": 6, "class": "kh-wide"}),
+        help_text="A new run of the same session and route gets this. The old one keeps its history.",
+    )
+
+
+def _again(row: Run, cleaned: Cleaned, principal: Principal) -> Outcome:
+    content = unmasked(cleaned["content"], str(row.input_message.get("content", "")))
+    again = runs.NewRun(
+        content=content,
+        route_id=row.route_id,
+        model=row.model,
+        metadata={"again_of": row.run_id},
+        actor_id=principal.name,
+    )
+    return Outcome(
+        row=runs.submit(row.session.session_id, again, principal=principal.name), word="asked again"
+    )
+
+
+AGAIN = Verb(
+    name="again",
+    label="Run again",
+    past="asked again",
+    act=_again,
+    form=AgainForm,
+    initial=lambda row: {"content": show.redact(str(row.input_message.get("content", "")))},
+    applies=lambda row: row.status not in LIVE and row.session.ended_at is None,
+    many=False,
+    explain="Submits the input once more, as it was or as you change it.",
+)
+
+
 @admin.register(Run)
 class RunAdmin(ConsoleAdmin):
     """Executions."""
@@ -53,7 +104,8 @@ class RunAdmin(ConsoleAdmin):
     plural, singular, public_id = "Runs", "Run", "run_id"
     empty = "No run yet. Give a session work:"
     empty_command = 'python3 manage.py sessions input demo "Say hello" --follow'
-    verbs = (CANCEL,)
+    verbs = (CANCEL, AGAIN)
+    live = True
 
     list_display = (
         "shown_id",
@@ -65,118 +117,38 @@ class RunAdmin(ConsoleAdmin):
         "took",
         "submitted",
     )
-    list_filter = (ByLiveness, "status", ByRoute, ByPersona)
+    list_filter = (ByLiveness, ("status", ByStatus), ByRoute, ByPersona)
     list_select_related = ("session",)
     search_fields = ("run_id__exact", "session__session_id__startswith")
     search_help_text = "A run id, or the beginning of a session's name"
-    fieldsets = (
-        (None, {"fields": ("session_link", "task", "answers", "sent_files", "failure", "stop")}),
-        (
-            "Pinned when it was created",
-            {
-                "classes": ("collapse",),
-                "fields": (
-                    "route",
-                    "fallbacks_json",
-                    "generation_json",
-                    "persona",
-                    "permission_mode",
-                    "prompt",
-                ),
-            },
-        ),
-        (
-            "Source",
-            {
-                "classes": ("collapse",),
-                "fields": ("kind", "source", "actor_id", "requested_by", "metadata_json", "targets_json"),
-            },
-        ),
-        (
-            "Numbers",
-            {
-                "classes": ("collapse",),
-                "fields": (
-                    "steps_taken",
-                    "tokens",
-                    "took",
-                    "recovered_count",
-                    "submitted",
-                    "started",
-                    "ended",
-                ),
-            },
-        ),
-    )
     shown_id = show.id_of("run_id", "run")
     shown_status = show.status_of()
     session_link = show.link_to("session", "session_id", "session")
     submitted = show.age_of("submitted_at", "submitted")
-    started = show.age_of("started_at", "started")
-    ended = show.age_of("finished_at", "finished")
-    fallbacks_json = show.json_of("fallbacks")
-    generation_json = show.json_of("generation")
-    metadata_json = show.json_of("metadata")
-    targets_json = show.targets_of()
-    failure = show.json_of("error")
-    prompt = show.text_of("system_prompt", "daemon's prompt")
+    fallbacks_json: Any = show.json_of("fallbacks")
+    generation_json: Any = show.json_of("generation")
+    metadata_json: Any = show.json_of("metadata")
+    targets_json: Any = show.targets_of()
 
     @admin.display(description="input")
     def asked_for(self, row: Run) -> SafeString:
         """The input on one line."""
         return format_html('<span class="kh-line">{}</span>', show.redact(runs.text_preview(row)))
 
-    @admin.display(description="input")
-    def task(self, row: Run) -> SafeString | str:
-        """The whole input."""
-        return show.block(str(row.input_message.get("content", "")))
-
-    @admin.display(description="output")
-    def answers(self, row: Run) -> SafeString | str:
-        """What it said."""
-        return show.block("\n\n".join(filter(None, (_said(output) for output in row.outputs))))
-
-    @admin.display(description="files it sent")
-    def sent_files(self, row: Run) -> SafeString | str:
-        """What went out with its outputs."""
-        return _sent_files(row)
-
-    @admin.display(description="stop requested")
-    def stop(self, row: Run) -> str:
-        """Whether somebody asked it to stop, and why."""
-        if not row.stop_requested:
-            return show.NOTHING
-        return f"{row.stop_requested} by {row.stop_requested_by}: {show.redact(row.stop_reason)}"
-
     @admin.display(description="route")
-    def route(self, row: Run) -> str:
-        """Route and model."""
-        return row.route_id if row.model in ("", row.route_id) else f"{row.route_id} / {row.model}"
-
-    @admin.display(description="source")
-    def source(self, row: Run) -> str:
-        """Where it came from."""
-        return f"{row.source_plugin} / {row.source_kind}"
+    def route(self, row: Run) -> SafeString:
+        """The route it is pinned to; the page of the run has the model too."""
+        return show.line(row.route_id)
 
     @admin.display(description="tokens")
     def tokens(self, row: Run) -> str:
         """Tokens in and out."""
         return f"{row.input_tokens:,} → {row.output_tokens:,}"
 
-    @admin.display(description="step")
-    def steps_taken(self, row: Run) -> str:
-        """Model calls of those it may make."""
-        return f"{row.step} of {row.max_steps}" if row.max_steps else str(row.step)
-
     @admin.display(description="took")
     def took(self, row: Run) -> str:
         """From submission to its end, or until now."""
         return show.lasted(row.submitted_at, row.finished_at)
-
-    def status_line(self, row: Run) -> Sequence[Any]:
-        """Status, step, recoveries."""
-        again = f"recovered {row.recovered_count}×" if row.recovered_count else ""  # noqa: RUF001
-        return (show.badge(row.status), f"step {row.step}", show.age(row.submitted_at), again)
 
     def facts(self, row: Run) -> Sequence[tuple[str, Any]]:
         """What would be stopped."""
@@ -190,15 +162,77 @@ class RunAdmin(ConsoleAdmin):
     def sections(self, row: Run) -> Sequence[Section]:
         """What it waits for, what it did, what is written down."""
         actions = ExternalAction.objects.filter(run_id=row.run_id)
-        journal = JournalEntry.objects.filter(run_id=row.pk)
         return (
             _waits(row),
             _calls(row),
             _tasks(row),
             evidence.section(actions, all_of(ExternalAction, q=row.run_id)),
-            timeline.section(journal, all_of(JournalEntry, run_id=row.pk)),
             _steps(row),
         )
+
+    def status_tabs(self, request: HttpRequest) -> Sequence[StatusTab]:
+        """By status, with counts; what ends is counted no further than is useful."""
+        rows = Run.objects.order_by()
+        live = dict(rows.filter(status__in=sorted(LIVE)).values_list("status").annotate(number=Count("pk")))
+        waits = sum(number for status, number in live.items() if status in WAITING)
+        tabs: list[tuple[str, str, Any]] = [
+            ("All", "", None),
+            ("Running", "status__exact=running", live.get(RunStatus.RUNNING, 0)),
+            ("Waiting", "needs=waiting", waits),
+            ("Queued", "status__exact=queued", live.get(RunStatus.QUEUED, 0)),
+            *(
+                (str(status.label), f"status__exact={status}", _up_to(rows.filter(status=status)))
+                for status in (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED)
+            ),
+        ]
+        asked = request.GET.urlencode()
+        return [
+            StatusTab(name=name, url=f"?{query}", current=asked == query, number=number)
+            for name, query, number in tabs
+        ]
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """The page of one run, which is no form."""
+        permits.require_view(request)
+        if request.method == "POST":
+            raise PermissionDenied("A run is not changed by a form.")
+        row = self.get_object(request, object_id)
+        if row is None:
+            raise Http404("no such run")
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"{row.session.session_id} / {row.run_id}",
+            **self.verbs_of(request, row),
+            **run_page.context(request, row),
+            "console_output": show.block("\n\n".join(filter(None, (_said(output) for output in row.outputs))))
+            if row.outputs
+            else "",
+            "console_files": _sent_files(row),
+            "console_pinned": [(name, shown) for name, shown in self._pinned(row) if shown != show.NOTHING],
+            "console_sections": self.sections(row),
+        }
+        return TemplateResponse(request, run_page.TEMPLATE, context)
+
+    def _pinned(self, row: Run) -> Sequence[tuple[str, Any]]:
+        """Return what the run may not see change later."""
+        return (
+            ("Fallbacks", self.fallbacks_json(row)),
+            ("Generation", self.generation_json(row)),
+            ("Metadata", self.metadata_json(row)),
+            ("Reply targets", self.targets_json(row)),
+        )
+
+
+def _up_to(rows: Any) -> int | str:
+    number = rows[: COUNTED_IN_TABS + 1].count()
+    return f"{COUNTED_IN_TABS}+" if number > COUNTED_IN_TABS else number
 
 
 def _said(output: Mapping[str, Any]) -> str:
@@ -211,7 +245,7 @@ def _sent_files(row: Run) -> SafeString | str:
     """Return the files of a run's outputs, each with a link to its page."""
     files = {file["asset_id"]: file for output in row.outputs for file in output.get("files", ())}
     if not files:
-        return show.NOTHING
+        return ""
     stored = {asset.asset_id: asset for asset in Asset.objects.filter(asset_id__in=files)}
     lines = [
         (
@@ -242,20 +276,34 @@ def _waits(row: Run) -> Section:
 
 
 def _calls(row: Run) -> Section:
+    """Return the newest effects; one of unknown outcome leads to where a person says what happened."""
+    rows = latest(ToolCall.objects.filter(run=row), EFFECTS)
+    asked = dict(
+        OperatorDecision.objects.filter(run=row, status="pending").values_list("tool_call_id", "decision_id")
+    )
     calls = [
         (
             show.link(call, show.short(call.call_id)),
-            show.badge(call.state),
+            _state(call, asked.get(call.pk, "")),
             format_html('<span class="kh-line">{}</span>', call_summary(call.tool_name, call.arguments)),
             call.effect,
             show.lasted(call.started_at, call.finished_at),
         )
-        for call in latest(ToolCall.objects.filter(run=row))
+        for call in rows
     ]
-    columns = ("call", "state", "what", "effect", "took")
     return Section(
-        title="Tool calls", columns=columns, rows=calls, more=all_of(ToolCall, run__id__exact=row.pk)
+        title="Effects",
+        columns=("call", "state", "what", "effect", "took"),
+        rows=calls,
+        more=all_of(ToolCall, run__id__exact=row.pk),
     )
+
+
+def _state(call: ToolCall, decision_id: str) -> SafeString:
+    if not decision_id:
+        return show.badge(call.state)
+    url = reverse("admin:console_inbox_item", args=[decision_id])
+    return format_html('{} <a href="{}">Say what happened →</a>', show.badge(call.state), url)
 
 
 def _tasks(row: Run) -> Section:

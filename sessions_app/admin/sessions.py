@@ -3,16 +3,21 @@
 from collections.abc import Sequence
 from typing import Any
 
+from django import forms
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from kheish_site.lib import clock
-from sessions_app.admin import show, timeline
-from sessions_app.admin.base import ConsoleAdmin, Section, all_of, latest
+from sessions_app.admin import permits, session_page, show
+from sessions_app.admin.base import ConsoleAdmin
 from sessions_app.admin.filters import ByPersona, BySessionState
+from sessions_app.admin.personas import NAME
 from sessions_app.admin.verbs import Cleaned, Outcome, ReasonForm, Verb
-from sessions_app.models import Checkpoint, JournalEntry, Run, Session
+from sessions_app.models import Persona, Session
 from sessions_app.services import journal, runs, sessions
 from sessions_app.services.access import Principal
 
@@ -38,6 +43,72 @@ def _open(row: Session) -> bool:
     return row.ended_at is None
 
 
+class SayForm(forms.Form):
+    """Something for the agent to do."""
+
+    content = forms.CharField(
+        max_length=100_000, widget=forms.Textarea(attrs={"rows": 3, "class": "kh-wide"}), label="Input"
+    )
+
+
+class NewSessionForm(forms.Form):
+    """A conversation that is not there yet."""
+
+    session_id = forms.CharField(max_length=200, validators=[NAME], help_text="Its name for good.")
+    persona_id = forms.ChoiceField(required=False, choices=lambda: [("", "none"), *_personas()])
+
+
+class PersonaForm(forms.Form):
+    """Which persona."""
+
+    persona_id = forms.ChoiceField(required=False, choices=lambda: [("", "none"), *_personas()])
+
+
+def _personas() -> list[tuple[str, str]]:
+    rows = Persona.objects.filter(retired_at=None).values_list("persona_id", flat=True)[:200]
+    return [(name, name) for name in rows]
+
+
+def _say(row: Session, cleaned: Cleaned, principal: Principal) -> Outcome:
+    new = runs.NewRun(content=cleaned["content"], source_kind="console", actor_id=principal.name)
+    runs.submit(row.session_id, new, principal=principal.name)
+    return Outcome(row=row)
+
+
+def _create(row: None, cleaned: Cleaned, principal: Principal) -> Outcome:
+    new = sessions.NewSession(session_id=cleaned["session_id"], persona_id=cleaned["persona_id"])
+    made, is_new = sessions.create(new, principal=principal.name)
+    return Outcome(row=made, word="" if is_new else "there was one already")
+
+
+def _bind(row: Session, cleaned: Cleaned, principal: Principal) -> Outcome | None:
+    sessions.bind_persona(row.session_id, cleaned["persona_id"] or None, principal=principal.name)
+    return None
+
+
+SAY = Verb(
+    name="say",
+    label="Send input",
+    past="accepted, it waits its turn",
+    act=_say,
+    form=SayForm,
+    applies=_open,
+    many=False,
+    tone="good",
+    explain="A new run at the end of the session's queue.",
+)
+CREATE = Verb(name="session", label="New session", past="made", act=_create, form=NewSessionForm)
+BIND = Verb(
+    name="persona",
+    label="Change persona",
+    past="persona bound",
+    act=_bind,
+    form=PersonaForm,
+    initial=lambda row: {"persona_id": row.persona.persona.persona_id if row.persona else ""},
+    applies=_open,
+    many=False,
+    explain="Binds the persona's current revision, for good. Refused while a run is active or queued.",
+)
 INTERRUPT = Verb(
     name="interrupt",
     label="Interrupt",
@@ -75,64 +146,17 @@ class SessionAdmin(ConsoleAdmin):
     plural, singular, public_id = "Sessions", "Session", "session_id"
     empty = "No session yet. A session is one long conversation; make one:"
     empty_command = "python3 manage.py sessions create demo"
-    verbs = (INTERRUPT, END, VERIFY)
+    verbs, creates = (SAY, INTERRUPT, BIND, VERIFY, END), (CREATE,)
+    live = True
 
     list_display = ("shown_id", "state", "bound_persona", "queued_runs", "entries", "lease", "active", "born")
     list_filter = (BySessionState, ByPersona)
     list_select_related = ("persona__persona",)
     search_fields = ("session_id__startswith", "thread_id__exact")
     search_help_text = "The beginning of a session's name, or a thread id"
-    fieldsets = (
-        (
-            None,
-            {
-                "fields": (
-                    "thread_id",
-                    "bound_persona",
-                    "workspace",
-                    "todo_list",
-                    "created_by",
-                    "born",
-                    "over",
-                )
-            },
-        ),
-        (
-            "Settings of future runs",
-            {
-                "classes": ("collapse",),
-                "fields": ("policy_json", "permission_mode", "rules_json", "unknown_effects", "targets_json"),
-            },
-        ),
-        (
-            "Scopes",
-            {"classes": ("collapse",), "fields": ("capability_json", "credential_json", "binding_json")},
-        ),
-        (
-            "Order",
-            {
-                "classes": ("collapse",),
-                "fields": (
-                    "entries",
-                    "last_hash",
-                    "queued_runs",
-                    "blocked",
-                    "lease",
-                    "lease_epoch",
-                    "revision",
-                ),
-            },
-        ),
-    )
     shown_id = show.id_of("session_id", "session")
     active = show.age_of("updated_at", "last change")
     born = show.age_of("created_at", "created")
-    policy_json = show.json_of("route_policy")
-    rules_json = show.json_of("permission_rules")
-    targets_json = show.targets_of()
-    capability_json = show.json_of("capability_scope")
-    credential_json = show.json_of("credential_scope")
-    binding_json = show.json_of("binding_keys")
 
     @admin.display(description="state")
     def state(self, row: Session) -> SafeString:
@@ -160,24 +184,6 @@ class SessionAdmin(ConsoleAdmin):
         state = show.badge("stale" if stale else "live")
         return format_html("{} {} ({})", state, row.lease_owner, show.age(row.lease_expires_at))
 
-    @admin.display(description="plan")
-    def todo_list(self, row: Session) -> SafeString | str:
-        """The agent's own list."""
-        done = {True: "x", False: " "}
-        lines = [f"[{done[bool(item.get('completed'))]}] {item.get('content', '')}" for item in row.todos]
-        return show.block("\n".join(lines))
-
-    @admin.display(description="ended")
-    def over(self, row: Session) -> SafeString | str:
-        """When and why it ended."""
-        if row.ended_at is None:
-            return show.NOTHING
-        return format_html("{} {}", show.age(row.ended_at), show.redact(row.end_reason))
-
-    def status_line(self, row: Session) -> Sequence[Any]:
-        """State and age."""
-        return (self.state(row), f"{row.next_seq - 1} entries", show.age(row.updated_at))
-
     def facts(self, row: Session) -> Sequence[tuple[str, Any]]:
         """What would be touched."""
         return (
@@ -186,14 +192,32 @@ class SessionAdmin(ConsoleAdmin):
             ("Queued runs", row.queued_runs),
         )
 
-    def sections(self, row: Session) -> Sequence[Section]:
-        """Its runs, its journal, its checkpoints."""
-        entries = JournalEntry.objects.filter(session=row)
-        return (
-            _runs(row),
-            timeline.section(entries, all_of(JournalEntry, session__id__exact=row.pk)),
-            _checkpoints(row),
-        )
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """The page of one session, which is no form."""
+        permits.require_view(request)
+        if request.method == "POST":
+            raise PermissionDenied("A session is not changed by a form.")
+        row = self.get_object(request, object_id)
+        if row is None:
+            raise Http404("no such session")
+        verbs = self.verbs_of(request, row)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": row.session_id,
+            **verbs,
+            "console_say": any(offer["verb"] is SAY for offer in verbs["console_verbs"]),
+            "console_verbs": [offer for offer in verbs["console_verbs"] if offer["verb"] is not SAY],
+            "console_badge": self.state(row),
+            **session_page.context(row),
+        }
+        return TemplateResponse(request, session_page.TEMPLATE, context)
 
 
 def state_of(row: Session) -> str:
@@ -205,29 +229,3 @@ def state_of(row: Session) -> str:
     if row.lease_owner:
         return "running"
     return "queued" if row.queued_runs else "idle"
-
-
-def _runs(row: Session) -> Section:
-    rows = [
-        (
-            show.link(run, show.short(run.run_id)),
-            show.badge(run.status),
-            format_html('<span class="kh-line">{}</span>', show.redact(runs.text_preview(run))),
-            show.age(run.submitted_at),
-        )
-        for run in latest(Run.objects.filter(session=row))
-    ]
-    columns = ("run", "status", "input", "submitted")
-    return Section(title="Runs", columns=columns, rows=rows, more=all_of(Run, session__id__exact=row.pk))
-
-
-def _checkpoints(row: Session) -> Section:
-    rows = [
-        (
-            show.link(item, f"through #{item.through_seq}"),
-            item.trigger,
-            f"{item.tokens_before:,} → {item.tokens_after:,}",
-        )
-        for item in latest(Checkpoint.objects.filter(session=row), 5)
-    ]
-    return Section(title="Checkpoints", columns=("checkpoint", "trigger", "tokens"), rows=rows)

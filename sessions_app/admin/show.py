@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from django.contrib import admin
 from django.db.models import Model
+from django.templatetags.static import static
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
@@ -37,14 +38,60 @@ Shown = Callable[[Any, Any], Any]
 
 
 def badge(status: str) -> SafeString:
-    """Return a status as a word with its colour class; waiting is amber, only failures are red."""
+    """Return a status as word, icon and colour; waiting is amber, only failures are red."""
     colour = "wait" if status.startswith("waiting_") else _COLOURS.get(status, "calm")
-    return badge_as(colour, status.replace("_", " ") or NOTHING)
+    words = _WORDS.get(status) or status.replace("waiting_for_", "waits for ").replace("_", " ")
+    return badge_as(colour, words or NOTHING, _status_icon(status, colour))
 
 
-def badge_as(colour: str, words: str) -> SafeString:
-    """Return ``words`` as a badge of a colour: good, busy, wait, bad or calm."""
-    return format_html('<span class="kh-badge kh-{}">{}</span>', colour, words)
+def badge_as(colour: str, words: str, name: str = "") -> SafeString:
+    """Return ``words`` as a badge of a colour (good, busy, wait, bad or calm) with the icon ``name``."""
+    drawn = icon(name or _COLOUR_ICONS[colour])
+    return format_html('<span class="kh-badge kh-{}">{}{}</span>', colour, drawn, words)
+
+
+def icon(name: str) -> SafeString:
+    """Return a picture of the sprite; it says nothing that the words beside it do not."""
+    return format_html(
+        '<svg class="kh-icon" aria-hidden="true"><use href="{}#{}"/></svg>',
+        static("sessions_app/icons.svg"),
+        name,
+    )
+
+
+def _status_icon(status: str, colour: str) -> str:
+    return _ICONS.get(status) or _COLOUR_ICONS[colour]
+
+
+_WORDS: Final = {
+    "waiting_for_user_question": "waits for an answer",
+    "waiting_for_user_input": "waits for an answer",
+    "waiting_for_operator": "waits for an operator",
+    "waiting_for_budget": "waits for budget",
+}
+_COLOUR_ICONS: Final = {"good": "check", "busy": "play", "wait": "hand", "bad": "warn", "calm": "dot"}
+_ICONS: Final = {
+    "queued": "clock",
+    "pending": "clock",
+    "waiting_for_user_question": "question",
+    "waiting_for_operator": "scale",
+    "waiting_for_user_input": "question",
+    "expired": "clock",
+    "cancelled": "stop",
+    "interrupted": "stop",
+    "denied": "stop",
+    "unknown": "question",
+    "ended": "stop",
+    "low": "shield",
+    "medium": "shield",
+    "high": "warn",
+}
+
+
+def risk(level: str) -> SafeString:
+    """Return a risk as a badge."""
+    colour = {"low": "good", "medium": "wait", "high": "bad"}.get(level, "calm")
+    return badge_as(colour, level, _ICONS.get(level, "shield"))
 
 
 def age(moment: datetime | None, *, now: datetime | None = None) -> SafeString | str:
@@ -53,7 +100,7 @@ def age(moment: datetime | None, *, now: datetime | None = None) -> SafeString |
         return NOTHING
     seconds = ((now or clock.now()) - moment).total_seconds()
     words = f"{span(seconds)} ago" if seconds >= 0 else f"in {span(-seconds)}"
-    return format_html('<time datetime="{0}" title="{0}">{1}</time>', clock.rfc3339(moment), words)
+    return format_html('<time datetime="{0}" title="{0}" data-ago>{1}</time>', clock.rfc3339(moment), words)
 
 
 def span(seconds: float) -> str:
@@ -64,9 +111,20 @@ def span(seconds: float) -> str:
     return f"{max(int(seconds), 0)} s"
 
 
+def took(seconds: float) -> str:
+    """Return how long something took, as exactly as people care."""
+    if seconds < 1:
+        return f"{max(round(seconds * 1000), 0)} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
 def lasted(begin: datetime | None, end: datetime | None) -> str:
     """Return the time between two moments, or from the first until now."""
-    return NOTHING if begin is None else span(((end or clock.now()) - begin).total_seconds())
+    return NOTHING if begin is None else took(((end or clock.now()) - begin).total_seconds())
 
 
 def short(public_id: str) -> SafeString:
@@ -98,6 +156,11 @@ def list_url(model: type[Model], **filters: Any) -> str:
 def to_list(model: type[Model], text: str, **filters: Any) -> SafeString:
     """Return a link to a filtered list."""
     return format_html('<a href="{}">{}</a>', list_url(model, **filters), text)
+
+
+def line(text: str) -> SafeString:
+    """Return ``text`` on one line, what does not fit cut off by the browser; it must be redacted."""
+    return format_html('<span class="kh-line">{}</span>', text)
 
 
 def json_text(value: Any) -> str:

@@ -5,17 +5,15 @@ from typing import Any, ClassVar
 
 from django.contrib import messages
 from django.contrib.admin import helpers
-from django.core.exceptions import PermissionDenied
 from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from kheish_site.lib.errors import KheishError
-from sessions_app.admin import show
+from sessions_app.admin import permits, show
 from sessions_app.admin.caller import principal
 from sessions_app.admin.verbs import MOST_ROWS, Outcome, Verb, perform
-from sessions_app.models import Role
 
 TEMPLATE = "sessions_app/admin/verb.html"
 ONCE_TEMPLATE = "sessions_app/admin/once.html"
@@ -43,15 +41,15 @@ class VerbPages:
 
     def verbs_of(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """Return the verbs for the page of ``row``: with a form on it, and with a page of their own."""
-        who, possible = principal(request), [verb for verb in self.verbs if verb.applies(row)]
-        allowed = [verb for verb in possible if who.holds(verb.role)]
+        possible = [verb for verb in self.verbs if verb.applies(row)]
+        allowed = [verb for verb in possible if permits.may(request, verb, row)]
         inline = [self._offer(verb, row) for verb in allowed if verb.inline]
         return {
             "console_verbs": [self._offer(verb, row) for verb in allowed if not verb.inline],
             "console_inline": inline,
             "console_inline_form": inline[0]["verb"].form_class(row)() if inline else None,
             "console_seen": {row.pk: _seal(allowed, row)} if inline else {},
-            "console_needs_role": _lowest_role(possible) if not allowed else "",
+            "console_refusal": permits.refusal(request, possible[0], row) if possible and not allowed else "",
         }
 
     def _offer(self, verb: Verb, row: Any) -> dict[str, Any]:
@@ -82,7 +80,7 @@ class VerbPages:
         row, verb = self.get_object(request, object_id), _named(self.verbs, verb_name)
         if row is None:
             raise Http404("no such row")
-        _require(request, verb)
+        permits.require(request, verb, row)
         form = _bound(request, verb.form_class(row), initial=verb.initial(row))
         if form.is_valid():
             cleaned = {**form.cleaned_data, "seen": _seen(request).get(row.pk, "")}
@@ -94,7 +92,7 @@ class VerbPages:
     def create_view(self, request: HttpRequest, verb_name: str) -> HttpResponse:
         """One verb that makes something new."""
         verb = _named(self.creates, verb_name)
-        _require(request, verb)
+        permits.require(request, verb)
         form = _bound(request, verb.form_class(None), initial=verb.initial(None))
         if form.is_valid():
             answer = self._try(request, verb, None, form, form.cleaned_data)
@@ -109,12 +107,11 @@ class VerbPages:
         try:
             outcome = verb.act(row, cleaned, principal(request)) or Outcome()
         except KheishError as refusal:
-            form.add_error(None, _sentence(refusal))
+            form.add_error(None, sentence(refusal))
             return None
         if outcome.once:
             return self._show_once(request, verb, outcome)
-        said = outcome.word or verb.past
-        messages.success(request, f"{said[:1].upper()}{said[1:]}.")
+        messages.success(request, f"{done_words(verb, outcome)}.")
         there = outcome.row if outcome.row is not None else row
         gone = there is None or there.pk is None
         return HttpResponseRedirect(self._list_url() if gone else show.change_url(there))
@@ -172,16 +169,6 @@ def _named(verbs: Sequence[Verb], name: str) -> Verb:
     raise Http404("no such verb")
 
 
-def _require(request: HttpRequest, verb: Verb) -> None:
-    if not principal(request).holds(verb.role):
-        raise PermissionDenied(f"this needs the group {verb.role}")
-
-
-def _lowest_role(verbs: Sequence[Verb]) -> str:
-    wanted = {verb.role for verb in verbs}
-    return next((str(role) for role in Role if role in wanted), "")
-
-
 def _seal(verbs: Sequence[Verb], row: Any) -> str:
     return next((verb.seal(row) for verb in verbs if verb.seal is not None), "")
 
@@ -192,7 +179,14 @@ def _seen(request: HttpRequest) -> dict[Any, str]:
     return {int(name[5:]): request.POST[name] for name in marks if name[5:].isdecimal()}
 
 
-def _sentence(refusal: KheishError) -> str:
+def done_words(verb: Verb, outcome: Outcome) -> str:
+    """Return what came of a verb, as the beginning of a sentence."""
+    said = outcome.word or verb.past
+    return f"{said[:1].upper()}{said[1:]}"
+
+
+def sentence(refusal: KheishError) -> str:
+    """Return why a service refused, as a sentence."""
     problems = refusal.extra.get("errors")
     words = refusal.detail or refusal.error_code
     if isinstance(problems, list) and problems:

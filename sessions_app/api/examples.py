@@ -135,6 +135,21 @@ APPROVAL: Final[dict[str, Any]] = {
     "votes": [],
     "created_at": _AT,
 }
+_WAITS: Final = (
+    "waits for approval apr_01JD7ZK6A1B2C3D4E5F6G7H8J9 (bash: kubectl rollout undo deploy/api) for 2 h."
+)
+WHY: Final[dict[str, Any]] = {
+    "run_id": "run_01JD7ZK4T9V2M8Q6W3X5Y7Z9AC",
+    "state": "waiting",
+    "code": "behind_run",
+    "sentence": f"It is 1st in line behind {_RUN_ID} in session {_SESSION_ID} for 5 min. That run {_WAITS}",
+    "since": _AT,
+    "because": [
+        {"kind": "run", "id": _RUN_ID, "sentence": f"It {_WAITS}", "since": _AT},
+        {"kind": "approval", "id": APPROVAL["approval_id"], "sentence": f"W{_WAITS[1:]}", "since": _AT},
+    ],
+    "next": "Allow or deny it: approvals allow apr_01JD7ZK6A1B2C3D4E5F6G7H8J9",
+}
 RESOLUTIONS: Final[dict[str, Any]] = {
     "resolutions": [
         {"approval_id": "apr_01JD7ZK6A1B2C3D4E5F6G7H8J9", "behavior": "allow"},

@@ -176,13 +176,26 @@ def _check_voter(approval: Approval, run: Run, principal: Principal) -> None:
         raise NotAllowedToVote("whoever asked for the run may not approve this call")
 
 
+def edit_problem(approval: Approval, updated: dict[str, Any]) -> str:
+    """Return in words why ``updated`` could not replace the arguments, or "". Changes nothing."""
+    try:
+        arguments = _unmasked(updated, approval.arguments)
+    except BadRequest as refusal:
+        return refusal.detail
+    return "; ".join(str(redact(problem)) for problem in _problems(approval.tool_name, arguments))
+
+
+def _problems(tool_name: str, arguments: dict[str, Any]) -> list[str]:
+    tool = registry.get(tool_name)
+    return registry.validate(tool, arguments) if tool else ["the tool no longer exists"]
+
+
 def _edit(approval: Approval, run: Run, updated: dict[str, Any], principal: Principal) -> list[Entry]:
     arguments = _unmasked(updated, approval.arguments)
     changed = effects.call_digest(approval.tool_name, arguments)
     if changed == approval.digest:
         return []
-    tool = registry.get(approval.tool_name)
-    problems = registry.validate(tool, arguments) if tool else ["the tool no longer exists"]
+    problems = _problems(approval.tool_name, arguments)
     if problems:
         raise BadRequest(
             "the edited input does not fit the tool",

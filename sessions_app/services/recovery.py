@@ -1,6 +1,6 @@
 """Finding work again: after a lost wake-up, a dead worker, an expiry. An ordinary path, run all the time.
 
-``due_sessions`` is the whole truth about what could be driven; the broker only says it sooner.
+``due_sessions`` is the whole truth about what could be driven; doorbells only say it sooner.
 """
 
 import logging

@@ -15,6 +15,7 @@ from kheish_site.lib import clock
 from kheish_site.lib.canonical import sha256_hex
 from kheish_site.lib.errors import BadRequest, Conflict, NotFound, Unauthorized
 from kheish_site.lib.ids import new_id
+from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.private_files import write_private
 from kheish_site.lib.transactions import exclusive, locked, write
 from sessions_app.models import ApiToken, Role
@@ -86,13 +87,17 @@ def find(secret: str) -> ApiToken:
 
     Its use is recorded at most once a minute; failing to record it never fails the request.
     """
-    token = _live().filter(secret_hash=_hashed(secret)).first()
-    if token is None:
+    token, moment = _BY_HASH.first(_hashed(secret)), clock.now()
+    if token is None or (token.expires_at is not None and token.expires_at <= moment):
         raise UnknownToken("the token is not known, revoked or expired")
-    moment = clock.now()
     if token.last_used_at is None or moment - token.last_used_at >= _USE_RECORDED_EVERY:
         _record_use(token, moment)
     return token
+
+
+_BY_HASH: Final = Prepared[ApiToken](
+    lambda secret_hash: ApiToken.objects.filter(secret_hash=secret_hash, revoked_at__isnull=True), str
+)
 
 
 def live_named(names: Collection[str]) -> QuerySet[ApiToken]:

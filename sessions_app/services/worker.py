@@ -1,8 +1,8 @@
 """One worker process: its row, its heartbeat, and the thread that finds it work.
 
 The same thread is feeder and sweep: it asks ``recovery.due_sessions`` whenever a commit was seen
-(embedded) or some seconds have passed, and hands what it finds to this worker's own pool: no broker is
-needed to find work, only to hear of it sooner.
+(embedded) or some seconds have passed, and hands what it finds to this worker's own pool. With Redis another
+thread takes up what is rung for, so that nothing waits for the sweep; without an answer nothing is lost.
 """
 
 import logging
@@ -23,8 +23,8 @@ from sessions_app.models import Worker
 from sessions_app.services import heartbeat, ports, processes, recovery, retention, secrets, shell_tasks
 
 logger = logging.getLogger(__name__)
-_OFFER_SECONDS: Final = 2.0
-_OFFERS_A_SLOT: Final = 2
+_FULL_SECONDS: Final = 0.02
+"""How often a worker that is full looks whether it has room."""
 _HOURLY: Final = 3600.0
 Offer = Callable[[int], object]
 """Lets a thread of the pool drive a session, given its primary key, as soon as one is free."""
@@ -39,8 +39,9 @@ class WorkerProcess:
         self.heartbeat = heartbeat.Heartbeat(self.name)
         self._offer = offer
         self._ended = threading.Event()
-        self._offered: dict[int, float] = {}
-        self._offering = threading.Lock()
+        self._taken: set[int] = set()
+        self._again: set[int] = set()
+        self._taking = threading.Lock()
         self._cleaned = 0.0
         self._background = ports.make_background()
         self._thread = threading.Thread(target=self._watch, name="feeder", daemon=True)
@@ -52,6 +53,8 @@ class WorkerProcess:
         recovery.bury_dead_workers(self.host)
         self.heartbeat.start()
         self._thread.start()
+        if settings.KHEISH.redis_url:
+            threading.Thread(target=self._heed, name="doorbell", daemon=True).start()
         for part in self._background:
             part.start(self.name)
         logger.info("worker started", extra={"action": "worker.start", "worker": self.name})
@@ -95,26 +98,61 @@ class WorkerProcess:
             (watcher or self._ended).wait(settings.KHEISH.sweep_seconds)
 
     def _feed(self) -> None:
-        """Offer due sessions to the pool, each once; again only if it was not begun and is still due later.
-
-        No more than the pool can begin soon: the rest is for other workers.
-        """
-        slots, driven = settings.KHEISH.worker_threads, self.heartbeat.driven()
-        if self.heartbeat.draining.is_set() or len(driven) >= slots:
+        """Take up due sessions, no more than the pool has threads: the rest is for other workers."""
+        room = self._room()
+        if room <= 0 or self.heartbeat.draining.is_set():
             return
-        now = time.monotonic()
-        with self._offering:
-            self._offered = {pk: at for pk, at in self._offered.items() if now - at < _OFFER_SECONDS}
-            room = slots * _OFFERS_A_SLOT - len(self._offered)
-            due = [pk for pk in recovery.due_sessions() if pk not in self._offered and pk not in driven]
-            self._offered |= dict.fromkeys(due[: max(room, 0)], now)
-        for session_pk in due[: max(room, 0)]:
-            self._offer(session_pk)
+        for session_pk in recovery.due_sessions():
+            if session_pk not in self._taken:
+                self._take_up(session_pk)
+                room -= 1
+                if room <= 0:
+                    return
 
-    def begun(self, session_pk: int) -> None:
-        """Say that a thread has taken an offer up."""
-        with self._offering:
-            self._offered.pop(session_pk, None)
+    def _heed(self) -> None:
+        """Take up the sessions that are rung for, while there is room for them."""
+        # Imported here: without Redis its client is a third of a second of every start.
+        from sessions_app.services.doorbell.redis_calls import Deaf, RedisCalls
+
+        calls, deaf = RedisCalls(settings.KHEISH.redis_url), False
+        while not (self._ended.is_set() or self.heartbeat.draining.is_set()):
+            room = self._room()
+            if room <= 0:
+                self._ended.wait(_FULL_SECONDS)
+                continue
+            try:
+                for session_pk in calls.take(room):
+                    self._take_up(session_pk)
+                deaf = False
+            except Deaf as error:
+                if not deaf:
+                    extra = {"action": "doorbell.deaf"}
+                    logger.warning("Redis is gone; the sweep finds work: %s", error, extra=extra)
+                deaf = True
+                self._ended.wait(1.0)
+        calls.close()
+
+    def _room(self) -> int:
+        with self._taking:
+            return settings.KHEISH.worker_threads - len(self._taken)
+
+    def _take_up(self, session_pk: int) -> None:
+        """Offer a session to the pool; one that it has already is looked at again when it is done."""
+        with self._taking:
+            if session_pk in self._taken:
+                self._again.add(session_pk)
+                return
+            self._taken.add(session_pk)
+        self._offer(session_pk)
+
+    def done(self, session_pk: int) -> None:
+        """Say that a thread of the pool has let go of a session."""
+        with self._taking:
+            self._taken.discard(session_pk)
+            again = session_pk in self._again
+            self._again.discard(session_pk)
+        if again and not self.heartbeat.draining.is_set():
+            self._take_up(session_pk)
 
     def _sweep(self) -> None:
         self._beat()

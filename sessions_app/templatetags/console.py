@@ -1,77 +1,160 @@
-"""What the console's templates ask for: the counts beside the menu, the overview, the menu itself."""
+"""What the console's templates ask for: how much waits, the navigation, pictures of the sprite."""
 
 from typing import Any, Final
 
 from django import template
 from django.contrib import admin
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.safestring import SafeString
 
-from sessions_app.admin import overview as overviews
+from kheish_site.cli.words import KINDS
+from sessions_app.admin import inbox, show
 from sessions_app.admin.caller import principal
-from sessions_app.admin.overview import Overview, Waiting
+from sessions_app.admin.inbox import Waiting
 
 register = template.Library()
 
+OPERATE: Final = "Operate"
+GOVERN: Final = "Govern"
 GROUPS: Final = (
-    ("Operate", ("approval", "userquestion", "operatordecision", "run", "session", "shelltask", "worker")),
-    ("Connect", ()),
-    ("Configure", ("persona", "route", "secretslot", "apitoken", "runtimerevision", "user", "group")),
+    (OPERATE, ("delivery", "shelltask")),
     (
-        "Evidence",
+        "Configure",
+        ("persona", "route", "secretslot", "connector", "deliverytarget", "chatidentity", "runtimerevision"),
+    ),
+    (
+        GOVERN,
         (
-            "journalentry", "toolcall", "step", "checkpoint", "approvalvote", "personarevision",
-            "storedresult", "taskoutput", "idempotencyrecord", "ticklease",
+            "approval", "userquestion", "operatordecision", "externalaction", "worker", "apitoken", "user",
+            "group",
         ),
     ),
 )  # fmt: skip
-"""The menu by job. A table that is named nowhere comes last in the group its page chose (``menu``), under
-Evidence when it chose none, so that none is lost."""
+"""The navigation by job. Tables that are named nowhere fold into "More tables", so that none is lost."""
+
+_TABBED: Final = frozenset({"run", "session"})
+"""Tables that the tabs lead to."""
+
+_ICONS: Final = {
+    "delivery": "send", "shelltask": "terminal", "persona": "person",
+    "route": "route", "secretslot": "key", "connector": "plug", "deliverytarget": "target",
+    "chatidentity": "person", "runtimerevision": "sliders", "approval": "shield", "userquestion": "question",
+    "operatordecision": "scale", "externalaction": "outward", "worker": "cpu", "apitoken": "key",
+    "user": "users", "group": "users",
+}  # fmt: skip
 
 
 @register.simple_tag(takes_context=True)
 def console_waiting(context: dict[str, Any]) -> Waiting:
-    """Return how much waits for a person, counted once a request; zeros for people who may not look."""
-    request: HttpRequest = context["request"]
-    known: Waiting | None = getattr(request, "console_waiting", None)
-    if known is None:
-        may = principal(request).can_view
-        known = overviews.waiting() if may else Waiting(approvals=0, questions=0, decisions=0)
-        request.console_waiting = known  # type: ignore[attr-defined]
-    return known
+    """Return how much waits for a person, counted once a request; zero for people who may not look."""
+    return inbox.waiting_for(context["request"])
 
 
 @register.simple_tag(takes_context=True)
-def console_overview(context: dict[str, Any]) -> Overview | None:
-    """Return the top of the first page, or None for people without any role."""
+def console_bell(context: dict[str, Any]) -> dict[str, str]:
+    """Return the stream that tells every page that something happened; "" for people who may not look."""
     if not principal(context["request"]).can_view:
-        return None
-    return overviews.overview(console_waiting(context))
+        return {"url": "", "kinds": ""}
+    return {"url": reverse("event-stream"), "kinds": ",".join(KINDS)}
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """Return a picture of the sprite."""
+    return show.icon(name)
+
+
+@register.filter
+def ago(moment: Any) -> Any:
+    """Return how long ago a moment is, the exact time on pointing."""
+    return show.age(moment)
+
+
+@register.filter
+def short_id(public_id: str) -> SafeString:
+    """Return an id that fits a line."""
+    return show.short(public_id)
+
+
+@register.filter
+def badge(status: str) -> SafeString:
+    """Return a status as word, icon and colour."""
+    return show.badge(status)
+
+
+@register.filter
+def risk(level: str) -> SafeString:
+    """Return a risk as word, icon and colour."""
+    return show.risk(level)
 
 
 @register.simple_tag(takes_context=True)
 def console_menu(context: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the menu: ``[{title, links: [{name, url, current}]}]``, only what this person may see."""
-    path = context["request"].path
+    """Return the navigation: ``[{title, links: [{name, url, icon, current}], folded}]``.
+
+    It holds only what this person may see.
+    """
+    request: HttpRequest = context["request"]
+    path = request.path
     models = {
-        model["object_name"].lower(): model for app in context["available_apps"] for model in app["models"]
+        model["object_name"].lower(): model
+        for app in context.get("available_apps") or ()
+        for model in app["models"]
     }
-    named = {name for _, names in GROUPS for name in names}
+    named = _TABBED | {name for _, names in GROUPS for name in names}
     groups = []
     for title, names in GROUPS:
-        rest = [name for name in models if name not in named and _group(models[name]) == title]
-        links = [_link(models[name], path) for name in (*names, *rest) if name in models]
-        if links:
-            groups.append({"title": title, "links": links})
+        links = [_link(name, models[name], path) for name in names if name in models]
+        if title == GOVERN:
+            there = reverse("admin:console_health")
+            links.insert(0, {"name": "Health", "url": there, "icon": "pulse", "current": path == there})
+        if links or title == OPERATE:
+            groups.append({"title": title, "links": links, "first": title == OPERATE})
+    rest = [_link(name, model, path) for name, model in models.items() if name not in named]
+    if rest:
+        rest.sort(key=lambda link: link["name"])
+        groups.append(
+            {"title": "More tables", "links": rest, "folded": True, "open": any(r["current"] for r in rest)}
+        )
     return groups
 
 
-def _group(model: dict[str, Any]) -> str:
-    chosen = getattr(admin.site.get_model_admin(model["model"]), "menu", "")
-    return chosen if any(chosen == title for title, _ in GROUPS) else "Evidence"
+@register.simple_tag(takes_context=True)
+def console_tabs(context: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the four pages people need most, for the first group and for the bar under the thumb."""
+    path, home = context["request"].path, reverse("admin:index")
+    urls = {
+        "Home": (home, "home"),
+        "Inbox": (reverse("admin:console_inbox"), "inbox"),
+        "Runs": (reverse("admin:sessions_app_run_changelist"), "play"),
+        "Sessions": (reverse("admin:sessions_app_session_changelist"), "chat"),
+    }
+    return [
+        {
+            "name": name,
+            "url": url,
+            "icon": shown,
+            "current": path == url if url == home else path.startswith(url),
+        }
+        for name, (url, shown) in urls.items()
+    ]
 
 
-def _link(model: dict[str, Any], path: str) -> dict[str, Any]:
+@register.simple_tag
+def console_choices(cl: Any, spec: Any) -> dict[str, Any]:
+    """Return the choices of a filter, the one that is chosen, and whether it narrows the list."""
+    found = list(spec.choices(cl))
+    chosen = next((number for number, choice in enumerate(found) if choice["selected"]), 0)
+    return {"all": found, "now": found[chosen]["display"] if found else "", "active": chosen > 0}
+
+
+def _link(name: str, model: dict[str, Any], path: str) -> dict[str, Any]:
     page = admin.site.get_model_admin(model["model"])
     url = model["admin_url"] or ""
-    name = getattr(page, "plural", "") or model["name"]
-    return {"name": name, "url": url, "current": bool(url) and path.startswith(url)}
+    return {
+        "name": getattr(page, "plural", "") or model["name"],
+        "url": url,
+        "icon": _ICONS.get(name, "table"),
+        "current": bool(url) and path.startswith(url),
+    }

@@ -266,7 +266,7 @@ def test_a_thousand_for_slow_targets_delay_nobody_else(own: Deployment, say: Say
         crowd.take(arrival)
 
     with HttpTarget() as crowd, HttpTarget() as quick:
-        own.start(KHEISH_DELIVERY_TIMEOUT_SECONDS="60")
+        own.start(KHEISH_DELIVERY_TIMEOUT_SECONDS="60", KHEISH_DELIVERY_THREADS="16")
         api = Api(own.url, own.token)
         crowd.behave = behave
         many = [

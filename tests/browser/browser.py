@@ -1,10 +1,14 @@
 """A headless Chromium that remembers every console error and every violation of the content policy."""
 
 import base64
+import importlib.util
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service as Driver
@@ -19,7 +23,19 @@ document.addEventListener('securitypolicyviolation', event => {
   sessionStorage.setItem('kheishViolations', JSON.stringify(window.kheishViolations));
 });
 """
-WIDTHS = {"desk": 1360, "phone": 390, "small": 320}
+WIDTHS = {"desk": 1360, "tablet": 768, "phone": 390, "small": 320}
+AXE = """
+const done = arguments[arguments.length - 1];
+axe.run(document, {resultTypes: ['violations']}).then(
+  found => done(found.violations.map(one => [one.impact, one.id, one.nodes.map(n => n.html).slice(0, 3)])));
+"""
+
+
+def axe_source() -> str:
+    """The accessibility checker, as a script."""
+    found = importlib.util.find_spec("axe_core_python")
+    assert found is not None and found.submodule_search_locations, "axe-core-python is not installed"
+    return (Path(found.submodule_search_locations[0]) / "axe.min.js").read_text()
 
 
 class Browser:
@@ -32,10 +48,10 @@ class Browser:
         self.look("desk", "light")
 
     def look(self, width: str, theme: str) -> None:
-        """Set the width (`desk`, `phone`, `small`) and the colour scheme the system prefers."""
-        size = {"width": WIDTHS[width], "height": 844 if width != "desk" else 900, "deviceScaleFactor": 1}
-        narrow = {**size, "mobile": width != "desk"}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", narrow)
+        """Set the width (one of `WIDTHS`) and the colour scheme the system prefers."""
+        narrow = width in ("phone", "small")
+        size = {"width": WIDTHS[width], "height": 844 if narrow else 900, "deviceScaleFactor": 1}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {**size, "mobile": narrow})
         scheme = [{"name": "prefers-color-scheme", "value": theme}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
 
@@ -59,31 +75,61 @@ class Browser:
         """All elements."""
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
-    def wait_for(self, selector: str) -> WebElement:
+    def wait_for(self, selector: str, seconds: float = 30) -> WebElement:
         """Wait until there is such an element."""
-        return WebDriverWait(self.driver, 30).until(
+        return WebDriverWait(self.driver, seconds).until(
             lambda driver: driver.find_element(By.CSS_SELECTOR, selector)
         )
+
+    def until(self, there: Callable[[], Any], seconds: float = 15) -> None:
+        """Wait until something is so."""
+        WebDriverWait(self.driver, seconds, poll_frequency=0.1).until(
+            lambda _: there(), message=self.text[:2000]
+        )
+
+    def press(self, *keys: str) -> None:
+        """Press keys where the focus is."""
+        for key in keys:
+            self.driver.switch_to.active_element.send_keys(key)
 
     @property
     def text(self) -> str:
         """What the page says."""
         return self.find("body").text
 
+    @property
+    def dot(self) -> str:
+        """What the dot says: live, reconnecting, paused, ended, polling, or "" while it is hidden."""
+        found = self.all("[data-dot]:not([hidden])")
+        return str(found[0].get_attribute("data-state")) if found else ""
+
     def troubles(self) -> list[str]:
         """Console errors since the last call, and policy violations since the window opened."""
         logged = [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
         return logged + list(self.driver.execute_script("return window.kheishViolations || []"))
 
-    def forget_troubles(self) -> None:
-        """Begin anew with what ``troubles`` tells."""
-        self.driver.get_log("browser")
-        self.driver.execute_script("sessionStorage.clear(); window.kheishViolations = []")
+    def strangers(self) -> list[str]:
+        """Addresses of other hosts that the page asked for anything."""
+        asked = "return performance.getEntriesByType('resource').map(one => one.name)"
+        own = urlsplit(self.url).netloc
+        return [url for url in self.driver.execute_script(asked) if urlsplit(url).netloc not in (own, "")]
+
+    def axe(self) -> list[Any]:
+        """Serious and critical findings of the accessibility checker."""
+        self.driver.execute_script(axe_source())
+        found = self.driver.execute_async_script(AXE)
+        return [one for one in found if one[0] in ("serious", "critical")]
 
     def overflow(self) -> int:
         """How many pixels the page is wider than the window."""
         wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
         return int(self.driver.execute_script(wide))
+
+    def weight(self) -> int:
+        """How many bytes the page and all it loaded have, uncompressed."""
+        sizes = """return JSON.stringify([...performance.getEntriesByType('navigation'),
+            ...performance.getEntriesByType('resource')].map(one => one.decodedBodySize))"""
+        return int(sum(json.loads(self.driver.execute_script(sizes))))
 
     def shot(self, file: Path) -> Path:
         """A picture of the whole page."""
@@ -111,6 +157,7 @@ def chromium(url: str) -> Iterator[Browser]:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Driver(shutil.which("chromedriver") or "chromedriver"))
+    driver.set_script_timeout(60)
     try:
         yield Browser(driver, url)
     finally:

@@ -28,6 +28,7 @@ def test_the_printed_login_opens_the_console(browser: webdriver.Chrome, service:
 
 def test_signing_out_closes_it(browser: webdriver.Chrome, service: Service):
     sign_in(browser, service)
+    browser.find_element(By.CSS_SELECTOR, ".kh-user summary").click()
     browser.find_element(By.CSS_SELECTOR, "#logout-form button").click()
     WebDriverWait(browser, 30).until(lambda page: not page.find_elements(By.ID, "logout-form"))
     browser.get(f"{service.url}/admin/")

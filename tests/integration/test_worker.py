@@ -1,7 +1,9 @@
 """The worker process: what it offers to its pool, whom it buries, and failures it must survive."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +15,7 @@ from sessions_app.engine import loop
 from sessions_app.models import Session, ShellTask, Worker
 from sessions_app.services import approvals, leases, processes, recovery, runs, shell_tasks
 from sessions_app.services.approvals import Vote
+from sessions_app.services.doorbell.redis_bell import RedisBell, calls_list
 from sessions_app.services.heartbeat import Heartbeat
 from sessions_app.services.worker import WorkerProcess
 from tests.factories import make_run, make_session
@@ -37,34 +40,75 @@ def process(offered: list[int]) -> Iterator[WorkerProcess]:
         made._thread.join(10)
 
 
-def test_no_more_is_offered_than_the_pool_can_begin(
+def test_no_more_is_offered_than_the_pool_has_threads(
     process: WorkerProcess, offered: list[int], settings: Any
 ) -> None:
-    from dataclasses import replace
-
     settings.KHEISH = replace(settings.KHEISH, worker_threads=3)
-    sessions = [make_session(f"s{number}") for number in range(10)]
+    sessions = [make_session(f"s{number}") for number in range(5)]
     for session in sessions:
         make_run(session)
-    for _ in range(5):
+    for _ in range(3):
         process._feed()
-    assert offered == [session.pk for session in sessions[:6]]
-    process.begun(sessions[0].pk)
+    assert offered == [session.pk for session in sessions[:3]]
+    process.done(sessions[0].pk)
     process._feed()
-    assert len(offered) == 7
+    assert offered[3:] == [sessions[0].pk]  # it is due still
+    Session.objects.filter(pk=sessions[0].pk).update(queued_runs=0)
+    process.done(sessions[0].pk)
+    process._feed()
+    assert offered[4:] == [sessions[3].pk]
 
 
-def test_a_full_pool_is_offered_nothing(process: WorkerProcess, offered: list[int], settings: Any) -> None:
-    from dataclasses import replace
+def test_a_ring_for_a_session_in_hand_is_heard_when_it_is_let_go(
+    process: WorkerProcess, offered: list[int]
+) -> None:
+    process._take_up(7)
+    process._take_up(7)
+    process._take_up(7)
+    assert offered == [7]
+    process.done(7)
+    assert offered == [7, 7]
+    process.done(7)
+    assert offered == [7, 7] and process._room() > 0
 
-    settings.KHEISH = replace(settings.KHEISH, worker_threads=1)
+
+def test_a_draining_worker_takes_nothing_up_again(process: WorkerProcess, offered: list[int]) -> None:
+    process._take_up(7)
+    process._take_up(7)
+    process.heartbeat.draining.set()
+    process.done(7)
     make_run(make_session())
-    lease = leases.Lease(session_pk=10**6, owner=process.name, epoch=1)
-    with process.heartbeat.hold(lease):
-        process._feed()
-    assert offered == []
     process._feed()
-    assert len(offered) == 1
+    assert offered == [7]
+
+
+@pytest.mark.services_only
+def test_what_is_rung_for_is_taken_up_by_one_worker(
+    process: WorkerProcess, offered: list[int], settings: Any
+) -> None:
+    settings.KHEISH = replace(settings.KHEISH, worker_threads=2)
+    bell = RedisBell(settings.KHEISH.redis_url)
+    bell._redis.delete(calls_list())
+    listening = threading.Thread(target=process._heed)
+    listening.start()
+    try:
+        for session_pk in (11, 12, 13):
+            bell.ring_workers(session_pk)
+        until(lambda: len(offered) == 2)
+        assert offered == [11, 12]
+        process.done(11)
+        until(lambda: len(offered) == 3)
+        assert offered == [11, 12, 13]
+    finally:
+        process._ended.set()
+        listening.join(10)
+    assert not listening.is_alive()
+
+
+def until(true: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def test_the_search_for_work_survives_its_failures(

@@ -18,11 +18,14 @@ from kheish_site.cli.command import (
 )
 from kheish_site.cli.nouns.sessions import EVENT_LIST, FOLLOW, SESSION_ID, show_events
 from kheish_site.cli.nouns.submitting import SUBMIT_ARGUMENTS, submit
+from kheish_site.cli.output import Style
 from kheish_site.cli.resources import RUN, show_list, show_one
+from kheish_site.cli.text import age
 from kheish_site.cli.timeline import Timeline
 from kheish_site.cli.waiting import announce, is_waiting
 from kheish_site.cli.watch import watch_run
 
+_STYLES: dict[str, Style] = {"waiting": "amber", "moving": "blue"}
 RUN_ID = arg("run_id", metavar="RUN", help="id of the run")
 
 
@@ -35,6 +38,27 @@ def get(context: Context) -> None:
     show_one(context, RUN, run)
     if context.out.mode == "human" and is_waiting(run):
         announce(context, run)
+
+
+def why(context: Context) -> None:
+    """The sentence, then the chain behind it as a table, then how to go on."""
+    found = context.client.get(path("runs", context.args.run_id, "why"))
+    if context.out.mode == "json":
+        context.out.document(found)
+        return
+    if context.out.mode == "quiet":
+        context.out.line(str(found["code"]))
+        return
+    context.out.line(str(found["sentence"]), _STYLES.get(str(found["state"]), ""))
+    causes = [cause for cause in found["because"] if cause["sentence"] != found["sentence"]]
+    if causes:
+        rows = [
+            [cause["kind"], cause["id"], age(cause["since"]) if cause["since"] else "", cause["sentence"]]
+            for cause in causes
+        ]
+        context.out.table(["BECAUSE", "ID", "SINCE", "WHAT"], rows)
+    if found["next"]:
+        context.out.word(str(found["next"]), "dim")
 
 
 def watch(context: Context) -> int:
@@ -87,6 +111,7 @@ COMMANDS = (
     Command(
         noun="runs", verb="get", help="show one run, and what it waits for", run=get, arguments=(RUN_ID,)
     ),
+    Command(noun="runs", verb="why", help="say why a run does not move", run=why, arguments=(RUN_ID,)),
     Command(
         noun="runs",
         verb="watch",

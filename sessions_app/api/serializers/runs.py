@@ -222,6 +222,29 @@ class RunView(serializers.Serializer):
     updated_at = serializers.DateTimeField()
 
 
+class Cause(serializers.Serializer):
+    """One thing a run waits for, or works on."""
+
+    kind = serializers.ChoiceField(
+        choices=["run", "approval", "question", "decision", "route", "worker", "task", "tool_call"]
+    )
+    id = serializers.CharField(allow_blank=True, help_text="Names the object; empty where none is known.")
+    sentence = serializers.CharField(allow_blank=True)
+    since = serializers.DateTimeField(allow_null=True)
+
+
+class WhyView(serializers.Serializer):
+    """Why a run stands where it stands."""
+
+    run_id = serializers.CharField()
+    state = serializers.ChoiceField(choices=["moving", "waiting", "ended"])
+    code = serializers.CharField(help_text="Stable; made for programs.")
+    sentence = serializers.CharField()
+    since = serializers.DateTimeField(allow_null=True)
+    because = Cause(many=True, help_text="What it waits for, nearest first, down to what holds all up.")
+    next = serializers.CharField(allow_blank=True, help_text="How to go on.")
+
+
 class Resolution(StrictSerializer):
     """One decision of a batch; ``request_id`` is the older name of ``approval_id``."""
 

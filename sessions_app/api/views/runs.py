@@ -26,6 +26,7 @@ from sessions_app.services import (
     reply_targets,
     runs,
     sessions,
+    why,
 )
 from sessions_app.services.approval_batches import Named
 from sessions_app.services.approvals import Vote
@@ -152,6 +153,21 @@ class OneRun(KheishView):
     def get(self, request: Request, run_id: str) -> Response:
         """The run."""
         return Response(projections.run_view(runs.get(run_id)))
+
+
+class RunWhy(KheishView):
+    """``/v1/runs/{run_id}/why``."""
+
+    @describe(
+        "runs_why",
+        "Say why a run does not move",
+        answer=shapes.WhyView,
+        example=examples.WHY,
+        description="One sentence with what it waits for, the chain behind it, and how to go on.",
+    )
+    def get(self, request: Request, run_id: str) -> Response:
+        """The reason, or what it does now."""
+        return Response(why.of(run_id).view())
 
 
 class RunEvents(KheishView):

@@ -29,7 +29,7 @@ def bell() -> Doorbell:
     url = settings.KHEISH.redis_url
     if not url:
         return EmbeddedBell(settings.KHEISH.state_dir)
-    # Loaded only where there is a Redis: celery and redis cost half a second of start-up.
+    # Loaded only where there is a Redis: its client costs a third of a second of start-up.
     from sessions_app.services.doorbell.redis_bell import RedisBell
 
     return RedisBell(url)

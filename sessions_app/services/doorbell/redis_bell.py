@@ -1,12 +1,14 @@
-"""The services profile: Redis pub/sub rings readers and carries deltas, Celery wakes workers."""
+"""The services profile: Redis pub/sub rings readers and carries deltas, a list there calls workers.
+
+A call is a number in a list, which one worker takes: no Celery message, whose way through a worker costs more
+than the step it announces. A call that is lost, or taken by a worker that dies, is found by the sweep.
+"""
 
 import json
+from functools import cache
 from typing import Final
 
-from celery import Celery
 from django.conf import settings
-from kombu.exceptions import OperationalError
-from kombu.pools import producers
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -16,15 +18,9 @@ from kheish_site.lib.canonical import sha256_hex
 from sessions_app.services.doorbell.live import Delta
 from sessions_app.services.doorbell.outage import Outage
 
-EXECUTE_TASK: Final = "kheish.execute"
+MOST_CALLS: Final = 10_000
+"""Calls nobody has taken: beyond so many the oldest go, and the sweep finds what they were for."""
 _TIMEOUT_SECONDS: Final = 0.25
-_AT_ONCE: Final = {
-    "max_retries": 1,
-    "interval_start": 0,
-    "interval_step": 0,
-    "socket_timeout": _TIMEOUT_SECONDS,
-    "socket_connect_timeout": _TIMEOUT_SECONDS,
-}
 
 
 class RedisBell:
@@ -38,9 +34,6 @@ class RedisBell:
             socket_connect_timeout=_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 1),
         )
-        self._app = _publisher()
-        # A pool of its own: by default kombu tries to connect again for six seconds.
-        self._producers = producers[self._app.connection_for_write(url, transport_options=_AT_ONCE)]
         self._readers = Outage("Redis (streams)")
         self._workers = Outage("Redis (workers)")
 
@@ -50,7 +43,7 @@ class RedisBell:
 
     def ring_workers(self, session_pk: int) -> None:
         """Ask a worker to drive the session."""
-        self._workers.attempt(lambda: self._send_task(session_pk), (OperationalError,))
+        self._workers.attempt(lambda: self._call(session_pk), (RedisError,))
 
     def delta(self, delta: Delta) -> None:
         """Publish ``delta`` to whoever listens now."""
@@ -59,18 +52,11 @@ class RedisBell:
     def _publish(self, channel: str, message: bytes) -> None:
         self._readers.attempt(lambda: self._redis.publish(channel, message), (RedisError,))
 
-    def _send_task(self, session_pk: int) -> None:
-        with self._producers.acquire(block=True) as producer:
-            self._app.send_task(
-                EXECUTE_TASK, args=[session_pk], producer=producer, retry=False, ignore_result=True
-            )
-
-
-def _publisher() -> Celery:
-    """Return a Celery application that only sends: the web process has no other."""
-    app = Celery("doorbell", set_as_current=False)
-    app.config_from_object("django.conf:settings", namespace="CELERY")
-    return app
+    def _call(self, session_pk: int) -> None:
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.rpush(calls_list(), session_pk)
+            pipe.ltrim(calls_list(), -MOST_CALLS, -1)
+            pipe.execute()
 
 
 def decode_bell(message: bytes) -> tuple[int | None, int]:
@@ -92,6 +78,12 @@ def deltas_channel() -> str:
     return f"kheish:{_installation()}:deltas"
 
 
+def calls_list() -> str:
+    """Return the list of primary keys of sessions that a worker should drive, oldest first."""
+    return f"kheish:{_installation()}:calls"
+
+
+@cache
 def _installation() -> str:
     """Two installations may share a Redis, and pub/sub knows no database numbers."""
     return sha256_hex(f"doorbell:{settings.SECRET_KEY}")[:16]

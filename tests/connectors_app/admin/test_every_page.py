@@ -10,13 +10,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from connectors_app.models import ChatIdentity, Connector, Delivery
-from connectors_app.services.deliveries import operate
 from sessions_app.admin import show
 from sessions_app.models import Asset, ExternalAction
 from tests.connectors_app.outbound import dead_letter
 from tests.factories import make_session
 from tests.sessions_app.admin.conftest import Desk, desk, workspaces
-from tests.sessions_app.engine.conftest import ALICE
 from tests.support import desk as rows
 
 __all__ = ["desk", "workspaces"]
@@ -61,21 +59,25 @@ def test_every_page_of_every_row_is_whole_and_tells_no_secret(desk: Desk) -> Non
         assert not re.search(r">[^<]*\d{4}-\d\d-\d\dT\d\d:", text), f"{name}: a moment nobody reads"
 
 
-def test_the_first_page_leads_to_what_was_not_delivered(desk: Desk) -> None:
-    client = desk("operator")
-    assert "No dead letter and no unknown outcome" in client.get(reverse("admin:index")).content.decode()
+def test_the_inbox_leads_to_what_was_not_delivered(desk: Desk) -> None:
+    client, inbox = desk("operator"), reverse("admin:console_inbox")
+    assert "Nothing waits for a person" in client.get(inbox).content.decode()
     rows.fill()
+    dead, unknown = Delivery.objects.get(status="dead_lettered"), Delivery.objects.get(status="unknown")
     home = client.get(reverse("admin:index")).content.decode()
-    assert "1 dead letter, 1 unknown" in home
-    assert "did it arrive? the target did not answer in time" in home
-    listed = reverse("admin:connectors_app_delivery_changelist") + "?needs=person"
-    assert listed in home
-    shown = client.get(listed).content.decode()
-    assert "2 deliveries" in shown and "answered 503" not in shown
-    dead = Delivery.objects.get(status="dead_lettered")
-    operate.resolve(dead.delivery_id, principal=ALICE)
-    home = client.get(reverse("admin:index")).content.decode()
-    assert "1 dead letter" not in home and "1 unknown" in home
+    assert "2 not delivered" in home
+    shown = client.get(inbox).content.decode()
+    for row in (dead, unknown):
+        assert reverse("admin:console_inbox_item", args=[row.delivery_id]) in shown
+    page = client.get(reverse("admin:console_inbox_item", args=[unknown.delivery_id])).content.decode()
+    assert "Did it arrive?" in page and "the target did not answer in time" in page
+    there = reverse("admin:console_inbox_item", args=[dead.delivery_id])
+    answer = client.post(there, {"verb": "resolve", "reason": "told by phone"}, follow=True)
+    assert "Resolved: Delivery." in answer.content.decode()
+    dead.refresh_from_db()
+    assert (dead.resolved_by, dead.resolution_reason) == ("operator", "told by phone")
+    settled = client.get(there).content.decode()
+    assert "by operator" in settled and 'value="resolve"' not in settled
 
 
 def test_the_first_page_costs_the_same_however_much_was_not_delivered(desk: Desk) -> None:
@@ -115,10 +117,11 @@ def desk_page(client: Any, name: str) -> str:
     return str(client.get(show.change_url(Connector.objects.get(name=name))).content.decode())
 
 
-def test_the_menu_has_connectors_before_the_evidence(desk: Desk) -> None:
+def test_the_menu_is_ordered_by_job(desk: Desk) -> None:
     home = desk("viewer").get(reverse("admin:index")).content.decode()
     titles = re.findall(r'kh-menu-title">([^<]+)', home)
-    assert titles[:4] == ["Operate", "Connect", "Configure", "Evidence"]
-    group = home[home.index(">Connect<") : home.index(">Configure<")]
-    for name in ("Connectors", "Deliveries", "Delivery targets", "People in chats", "Sidecars"):
-        assert f">{name}<" in group
+    assert titles == ["Operate", "Configure", "Govern", "More tables"]
+    configure = home[home.index(">Configure<") : home.index(">Govern<")]
+    for name in ("Connectors", "Delivery targets", "People in chats", "Personas", "Routes"):
+        assert f"{name}</a>" in configure
+    assert "Sidecars</a>" in home[home.index(">More tables<") :]

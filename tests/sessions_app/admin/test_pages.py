@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.db import models
 from django.urls import reverse
 
+import kheish_site.urls  # noqa: F401  (registers every page, those of the apps above too)
 from kheish_site.cli.parser import build_parser
 from kheish_site.entry import TOOLS
 from sessions_app.admin.base import ConsoleAdmin
@@ -109,8 +110,9 @@ def test_links_lead_both_ways(desk: Desk) -> None:
     viewer, run = desk("viewer"), approval.run
     of_run = viewer.get(page(type(run), "change", run.pk)).content.decode()
     assert page(type(approval), "change", approval.pk) in of_run
+    assert reverse("admin:console_inbox_item", args=[approval.approval_id]) in of_run
     assert page(type(run.session), "change", run.session_id) in of_run
-    assert f"journalentry/?run_id={run.pk}" in of_run
+    assert f"journalentry/?q={run.run_id}" in of_run
     of_approval = viewer.get(page(type(approval), "change", approval.pk)).content.decode()
     assert page(type(run), "change", run.pk) in of_approval
     of_session = viewer.get(page(type(run.session), "change", run.session_id)).content.decode()
@@ -145,3 +147,12 @@ def test_the_policy_for_content_forbids_inline_code(desk: Desk) -> None:
     policy = answer["Content-Security-Policy"]
     assert "default-src 'self'" in policy and "unsafe" not in policy
     assert "<style" not in answer.content.decode() and " style=" not in answer.content.decode()
+
+
+@pytest.mark.parametrize(("model", "heading"), [("user", "Users"), ("group", "Groups")])
+def test_people_are_listed_like_everything_else(desk: Desk, model: str, heading: str) -> None:
+    listed = reverse(f"admin:auth_{model}_changelist")
+    page = desk("root").get(listed).content.decode()
+    assert f"<h1>{heading}</h1>" in page and f"Add {model}" in page
+    assert "Select" not in page.partition("<h1>")[2].partition("</h1>")[0]
+    assert desk("operator").get(listed).status_code == 403

@@ -263,6 +263,17 @@ def test_personas_are_written_through_revisions(desk: Desk) -> None:
     assert persona.retired_at is not None
 
 
+def test_a_revision_shows_what_it_changed(desk: Desk) -> None:
+    persona = make_persona(soul="You review.\nBe brief.")
+    do(desk("admin"), persona, "revise", display_name="Reviewer", soul="You review.\nBe kind.")
+    first, second = persona.revisions.order_by("revision")
+    client = desk("viewer")
+    page = client.get(reverse("admin:sessions_app_personarevision_change", args=[second.pk])).content.decode()
+    assert 'kh-diff-out">-Be brief.' in page and 'kh-diff-in">+Be kind.' in page
+    page = client.get(reverse("admin:sessions_app_personarevision_change", args=[first.pk])).content.decode()
+    assert "The first revision." in page and "kh-diff" not in page
+
+
 def test_routes_are_checked_like_everywhere(desk: Desk) -> None:
     client = desk("admin")
     new = {"confirmed": "yes", "route_id": "main", "driver": "openai", "model": "m", "options": "{}"}
@@ -286,6 +297,15 @@ def test_routes_are_checked_like_everywhere(desk: Desk) -> None:
     do(client, second, "default")
     do(client, route, "delete")
     assert list(Route.objects.values_list("route_id", "is_default")) == [("second", True)]
+
+
+def test_a_route_is_tested_by_a_real_run(desk: Desk) -> None:
+    route = make_route("scripted")
+    answer = do(desk("admin"), route, "test")
+    run = Run.objects.get()
+    assert answer["Location"] == reverse("admin:sessions_app_run_change", args=[run.pk])
+    assert (run.session.session_id, run.route_id, run.requested_by) == ("test-scripted", "scripted", "admin")
+    assert desk("operator").get(verb_url(route, "test")).status_code == 403
 
 
 def test_live_settings_get_a_revision(desk: Desk) -> None:

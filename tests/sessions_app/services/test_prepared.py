@@ -9,7 +9,7 @@ from connectors_app.services import connectors, identities, ingress
 from kheish_site.lib.prepared import Prepared
 from sessions_app.engine import context, loop
 from sessions_app.models import Run, Session
-from sessions_app.services import routes, runs, runtime_settings, secrets, sessions
+from sessions_app.services import routes, runs, runtime_settings, secrets, sessions, tokens
 from sessions_app.services.heartbeat import Heartbeat
 from sessions_app.services.projections import runs as projected
 from tests.connectors_app.rows import make_connector, make_event
@@ -40,6 +40,7 @@ def world() -> Session:
 def test_each_is_the_orms_own(world: Session) -> None:
     connector = connectors.get("http", "alerts")
     slot = connectors.slot_of(connector, "bearer_token")
+    token_hash = tokens._issue("reader", role="viewer", created_by="me", expires_at=None)[0].secret_hash
     reads: list[tuple[Prepared[Any], tuple[Any, ...]]] = [
         (sessions._BY_ID, ("desk",)),
         (sessions._BY_ID, ("nobody",)),
@@ -50,6 +51,8 @@ def test_each_is_the_orms_own(world: Session) -> None:
         (runtime_settings._NEWEST, ()),
         (secrets._BY_ID, (slot,)),
         (secrets._REVISIONS, ()),
+        (tokens._BY_HASH, (token_hash,)),
+        (tokens._BY_HASH, ("nobody's",)),
         (projected._UP_TO, (world.pk, 10**6)),
         (projected._UP_TO, (world.pk, 0)),
         (connectors._BY_NAME, ("http", "alerts")),

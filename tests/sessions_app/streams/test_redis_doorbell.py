@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from kombu import Connection
 
 from sessions_app.services import wake
-from sessions_app.services.doorbell import bells
+from sessions_app.services.doorbell import redis_bell
 from sessions_app.services.doorbell.listening import Ears
 from sessions_app.services.doorbell.live import Delta
-from sessions_app.services.doorbell.redis_bell import EXECUTE_TASK, RedisBell, decode_bell
+from sessions_app.services.doorbell.redis_bell import RedisBell, calls_list
+from sessions_app.services.doorbell.redis_calls import Deaf, RedisCalls
 from sessions_app.services.doorbell.redis_listener import RedisListener
 from tests.sessions_app.streams.helpers import Stream, append, in_thread, make_session, make_token
 
@@ -110,23 +110,20 @@ def test_a_stream_whose_doorbell_is_dead_is_only_late(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.services_only
-def test_a_worker_is_asked_by_task_name() -> None:
-    with Connection(settings.KHEISH.redis_url) as connection:
-        queue = connection.SimpleQueue(settings.CELERY_TASK_DEFAULT_QUEUE)
-        queue.clear()
-        RedisBell(settings.KHEISH.redis_url).ring_workers(42)
-        message = queue.get(timeout=5)
-        assert message.headers["task"] == EXECUTE_TASK
-        assert message.payload[0] == [42]
-        message.ack()
-        queue.close()
+def test_calls_are_taken_once_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    bell, calls = RedisBell(settings.KHEISH.redis_url), RedisCalls(settings.KHEISH.redis_url)
+    bell._redis.delete(calls_list())
+    for session_pk in (42, 7, 42, 8):
+        bell.ring_workers(session_pk)
+    assert calls.take(3) == [42, 7]
+    assert calls.take(3) == [8]
+    assert calls.take(3) == []
+    monkeypatch.setattr(redis_bell, "MOST_CALLS", 2)
+    for session_pk in (1, 2, 3):
+        bell.ring_workers(session_pk)
+    assert calls.take(10) == [2, 3]
 
 
-@pytest.mark.services_only
-def test_the_profile_chooses_its_bell() -> None:
-    assert isinstance(bells.bell(), RedisBell)
-
-
-@pytest.mark.parametrize("message", [b"", b"x", b"[]", b"[1]", b"{}", b'["a", 1]', b"[null, 1]"])
-def test_a_ring_nobody_understands_means_look_everywhere(message: bytes) -> None:
-    assert decode_bell(message) == (None, 0)
+def test_nobody_is_called_without_redis() -> None:
+    with pytest.raises(Deaf):
+        RedisCalls(f"redis://127.0.0.1:{closed_port()}/0").take(1)

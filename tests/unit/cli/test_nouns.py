@@ -300,3 +300,30 @@ def test_a_person_nobody_mapped_is_looked_for_in_the_right_list(service, kheish)
     people = "/v1/runtime/connectors/slack/ops/identities"
     service.on("DELETE", f"{people}/U9", problem(404, "identity_not_found", "nobody"))
     assert "identities list slack ops" in kheish("identities", "delete", "slack", "ops", "U9").err
+
+
+WHY = {
+    "run_id": "run_2",
+    "state": "waiting",
+    "code": "behind_run",
+    "sentence": "It is 1st in line behind run_1 in session demo for 5 min. It waits for apr_1.",
+    "since": "2026-01-01T10:00:00Z",
+    "because": [
+        {"kind": "run", "id": "run_1", "sentence": "It waits.", "since": "2026-01-01T10:00:00Z"},
+        {"kind": "approval", "id": "apr_1", "sentence": "Waits for apr_1\x1b[31m.", "since": None},
+    ],
+    "next": "Allow or deny it: approvals allow apr_1",
+}
+
+
+def test_why_is_a_sentence_its_chain_and_how_to_go_on(service, kheish) -> None:
+    service.on("GET", "/v1/runs/run_2/why", WHY)
+    shown = kheish("runs", "why", "run_2")
+    lines = shown.out.splitlines()
+    assert lines[0] == WHY["sentence"]
+    assert lines[1].split() == ["BECAUSE", "ID", "SINCE", "WHAT"]
+    assert lines[2].split()[:2] == ["run", "run_1"]
+    assert lines[3].split() == ["approval", "apr_1", "Waits", "for", "apr_1."]
+    assert shown.err == WHY["next"] + "\n"
+    assert json.loads(kheish("runs", "why", "run_2", "--json").out) == WHY
+    assert kheish("runs", "why", "run_2", "-q").out == "behind_run\n"

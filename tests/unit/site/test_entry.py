@@ -28,7 +28,11 @@ def test_the_client_needs_nothing_installed(word):
 
 def test_anything_else_is_djangos():
     told = subprocess.run(
-        [sys.executable, "manage.py", "no-such-command"], cwd=ROOT, capture_output=True, text=True, timeout=300
+        [sys.executable, "manage.py", "no-such-command"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert told.returncode == 1
     assert "no-such-command" in told.stderr

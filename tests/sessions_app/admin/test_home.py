@@ -1,6 +1,8 @@
 """The first page: what needs a person, and what to do when nothing is there yet."""
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.urls import reverse
@@ -41,8 +43,9 @@ def test_everything_that_needs_a_person_is_there(desk: Desk) -> None:
     approval, question, decision = waiting_approval(), waiting_question(), waiting_decision()
     failed = drive({"text": "", "fault": {"kind": "invalid"}}, session_id="bad")
     page = home(desk)
-    for row in (approval, question, decision, failed):
-        assert reverse(f"admin:sessions_app_{row._meta.model_name}_change", args=[row.pk]) in page
+    for key in (approval.approval_id, question.question_id, decision.decision_id):
+        assert reverse("admin:console_inbox_item", args=[key]) in page
+    assert reverse("admin:sessions_app_run_change", args=[failed.pk]) in page
     assert "1 to approve, 1 to answer, 1 to decide" in page
     assert "<title>(3) " in page
 
@@ -50,8 +53,8 @@ def test_everything_that_needs_a_person_is_there(desk: Desk) -> None:
 def test_workers_are_judged_by_their_heartbeat(desk: Desk) -> None:
     make_worker("fresh", 1), make_worker("silent", 3600)
     page = home(desk)
-    assert "4 runs at once" in page
-    assert "stale" in page
+    assert "0 of 4 busy" in page
+    assert "stale" in page and "No worker is alive" not in page
 
 
 def test_stale_leases_are_said(desk: Desk) -> None:
@@ -60,3 +63,33 @@ def test_stale_leases_are_said(desk: Desk) -> None:
     page = home(desk)
     assert "1 stale lease" in page
     assert "session/?state=stale" in page
+
+
+def test_a_day_is_drawn_by_the_hour(desk: Desk) -> None:
+    drive({"text": "fine"}, session_id="good")
+    drive({"text": "", "fault": {"kind": "invalid"}}, session_id="bad")
+    page = home(desk)
+    assert 'aria-label="2 runs, 1 of them failed"' in page
+    assert "of 2 started" in page
+
+
+def test_the_ribbon_names_the_environment(desk: Desk, settings: Any) -> None:
+    assert "kh-ribbon" not in home(desk)
+    settings.KHEISH = replace(settings.KHEISH, environment="staging")
+    assert '<span class="kh-ribbon">staging</span>' in home(desk, "operator")
+
+
+@pytest.mark.parametrize("group", ["viewer", "operator", "admin"])
+def test_the_first_page_is_light(desk: Desk, group: str) -> None:
+    waiting_approval(), waiting_question()
+    assert len(home(desk, group)) < 60_000
+
+
+def test_health_says_what_is_wrong_and_what_to_do(desk: Desk) -> None:
+    client = desk("viewer")
+    page = client.get(reverse("admin:console_health")).content.decode()
+    assert "No worker is alive" in page and "Start a worker process" in page
+    make_worker("fresh", 1)
+    page = client.get(reverse("admin:console_health")).content.decode()
+    assert "No worker is alive" not in page and "0 of 4 busy" in page
+    assert desk("").get(reverse("admin:console_health")).status_code == 403

@@ -1,0 +1,53 @@
+"""The console's site: Django's admin with pages of our own beside its tables.
+
+Modules register their pages here when they are imported, so that the apps above the core add theirs too.
+It stands outside of them: the admin makes its site when the first of them registers a table.
+"""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from django.conf import settings
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, path
+
+View = Callable[..., HttpResponse]
+
+
+class ConsoleSite(admin.AdminSite):
+    """One look, one navigation, and pages that are no tables."""
+
+    site_header = site_title = "Kheish"
+    index_title = "Operations"
+    index_template = "sessions_app/admin/home.html"
+    site_url = None
+    empty_value_display = "–"  # noqa: RUF001 (a dash that reads as "none")
+
+    def __init__(self, name: str = "admin") -> None:
+        super().__init__(name)
+        self._pages: list[tuple[str, str, View]] = []
+        self.home: Callable[[HttpRequest], dict[str, Any]] = lambda request: {}
+
+    def page(self, route: str, name: str, view: View) -> None:
+        """Add a page under ``admin/``; only signed-in staff reach ``view``."""
+        self._pages.append((route, name, view))
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        """Put our pages before the admin's."""
+        ours = [path(route, self.admin_view(view), name=name) for route, name, view in self._pages]
+        return [*ours, *super().get_urls()]
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """Add what the frame of every page shows."""
+        return super().each_context(request) | {"console_environment": settings.KHEISH.environment}
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        """The first page."""
+        return super().index(request, {**self.home(request), **(extra_context or {})})
+
+
+def site() -> ConsoleSite:
+    """Return the one site there is."""
+    return cast(ConsoleSite, admin.site)

@@ -1,0 +1,274 @@
+"""The inbox: everything that waits for a person, in one list, decided on one page.
+
+A source brings one kind of row. The core has three (``inbox_sources``), connectors add deliveries.
+The deeds are the verbs of the row's own page: there is one door for each.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from django.contrib import admin, messages
+from django.db.models import Model
+from django.forms import Form
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from kheish_site.console.site import site
+from kheish_site.lib import clock
+from kheish_site.lib.errors import KheishError
+from sessions_app.admin import permits, show
+from sessions_app.admin.caller import principal
+from sessions_app.admin.verb_pages import done_words, sentence
+from sessions_app.admin.verbs import Outcome, Verb, perform
+
+MOST: Final = 100
+"""Items the list shows; the rest comes up as these are decided."""
+_RANK: Final = {"high": 0, "medium": 1, "low": 2, "": 3}
+TEMPLATE: Final = "sessions_app/admin/inbox.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One line of the list. ``of_run`` groups what one run waits for together (a wave)."""
+
+    key: str
+    what: str
+    gist: str
+    risk: str
+    session_id: str
+    of_run: str
+    asked_at: datetime
+    expires_at: datetime | None = None
+    icon: str = "hand"
+    wave: tuple[int, int] = (1, 1)
+
+    @property
+    def url(self) -> str:
+        """Where it is decided."""
+        return reverse("admin:console_inbox_item", args=[self.key])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """How something ended that waits no more."""
+
+    word: str
+    who: str
+    at: datetime | None
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One kind of thing that waits for people. ``count`` and ``items`` cost a fixed number of queries."""
+
+    prefix: str
+    noun: str
+    model: type[Model]
+    template: str
+    count: Callable[[], int]
+    items: Callable[[int], list[Item]]
+    settled: Callable[[Any], Settled | None]
+    pane: Callable[[HttpRequest, Any], dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """How much waits, by noun ("to approve")."""
+
+    numbers: Sequence[tuple[str, int]]
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return sum(number for _, number in self.numbers)
+
+    @property
+    def words(self) -> str:
+        """``2 to approve, 1 to answer``."""
+        return ", ".join(f"{number} {noun}" for noun, number in self.numbers if number)
+
+
+_SOURCES: Final[list[Source]] = []
+
+
+def add(source: Source) -> None:
+    """Let the inbox show what ``source`` brings."""
+    _SOURCES.append(source)
+
+
+def waiting() -> Waiting:
+    """Count what waits: a query a source, over partial indexes."""
+    return Waiting(numbers=[(source.noun, source.count()) for source in _SOURCES])
+
+
+def waiting_for(request: HttpRequest) -> Waiting:
+    """Count once a request; nothing for people who may not look."""
+    known: Waiting | None = getattr(request, "console_waiting", None)
+    if known is None:
+        known = waiting() if principal(request).can_view else Waiting(numbers=())
+        request.console_waiting = known  # type: ignore[attr-defined]
+    return known
+
+
+def items(limit: int = MOST) -> list[Item]:
+    """Return what waits, the soonest to expire first, then the riskier, then the older."""
+    found = [item for source in _SOURCES for item in source.items(limit)]
+    far = clock.now().replace(year=9999)
+    found.sort(key=lambda item: (item.expires_at or far, _RANK[item.risk], item.asked_at))
+    return _waves(found)[:limit]
+
+
+def _waves(found: list[Item]) -> list[Item]:
+    """Bring together what one run waits for, behind the first of it."""
+    by_run: dict[str, list[Item]] = {}
+    for item in found:
+        by_run.setdefault(item.of_run or item.key, []).append(item)
+    return [
+        Item(**{**vars(item), "wave": (number, len(wave))})
+        for wave in by_run.values()
+        for number, item in enumerate(wave, start=1)
+    ]
+
+
+def inbox_view(request: HttpRequest, key: str = "") -> HttpResponse:
+    """The list, and one thing of it with all that a decision needs."""
+    permits.require_view(request)
+    if not key:
+        return _page(request, items(), "", {})
+    source, row = _find(key)
+    if request.method == "POST":
+        return _decide(request, source, row, key)
+    return _show(request, source, row, key)
+
+
+def counts_view(request: HttpRequest) -> HttpResponse:
+    """What the badges say: ``{"waiting": 6}``."""
+    permits.require_view(request)
+    return JsonResponse({"waiting": waiting().total}, headers={"Cache-Control": "no-store"})
+
+
+def knows(key: str) -> bool:
+    """Tell whether something of this id waits, or waited."""
+    try:
+        _find(key)
+    except Http404:
+        return False
+    return True
+
+
+def _find(key: str) -> tuple[Source, Any]:
+    for source in _SOURCES:
+        if key.startswith(source.prefix):
+            field = admin.site.get_model_admin(source.model).public_id  # type: ignore[attr-defined]
+            row = source.model._default_manager.filter(**{field: key}).first()
+            if row is not None:
+                return source, row
+    raise Http404("nothing of that name waits, or ever waited")
+
+
+def _decide(request: HttpRequest, source: Source, row: Any, key: str) -> HttpResponse:
+    """Do one verb to ``row``; a refusal is told on the same page, with what was written kept."""
+    page: Any = admin.site.get_model_admin(source.model)
+    verb = next((verb for verb in page.verbs if verb.name == request.POST.get("verb")), None)
+    if verb is None:
+        raise Http404("no such verb")
+    permits.require(request, verb, row)
+    if request.POST.get("others"):
+        return _decide_all(request, page, verb, key)
+    form = verb.form_class(row)(request.POST)
+    if not form.is_valid():
+        return _show(request, source, row, key, form=form, verb=verb, status=422)
+    try:
+        told = {**form.cleaned_data, "seen": request.POST.get("seen", "")}
+        outcome = verb.act(row, told, principal(request)) or Outcome()
+    except KheishError as refusal:
+        row.refresh_from_db()
+        form.add_error(None, sentence(refusal))
+        return _show(request, source, row, key, form=form, verb=verb, status=refusal.status)
+    messages.success(request, f"{done_words(verb, outcome)}: {source.pane(request, row)['console_name']}.")
+    return HttpResponseRedirect(_next_url(key))
+
+
+def _decide_all(request: HttpRequest, page: Any, verb: Verb, key: str) -> HttpResponse:
+    """Do ``verb`` to several rows of one kind that the page has shown whole, each with its own seal."""
+    seals = {name[5:]: str(value) for name, value in request.POST.items() if name.startswith("seal-")}
+    chosen = [name for name in request.POST.getlist("others") if name in seals]
+    rows = list(page.model._default_manager.filter(**{f"{page.public_id}__in": chosen}))
+    form = verb.form_class(None)(request.POST)
+    form.is_valid()
+    tally = perform(
+        verb,
+        rows,
+        form.cleaned_data,
+        principal(request),
+        {row.pk: seals[getattr(row, page.public_id)] for row in rows},
+    )
+    messages.add_message(request, tally.level, str(tally) or "Nothing was chosen")
+    return HttpResponseRedirect(_next_url(key))
+
+
+def _next_url(key: str) -> str:
+    """Return where the next thing of the list is decided, or the empty list."""
+    left = [item for item in items() if item.key != key]
+    return left[0].url if left else reverse("admin:console_inbox")
+
+
+def _show(
+    request: HttpRequest,
+    source: Source,
+    row: Any,
+    key: str,
+    *,
+    form: Form | None = None,
+    verb: Verb | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    page: Any = admin.site.get_model_admin(source.model)
+    settled = source.settled(row)
+    offered = [] if settled else [offer for offer in page.verbs if offer.applies(row)]
+    context = {
+        "console_pane": source.template,
+        "console_key": key,
+        "row": row,
+        "console_settled": settled,
+        "console_verbs": {offer.name: offer for offer in offered if permits.may(request, offer, row)},
+        "console_refusal": next(
+            (words for offer in offered if (words := permits.refusal(request, offer, row))), ""
+        ),
+        "console_form": form,
+        "console_tried": verb,
+        "console_whole_url": show.change_url(row),
+        **source.pane(request, row),
+    }
+    return _page(request, items(), key, context, status=status)
+
+
+def _page(
+    request: HttpRequest, found: list[Item], key: str, pane: dict[str, Any], *, status: int = 200
+) -> HttpResponse:
+    if not key and found:
+        return _first_of(request, found)
+    context = {
+        **site().each_context(request),
+        "title": "Inbox",
+        "console_items": found,
+        "console_total": waiting_for(request).total,
+        "console_live": "swap",
+        **pane,
+    }
+    return TemplateResponse(request, TEMPLATE, context, status=status)
+
+
+def _first_of(request: HttpRequest, found: list[Item]) -> HttpResponse:
+    """Show the first thing beside the list, without another address: the list stays the list."""
+    source, row = _find(found[0].key)
+    return _show(request, source, row, found[0].key)
+
+
+site().page("inbox/", "console_inbox", inbox_view)
+site().page("inbox/<str:key>/", "console_inbox_item", inbox_view)
+site().page("counts/", "console_counts", counts_view)

@@ -1,0 +1,73 @@
+"""A service with a busy morning on it, and people of each group to sign in as."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+
+from kheish_site.cli.client import Client
+from kheish_site.screenshots.scene import Scene
+from tests.support.service import ROOT, Service
+
+PASSWORD = "a-long-enough-password"
+PEOPLE = """
+import django; django.setup()
+from django.contrib.auth.models import Group, User
+for name, group in (("vera", "viewer"), ("nora", "operator"), ("otto", "operator")):
+    user = User.objects.create_user(name, password="%s", is_staff=True)
+    user.groups.add(Group.objects.get(name=group))
+"""
+
+
+@dataclass
+class Morning:
+    """What the tests of one file look at."""
+
+    service: Service
+    client: Client
+    run_ids: dict[str, str] = field(default_factory=dict)
+    pages: dict[str, str] = field(default_factory=dict)
+
+    def key(self, noun: str, of: str, number: int = 0) -> str:
+        """The id of what a run of the scene waits for."""
+        return str(self.client.runs(self.run_ids[of]).get()[f"pending_{noun}_ids"][number])
+
+    def key_of(self, tool_name: str, of: str) -> str:
+        """The id of the first open approval of a run for a call of this tool."""
+        asked = {"run_id": self.run_ids[of], "status": "pending"}
+        found = self.client.page("/v1/approvals", query=asked)["items"]
+        return min(str(one["approval_id"]) for one in found if one["tool_name"] == tool_name)
+
+    def inbox(self, noun: str, of: str, number: int = 0) -> str:
+        """The page on which that is decided."""
+        return f"/admin/inbox/{self.key(noun, of, number)}/"
+
+    def run_page(self, of: str) -> str:
+        """The page of a run of the scene."""
+        return f"/admin/sessions_app/run/{self.run_ids[of]}/change/"
+
+
+def morning(service: Service, *, rows: bool = False) -> Morning:
+    """Set the scene; ``rows``: with connectors, deliveries and captures too."""
+    client = Client(service.url, service.token)
+    scene = Scene(client)
+    scene.set(service.kill_workers)
+    found = Morning(service, client, scene.run_ids)
+    run_beside(service, "-c", PEOPLE % PASSWORD)
+    if rows:
+        found.pages = json.loads(run_beside(service, "-m", "tests.support.desk").splitlines()[-1])
+    return found
+
+
+def run_beside(service: Service, *arguments: str) -> str:
+    """Run Python with the settings of a running service; returns what it printed."""
+    environment = os.environ | {
+        "DJANGO_SETTINGS_MODULE": "kheish_site.settings",
+        "KHEISH_STATE_DIR": str(service.state_dir),
+    }
+    told = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert told.returncode == 0, told.stderr
+    return told.stdout

@@ -1,0 +1,115 @@
+"""Pages that keep up by themselves: new events, other people's decisions, restarts, ten tabs."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from kheish_site.cli.client import path
+from tests.browser.browser import Browser, chromium
+from tests.browser.scenes import Morning, morning
+from tests.support.service import Service
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.embedded_only]
+TABS = 10
+
+
+@pytest.fixture(scope="module")
+def scene(service: Service) -> Morning:
+    return morning(service)
+
+
+@pytest.fixture
+def browser(service: Service, scene: Morning) -> Iterator[Browser]:
+    with chromium(service.url) as window:
+        window.sign_in(*service.login)
+        yield window
+
+
+def count(browser: Browser) -> str:
+    return str(browser.find("[data-waiting]").get_attribute("textContent"))
+
+
+def decide(scene: Morning, key: str, behavior: str = "deny") -> None:
+    scene.client.request("POST", path("approvals", key, "resolve"), {"behavior": behavior})
+
+
+def test_a_run_goes_on_before_ones_eyes(browser: Browser, scene: Morning) -> None:
+    browser.open(scene.run_page("approval"))
+    browser.until(lambda: browser.dot == "live")
+    lines = len(browser.all("[data-seq]"))
+    decide(scene, scene.key("approval", "approval"))
+    browser.until(lambda: "The pod was deleted" in browser.text)
+    browser.until(lambda: browser.dot == "ended")
+    browser.until(lambda: "completed" in browser.find("[data-part=state]").text)
+    seqs = [int(row.get_attribute("data-seq") or 0) for row in browser.all("[data-seq]")]
+    assert len(seqs) > lines and seqs == sorted(set(seqs))
+    assert browser.troubles() == []
+
+
+def test_what_others_decide_leaves_the_list_and_locks_the_page(browser: Browser, scene: Morning) -> None:
+    mine, theirs = scene.key("approval", "wave", 0), scene.key("approval", "wave", 1)
+    browser.open(f"/admin/inbox/{mine}/")
+    browser.until(lambda: browser.dot == "live")
+    waiting = int(count(browser))
+    decide(scene, theirs)
+    browser.until(lambda: theirs not in browser.find("#kh-asks").get_attribute("innerHTML"))
+    browser.until(lambda: count(browser) == str(waiting - 1))
+    assert browser.driver.title.startswith(f"({waiting - 1}) ")
+    decide(scene, mine)
+    browser.until(lambda: "Already denied by" in browser.text)
+    assert not browser.find("[data-approve]").is_enabled()
+    assert browser.troubles() == []
+
+
+def test_new_requests_wait_behind_a_button(browser: Browser, scene: Morning) -> None:
+    browser.open("/admin/inbox/")
+    browser.until(lambda: browser.dot == "live")
+    before = [row.get_attribute("href") for row in browser.all("#kh-asks [data-row]")]
+    scene.client.sessions("fresh").create(permission_rules=[{"tool_name_pattern": "*", "behavior": "ask"}])
+    run = scene.client.sessions("fresh").input("Tag it.", route_id="release-1.9-0")
+    browser.until(lambda: "new" in browser.find(".kh-pill").text if browser.all(".kh-pill") else False)
+    assert [row.get_attribute("href") for row in browser.all("#kh-asks [data-row]")] == before
+    browser.find(".kh-pill").click()
+    assert len(browser.all("#kh-asks [data-row]")) > len(before)
+    scene.client.request("POST", path("runs", run.run_id, "cancel"), {})
+
+
+def test_ten_tabs_all_load_and_all_follow(browser: Browser, scene: Morning) -> None:
+    pages = ["/admin/", "/admin/inbox/", "/admin/sessions_app/run/", scene.run_page("low")]
+    for number in range(TABS):
+        if number:
+            browser.driver.switch_to.new_window("tab")
+        browser.open(pages[number % len(pages)])
+        browser.wait_for(".kh-tabs")
+    browser.until(lambda: browser.dot == "live")
+    waiting = int(count(browser))
+    decide(scene, scene.key("approval", "low", 0))
+    for handle in browser.driver.window_handles:
+        browser.driver.switch_to.window(handle)
+        browser.until(lambda: count(browser) == str(waiting - 1))
+        assert browser.driver.title.startswith(f"({waiting - 1}) ")
+    for handle in browser.driver.window_handles[:-1]:  # the leader's tab goes, another one takes over
+        browser.driver.switch_to.window(handle)
+        browser.driver.close()
+    browser.driver.switch_to.window(browser.driver.window_handles[0])
+    decide(scene, scene.key("approval", "low", 0))
+    browser.until(lambda: count(browser) == str(waiting - 2))
+
+
+def test_a_restart_in_mid_run_loses_and_doubles_nothing(
+    browser: Browser, scene: Morning, service: Service
+) -> None:
+    run_id = scene.run_ids["running"]
+    browser.open(scene.run_page("running"))
+    browser.until(lambda: browser.dot == "live")
+    service.kill()
+    browser.until(lambda: browser.dot in ("reconnecting", "polling"))
+    service.start()
+    browser.until(lambda: browser.dot == "live", 60)
+    browser.until(lambda: "its worker was lost" in browser.text, 60)
+    browser.driver.execute_script("window.scrollTo(0, document.body.scrollHeight)")
+    scene.client.request("POST", path("runs", run_id, "cancel"), {})
+    browser.until(lambda: browser.dot == "ended", 60)
+    written = [entry["seq"] for entry in scene.client.runs(run_id).events()]
+    browser.until(lambda: len(browser.all("[data-seq]")) >= len(written))
+    assert [int(row.get_attribute("data-seq") or 0) for row in browser.all("[data-seq]")] == written

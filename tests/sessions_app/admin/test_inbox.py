@@ -1,0 +1,224 @@
+"""The inbox: one list, one page for each thing that waits, and nothing decided twice."""
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from kheish_site.lib.redaction import MASK
+from sessions_app.models import Approval, Run
+from sessions_app.services import approvals
+from sessions_app.services.access import SYSTEM
+from sessions_app.services.approvals import Vote
+from tests.factories import make_session
+from tests.sessions_app.admin.conftest import (
+    Desk,
+    call,
+    drive,
+    waiting_approval,
+    waiting_decision,
+    waiting_question,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+INBOX = "/admin/inbox/"
+
+
+def item(key: str) -> str:
+    return reverse("admin:console_inbox_item", args=[key])
+
+
+def text(answer: Any) -> str:
+    return answer.content.decode()
+
+
+def decide(client: Client, row: Approval, verb: str, **fields: Any) -> Any:
+    return client.post(
+        item(row.approval_id), {"verb": verb, "seen": row.digest, "reason": "", **fields}, follow=True
+    )
+
+
+def audited(number: int) -> list[Approval]:
+    """Harmless calls that a rule makes ask, in one batch."""
+    rules = [{"tool_name_pattern": "read_file", "behavior": "ask"}]
+    make_session("audit", permission_rules=rules)
+    calls = [call("read_file", path=f"file-{n}.txt") for n in range(number)]
+    run = drive({"text": "I read.", "tool_calls": calls}, {"text": "done"}, session_id="audit")
+    return list(Approval.objects.filter(run=run).order_by("pk"))
+
+
+def test_an_empty_inbox_says_what_comes_here(desk: Desk) -> None:
+    assert "Nothing waits for a person" in text(desk("viewer").get(INBOX))
+
+
+def test_the_list_has_everything_and_shows_the_first(desk: Desk) -> None:
+    approval, question, decision = waiting_approval(), waiting_question(), waiting_decision()
+    page = text(desk("operator").get(INBOX))
+    for key in (approval.approval_id, question.question_id, decision.decision_id):
+        assert item(key) in page
+    assert "3 waiting" in page and page.count("data-pane") == 1
+
+
+def test_a_pane_has_all_that_a_decision_needs(desk: Desk) -> None:
+    row = waiting_approval(command="make deploy")
+    page = text(desk("operator").get(item(row.approval_id)))
+    for words in (
+        "may I?",
+        "make deploy",
+        "What will run, exactly",
+        "go",
+        "desk",
+        ">high<",
+        "What happened before",
+    ):
+        assert words in page
+    assert f'name="seen" value="{row.digest}"' in page
+
+
+def test_what_was_decided_leaves_and_the_next_comes(desk: Desk) -> None:
+    first, second = waiting_approval("one"), waiting_approval("two")
+    answer = decide(desk("operator"), first, "allow", reason="looks right")
+    assert answer.redirect_chain[-1][0] == item(second.approval_id)
+    assert "Approved: bash." in text(answer) and item(first.approval_id) not in text(answer)
+    first.refresh_from_db()
+    assert (first.status, first.decision["justification"]) == ("allowed", "looks right")
+    last = decide(desk("admin"), second, "deny", reason="not on a Friday")
+    assert "Nothing waits for a person" in text(last)
+    second.tool_call.refresh_from_db()
+    assert second.tool_call.content == "denied: not on a Friday"
+
+
+def test_the_second_person_reads_who_and_when(desk: Desk) -> None:
+    row = waiting_approval()
+    client = desk("operator")
+    approvals.resolve(row.approval_id, Vote(behavior="deny", reason="no"), principal=SYSTEM)
+    late = client.post(item(row.approval_id), {"verb": "allow", "seen": row.digest, "reason": "yes"})
+    assert late.status_code == 409
+    page = text(late)
+    assert "Already denied</strong> by system" in page and "s ago" in page
+    assert 'value="allow"' not in page
+
+
+def test_an_edit_is_judged_before_it_is_sent(desk: Desk) -> None:
+    row = waiting_approval(command="curl -H 'Authorization: Bearer abcdefgh12345678' example.test")
+    client = desk("operator")
+    page = text(client.get(item(row.approval_id)))
+    assert "abcdefgh12345678" not in page and MASK in page
+    diff = reverse("admin:console_inbox_diff", args=[row.approval_id])
+
+    def judged(arguments: str) -> dict[str, Any]:
+        answer = client.post(diff, {"arguments": arguments}).json()
+        assert "abcdefgh12345678" not in str(answer)
+        return answer
+
+    assert "not JSON" in judged("{")["problem"]
+    assert "is not of type" in judged('{"command": 5}')["problem"]
+    assert "kept or replaced whole" in judged(f'{{"command": "echo {MASK}"}}')["problem"]
+    assert judged(f'{{"command": "curl -H \'Authorization: {MASK}\' example.test"}}')["same"]
+    good = judged('{"command": "echo hello"}')
+    assert not good["problem"] and "kh-diff-in" in good["html"]
+    decide(client, row, "edit", arguments='{"command": "echo hello"}', reviewed=good["mark"])
+    row.refresh_from_db()
+    assert (row.status, row.arguments) == ("allowed", {"command": "echo hello"})
+
+
+def test_without_scripts_an_edit_is_shown_first(desk: Desk) -> None:
+    row = waiting_approval()
+    client = desk("operator")
+    first = client.post(
+        item(row.approval_id), {"verb": "edit", "arguments": '{"command": "echo b"}', "reason": ""}
+    )
+    assert first.status_code == 422 and "kh-diff-in" in text(first)
+    mark = first.context["console_form"]["reviewed"].value()
+    decide(client, row, "edit", arguments='{"command": "echo b"}', reviewed=mark)
+    row.refresh_from_db()
+    assert row.arguments == {"command": "echo b"}
+
+
+def test_questions_and_decisions_are_settled_here(desk: Desk) -> None:
+    question, decision = waiting_question(), waiting_decision()
+    client = desk("operator")
+    half = client.post(item(question.question_id), {"verb": "answer", "choice_0": "option-2", "reason": ""})
+    assert half.status_code == 400 and "select an option or write an answer" in text(half)
+    whole = {"verb": "answer", "choice_0": "option-2", "choice_1": ["option-1"], "reason": "", "text_1": ""}
+    client.post(item(question.question_id), whole)
+    client.post(item(decision.decision_id), {"verb": "tell_agent", "note": "the log says nothing"})
+    question.refresh_from_db(), decision.refresh_from_db()
+    assert (question.status, decision.outcome) == ("answered", "tell_agent")
+    assert Run.objects.get(pk=decision.run_id).status == "queued"
+
+
+def test_harmless_calls_of_one_tool_are_approved_together(desk: Desk) -> None:
+    rows = audited(3)
+    client = desk("operator")
+    page = text(client.get(item(rows[0].approval_id)))
+    assert "1 of 3" in page and "Approve all 3 harmless read_file requests" in page
+    assert page.count("file-1.txt") >= 2  # every set of arguments is listed whole
+    seals = {f"seal-{row.approval_id}": row.digest for row in rows}
+    others = [row.approval_id for row in rows[:2]]
+    answer = decide(client, rows[0], "allow", others=others, **seals)
+    assert "2 approved" in text(answer)
+    assert list(Approval.objects.order_by("pk").values_list("status", flat=True)) == [
+        "allowed",
+        "allowed",
+        "pending",
+    ]
+
+
+def test_a_risky_call_is_never_part_of_a_batch(desk: Desk) -> None:
+    waiting_approval("one")
+    row = waiting_approval("two")
+    assert "at once" not in text(desk("operator").get(item(row.approval_id)))
+
+
+@pytest.mark.parametrize("group", ["viewer", ""])
+def test_who_may_not_decide_sees_no_button_and_is_refused(desk: Desk, group: str) -> None:
+    row = waiting_approval()
+    client = desk(group)
+    page = client.get(item(row.approval_id))
+    if group:
+        assert "ask for the group operator" in text(page) and 'value="allow"' not in text(page)
+    else:
+        assert page.status_code == 403 and "ask for the group viewer" in text(page)
+    refused = client.post(item(row.approval_id), {"verb": "allow", "reason": ""})
+    assert refused.status_code == 403 and "ask for the group" in text(refused)
+    assert client.post(reverse("admin:console_inbox_diff", args=[row.approval_id])).status_code == 403
+    row.refresh_from_db()
+    assert row.status == "pending"
+
+
+def test_counts_are_for_those_who_may_look(desk: Desk) -> None:
+    waiting_approval()
+    assert desk("viewer").get(reverse("admin:console_counts")).json() == {"waiting": 1}
+    assert desk("").get(reverse("admin:console_counts")).status_code == 403
+
+
+@pytest.mark.parametrize(("noun", "path"), [("run", "run"), ("approval", "inbox"), ("session", "session")])
+def test_a_whole_id_jumps(desk: Desk, noun: str, path: str) -> None:
+    row = waiting_approval()
+    asked = {"run": row.run.run_id, "approval": row.approval_id, "session": "desk"}[noun]
+    answer = desk("viewer").get(reverse("admin:console_search"), {"q": asked})
+    assert answer.status_code == 302 and f"/{path}/" in answer["Location"]
+
+
+def test_a_beginning_lists_sessions_and_their_runs(desk: Desk) -> None:
+    run = drive({"text": "hi"}, session_id="incident-1")
+    page = text(desk("viewer").get(reverse("admin:console_search"), {"q": "inc"}))
+    assert reverse("admin:sessions_app_run_change", args=[run.pk]) in page
+    assert "Nothing has this id" in text(desk("admin").get(reverse("admin:console_search"), {"q": "zzz"}))
+
+
+def test_the_inbox_costs_the_same_however_much_waits(desk: Desk) -> None:
+    client = desk("operator")
+    costs = []
+    for number in range(3):
+        waiting_approval(f"a-{number}"), waiting_question(f"q-{number}"), waiting_decision(f"d-{number}")
+        row = Approval.objects.filter(status="pending").order_by("pk")[0]
+        client.get(item(row.approval_id))
+        with CaptureQueriesContext(connection) as captured:
+            client.get(item(row.approval_id))
+        costs.append(len(captured))
+    assert costs[1] == costs[2] <= 24, costs

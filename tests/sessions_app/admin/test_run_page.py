@@ -1,0 +1,153 @@
+"""The page of a run: one timeline, whatever its length, and what keeps the run from moving."""
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from sessions_app.admin import run_page
+from sessions_app.models import Run
+from sessions_app.services import journal
+from tests.factories import make_run
+from tests.sessions_app.admin.conftest import Desk, call, drive, waiting_approval, waiting_decision
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def page_of(run: Run) -> str:
+    return reverse("admin:sessions_app_run_change", args=[run.pk])
+
+
+def text(client: Client, run: Run, query: str = "") -> str:
+    answer = client.get(page_of(run) + query)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def append(run: Run, number: int, *, start: int = 0) -> None:
+    """Write `number` more messages into the run's journal."""
+    entries = [
+        journal.entry(
+            run.session.session_id,
+            "message.created",
+            {"role": "assistant", "content": f"line {start + n}", "step": start + n + 2},
+            run=run,
+        )
+        for n in range(number)
+    ]
+    journal.append(run.session_id, *entries)
+
+
+def test_a_finished_run_tells_all_in_order(desk: Desk) -> None:
+    run = drive(
+        {"text": "I look.", "tool_calls": [call("glob_search", pattern="*.md")]}, {"text": "Nothing there."}
+    )
+    page = text(desk("viewer"), run)
+    told = (">Queued<", "I look.", "Runs glob_search: *.md", ">glob_search: *.md<", "Nothing there.")
+    places = [page.index(words) for words in told]
+    assert places == sorted(places)
+    assert 'id="step-1"' in page and 'id="step-2"' in page
+    assert 'data-over="yes"' in page and "Run again" not in page
+    assert "in the queue" in page and "kh-span-model" in page and "kh-span-tool" in page
+
+
+def test_waiting_is_drawn_and_leads_to_the_inbox(desk: Desk) -> None:
+    approval = waiting_approval()
+    page = text(desk("operator"), approval.run)
+    assert "kh-span-waited" in page and "waits for approval" in page and "Review in inbox" in page
+    assert reverse("admin:console_inbox_item", args=[approval.approval_id]) in page
+    assert "echo hello" in page and "Cancel…" in page
+    assert f"<title>(1) desk / {approval.run.run_id} | Kheish</title>" in page
+
+
+def test_a_queued_run_says_behind_what(desk: Desk) -> None:
+    approval = waiting_approval()
+    page = text(desk("viewer"), make_run(approval.session))
+    assert "Open that run" in page
+    assert reverse("admin:sessions_app_run_change", args=[approval.run.run_id]) in page
+
+
+def test_an_effect_in_doubt_leads_to_where_it_is_decided(desk: Desk) -> None:
+    decision = waiting_decision()
+    page = text(desk("operator"), decision.run)
+    assert "Say what happened" in page
+    assert page.count(reverse("admin:console_inbox_item", args=[decision.decision_id])) >= 2
+
+
+def test_a_failure_is_said_at_the_top_with_its_event(desk: Desk) -> None:
+    run = drive({"text": "", "fault": {"kind": "invalid", "message": "no such model"}}, session_id="bad")
+    page = text(desk("viewer"), run)
+    banner = page[page.index("kh-banner kh-bad") :][:600]
+    seq = run.session.entries.get(kind="run.failed").seq
+    assert "no such model" in banner and f"#ev-{seq}" in banner and f'id="ev-{seq}"' in page
+
+
+def test_a_long_journal_comes_in_pages_and_costs_the_same(desk: Desk) -> None:
+    run, client = waiting_approval().run, desk("viewer")
+    costs = []
+    for start in (0, 400):
+        append(run, 400, start=start)
+        client.get(page_of(run))
+        with CaptureQueriesContext(connection) as captured:
+            page = text(client, run)
+        costs.append(len(captured))
+        assert page.count("data-seq=") == run_page.SHOWN
+    assert costs[0] == costs[1] <= 30, costs
+    first = int(page[page.index("?before=") + 8 :].partition('"')[0])
+    earlier = text(client, run, f"?before={first}")
+    assert f'id="ev-{first - 1}"' in earlier and f'id="ev-{first}"' not in earlier
+
+
+def test_new_lines_come_as_the_page_shows_them(desk: Desk) -> None:
+    run, client = waiting_approval().run, desk("viewer")
+    last = run.session.entries.order_by("-seq")[0].seq
+    append(run, 2)
+    url = reverse("admin:console_run_lines", args=[run.run_id])
+    lines = client.get(url, {"after": last}).content.decode()
+    assert lines.count("data-seq=") == 2 and "line 0" in lines and "<html" not in lines
+    assert client.get(url, {"after": last + 2}).content.decode().strip() == ""
+    assert desk("").get(url).status_code == 403
+    assert desk("root").get(reverse("admin:console_run_lines", args=["run_none"])).status_code == 404
+
+
+def test_refreshing_leaves_the_journal_out(desk: Desk) -> None:
+    run = waiting_approval().run
+    assert "data-seq=" not in text(desk("viewer"), run, "?part=facts")
+
+
+def test_a_payload_is_sent_when_it_is_opened(desk: Desk) -> None:
+    run = waiting_approval(command="curl -H 'Authorization: Bearer abcdefgh12345678' example.test").run
+    entry, client = run.session.entries.get(kind="approval.requested"), desk("viewer")
+    url = reverse("admin:console_event", args=[entry.pk])
+    part = client.get(url, headers={"X-Console": "part"}).content.decode()
+    assert "approval_id" in part and "abcdefgh12345678" not in part and "<html" not in part
+    assert client.get(url).status_code == 302
+
+
+def test_a_run_is_asked_again(desk: Desk) -> None:
+    run = drive({"text": "fine"}, session_id="again")
+    client = desk("operator")
+    again = reverse("admin:sessions_app_run_do", args=[run.pk, "again"])
+    answer = client.post(again, {"confirmed": "yes", "content": "once more"}, follow=True)
+    newest = Run.objects.order_by("-pk")[0]
+    assert answer.redirect_chain[-1][0] == page_of(newest)
+    assert newest.input_message["content"] == "once more" and newest.metadata["again_of"] == run.run_id
+    assert desk("viewer").post(again, {"confirmed": "yes", "content": "x"}).status_code == 403
+
+
+def test_tabs_count_by_status(desk: Desk) -> None:
+    drive({"text": "fine"}, session_id="good")
+    waiting_approval("one"), waiting_approval("two")
+    make_run(waiting_approval("three").session)
+    answer: Any = desk("viewer").get(reverse("admin:sessions_app_run_changelist"), {"needs": "waiting"})
+    tabs = {tab.name: tab for tab in answer.context["console_status_tabs"]}
+    assert {name: tab.number for name, tab in tabs.items() if tab.number} == {
+        "Waiting": 3,
+        "Queued": 1,
+        "Completed": 1,
+    }
+    assert [name for name, tab in tabs.items() if tab.current] == ["Waiting"]
+    assert len(answer.context["cl"].result_list) == 3

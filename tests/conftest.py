@@ -15,11 +15,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from django.test import TransactionTestCase
 
 from tests.support.emptying import empty_tables
 
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 PROFILE = os.environ.get("KHEISH_TEST_PROFILE", "embedded")
 OTHER = {"embedded": "services_only", "services": "embedded_only"}[PROFILE]
 HERE = Path(__file__).parent
@@ -31,8 +35,12 @@ TRANSLATORS = tuple(
 )
 collect_ignore = [] if find_spec("selenium") else ["browser"]  # `test --browser` installs its client
 SLOW = tuple(
-    HERE / folder for folder in ("fuzz", "integration", "sessions_app/admin", "conformance", "connectors_app")
-)
+    HERE / folder
+    for folder in (
+        "acceptance", "browser", "conformance", "connectors_app", "fuzz", "integration", "journals",
+        "sessions_app/admin", "sessions_app/api", "sessions_app/streams",
+    )
+)  # fmt: skip
 """Folders that ``--fast`` leaves out whole."""
 LONG = tuple(HERE / folder for folder in ("acceptance", "browser", "fuzz", "integration"))
 """Folders whose files come first: a long file that begins last would keep one process busy alone."""
@@ -66,6 +74,11 @@ class LongFirst:
 def pytest_configure(config: pytest.Config) -> None:
     """Sort after the plugins that shuffle."""
     config.pluginmanager.register(LongFirst(), "long-first")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even read what ``--fast`` leaves out."""
+    return True if collection_path in SLOW and "not slow" in config.option.markexpr else None
 
 
 def _ran_already(item: pytest.Item) -> bool:

@@ -1,7 +1,7 @@
 """``manage.py test [--fast] [--browser] [--profile P] [pytest arguments]``.
 
-The suite runs twice: on SQLite, and on a real PostgreSQL and a real Redis-compatible server. What is the same
-in both runs in the first only (see tests/conftest.py).
+The suite runs twice: on SQLite, and on a real PostgreSQL and a real Redis-compatible server. What is the
+same in both runs in the first only (see tests/conftest.py).
 """
 
 import argparse

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -257,18 +258,13 @@ def test_a_backlog_of_a_slow_target_does_not_delay_another(
 
 def test_more_slow_targets_than_threads_all_move(session: Session, pump: Start, pace: Any) -> None:
     pace(threads=2)
-    targets = [HttpTarget() for _ in range(5)]
-    for one in targets:
-        one.up()
-    try:
+    with ExitStack() as stack:
+        targets = [stack.enter_context(HttpTarget()) for _ in range(5)]
         pump()
         for one in targets:
             say(session, one.handle, *[f"{number}" for number in range(3)])
         assert settled(15) == ["delivered"] * 15
         assert all(one.says() == ["0", "1", "2"] for one in targets)
-    finally:
-        for one in targets:
-            one.down()
 
 
 def test_the_circuit_opens_and_probes(session: Session, target: HttpTarget, pump: Start, pace: Any) -> None:

@@ -30,8 +30,9 @@ from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import write
 from sessions_app.api.limits import check_text
 from sessions_app.models import Run, Session
-from sessions_app.services import runs, sessions
+from sessions_app.services import runs, sessions, writes
 from sessions_app.services.runs import NewRun
+from sessions_app.services.writes import SessionChanged, SessionMissing
 
 logger = logging.getLogger(__name__)
 _BUCKETS: Final = TokenBuckets()
@@ -117,16 +118,38 @@ def accept(connector: Connector, event: InboundEvent) -> Accepted:
 
 
 def _accept_in_race(connector: Connector, event: InboundEvent, new: NewRun) -> Accepted:
-    """Accept; when another event took one of the keys meanwhile, once more, to the session it chose."""
+    """Accept; once more when a key was taken or the session changed meanwhile."""
     try:
-        return _accept(connector, event, new)
-    except BindingTaken:
+        return _accept_known(connector, event, new) or _accept(connector, event, new)
+    except (BindingTaken, SessionChanged, SessionMissing):
         return _accept(connector, event, new)
 
 
 def plan(connector: Connector, event: InboundEvent) -> Target:
     """Return where the event would go, and change nothing. Raises what ``accept`` raises for that."""
     return resolution.resolve(connector, event)
+
+
+def _accept_known(connector: Connector, event: InboundEvent, new: NewRun) -> Accepted | None:
+    """Accept what goes to a session that is there and changes nothing but its queue; None for anything else.
+
+    All is read and judged before the transaction, which then only writes: SQLite has one writer, and whoever
+    holds it holds up every worker. Raises: SessionChanged, when its settings moved in between.
+    """
+    if event.binding_keys or new.reply_targets:
+        return None
+    target = resolution.resolve(connector, event)
+    session = resolution.existing(connector, target)
+    principal = principal_name(connector)
+    asker = identities.requester(connector, event.actor_id) or principal
+    change = runs.draft(session, new, principal=asker) if session is not None else None
+    if session is None or change is None or change.accept is None:
+        return None
+    with write():
+        writes.commit(change)
+        crashpoint("ingress.submitted")
+        _keep_receipt(connector, event, change.accept, session)
+    return Accepted(run=change.accept, session_id=session.session_id, duplicate=False)
 
 
 def _accept(connector: Connector, event: InboundEvent, new: NewRun) -> Accepted:
@@ -141,15 +164,20 @@ def _accept(connector: Connector, event: InboundEvent, new: NewRun) -> Accepted:
         judged = replace(new, reply_targets=_judged(new.reply_targets, session))
         run = runs.submit(session.session_id, judged, principal=asker, session=session)
         crashpoint("ingress.submitted")
-        IngressReceipt.objects.create(
-            connector=connector,
-            key=event.known_as,
-            fingerprint=event.fingerprint,
-            run=run,
-            session=session,
-            accepted_at=run.submitted_at,
-        )
+        _keep_receipt(connector, event, run, session)
     return Accepted(run=run, session_id=session.session_id, duplicate=False)
+
+
+def _keep_receipt(connector: Connector, event: InboundEvent, run: Run, session: Session) -> None:
+    """Remember the event. Needs the transaction of its run. Raises: IntegrityError for one that is known."""
+    IngressReceipt.objects.create(
+        connector=connector,
+        key=event.known_as,
+        fingerprint=event.fingerprint,
+        run=run,
+        session=session,
+        accepted_at=run.submitted_at,
+    )
 
 
 def _judged(targets: list[dict[str, Any]], session: Session) -> list[dict[str, Any]]:

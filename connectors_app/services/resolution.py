@@ -111,6 +111,14 @@ def ensure(connector: Connector, target: Target, *, principal: str) -> Session:
     return session
 
 
+def existing(connector: Connector, target: Target) -> Session | None:
+    """Return the target session if there is one; it must be as the policy says. Raises: PolicyMismatch."""
+    session = sessions.find(target.session_id)
+    if session is not None:
+        _check_policy(session, connector.settings.get("session_policy") or {})
+    return session
+
+
 def _check_policy(session: Session, policy: Mapping[str, Any]) -> None:
     bound = session.persona.persona.persona_id if session.persona else ""
     differs = [name for name in _SCOPES if policy.get(name) and policy[name] != getattr(session, name)]

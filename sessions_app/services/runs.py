@@ -1,6 +1,6 @@
 """Runs: accepted, found, stopped. What happens in between is the engine's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -95,8 +95,7 @@ def submit(session_id: str, new: NewRun, *, principal: str, session: Session | N
     if session.ended_at is not None:
         raise writes.SessionEnded(f"session {session_id} has ended")
     items = inputs.read(new.content, new.input_items, new.attachments)
-    adopts = bool(new.reply_targets) and new.source_plugin not in _OWN_PLUGINS
-    if not adopts and all(item["type"] == "text" for item in items):
+    if _is_plain(new, items):
         return _accept(session, new, inputs.keep(items, principal=principal), principal)
     with write():
         # The session before the files, as everywhere: whoever accepts an event holds it already.
@@ -109,7 +108,36 @@ def submit(session_id: str, new: NewRun, *, principal: str, session: Session | N
     return run
 
 
+def draft(session: Session, new: NewRun, *, principal: str) -> Change | None:
+    """Return the change that accepts a prepared input, so that a transaction has only to write it.
+
+    ``session`` is read outside of it, with its persona; the change holds for that revision of its settings
+    alone (``SessionChanged``). None for an input that takes more than this one change: read it in the
+    transaction (``submit``). Raises as ``submit``, and nothing is written.
+    """
+    if not _is_plain(new, new.input_items) or session.ended_at is not None:
+        return None
+    kept = inputs.keep(new.input_items, principal=principal)
+    return replace(_change(session, new, kept, principal), seen_revision=session.revision)
+
+
+def _is_plain(new: NewRun, items: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether accepting writes the run alone: no files, and no new defaults of the session."""
+    adopts = bool(new.reply_targets) and new.source_plugin not in _OWN_PLUGINS
+    return not adopts and all(item["type"] == "text" for item in items)
+
+
 def _accept(session: Session, new: NewRun, kept: Kept, principal: str) -> Run:
+    change = _change(session, new, kept, principal)
+    run = change.accept
+    assert run is not None
+    writes.commit(change)
+    if new.reply_targets and new.source_plugin not in _OWN_PLUGINS:
+        reply_targets.adopt(session, run)
+    return run
+
+
+def _change(session: Session, new: NewRun, kept: Kept, principal: str) -> Change:
     live = runtime_settings.current()
     pinned = routing.pin(
         policy=session.route_policy, route_id=new.route_id, model=new.model, generation=new.generation
@@ -142,10 +170,7 @@ def _accept(session: Session, new: NewRun, kept: Kept, principal: str) -> Run:
         journal.entry(session.session_id, "run.accepted", _request_view(run), run=run),
         journal.entry(session.session_id, "run.queued", {"to": "queued"}, run=run),
     )
-    writes.commit(Change(session_pk=session.pk, entries=entries, accept=run))
-    if new.reply_targets and new.source_plugin not in _OWN_PLUGINS:
-        reply_targets.adopt(session, run)
-    return run
+    return Change(session_pk=session.pk, entries=entries, accept=run)
 
 
 def _client_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -66,10 +66,15 @@ _BY_ID: Final = Prepared[Session](
 
 def get(session_id: str) -> Session:
     """Return the session with its persona. Raises: SessionMissing."""
-    found = _BY_ID.first(session_id)
+    found = find(session_id)
     if found is None:
         raise SessionMissing(f"there is no session {session_id}")
     return found
+
+
+def find(session_id: str) -> Session | None:
+    """Return the session with its persona, or None."""
+    return _BY_ID.first(session_id)
 
 
 def create(new: NewSession, *, principal: str) -> tuple[Session, bool]:

@@ -16,6 +16,7 @@ from sessions_app.services.writes.change import (
     LeaseBusy,
     LeaseLost,
     Move,
+    SessionChanged,
     SessionEnded,
     SessionMissing,
     StaleRun,
@@ -31,6 +32,7 @@ __all__ = [
     "LeaseBusy",
     "LeaseLost",
     "Move",
+    "SessionChanged",
     "SessionEnded",
     "SessionMissing",
     "StaleRun",
@@ -44,7 +46,7 @@ def commit(change: Change) -> Committed:
     """Make ``change`` or nothing, and ring once it has committed.
 
     Inside a transaction call it before other writes: it takes the session's row lock.
-    Raises: LeaseLost, LeaseBusy, StaleRun, SessionEnded, SessionMissing.
+    Raises: LeaseLost, LeaseBusy, StaleRun, SessionChanged, SessionEnded, SessionMissing.
     """
     if on_postgresql():
         from sessions_app.services.writes import postgres  # its driver is a third of a second

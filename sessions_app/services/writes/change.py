@@ -78,7 +78,8 @@ class Change:
 
     ``lease`` fences it; ``take`` takes the lease for that owner when it is free or expired, and nobody
     had it since the epoch was ``seen_epoch``; neither is for submitters and deciders, whom the row lock
-    alone orders. ``accept`` inserts a run.
+    alone orders. ``accept`` inserts a run; with ``seen_revision`` only while the session's settings are those
+    of that revision.
     ``release`` gives the lease back: ``always``, or ``idle`` unless the session has a run to drive,
     which is decided in the row that a submitter locks too, so that no wake-up is lost.
     """
@@ -88,6 +89,7 @@ class Change:
     lease: Lease | None = None
     take: str = ""
     seen_epoch: int | None = None
+    seen_revision: int | None = None
     lease_seconds: float = 0.0
     move: Move | None = None
     accept: Run | None = None
@@ -125,6 +127,12 @@ class StaleRun(Conflict):
     """The run was not in the state the change expects: somebody moved it first, nothing was written."""
 
     code, domain = "run_state_conflict", "runs"
+
+
+class SessionChanged(Conflict):
+    """The session's settings are no longer those the change was made from: nothing was written."""
+
+    code, domain = "session_changed", "sessions"
 
 
 class SessionEnded(Conflict):

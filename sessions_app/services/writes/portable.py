@@ -20,6 +20,7 @@ from sessions_app.services.writes.change import (
     Committed,
     LeaseBusy,
     LeaseLost,
+    SessionChanged,
     SessionEnded,
     SessionMissing,
     StaleRun,
@@ -27,9 +28,9 @@ from sessions_app.services.writes.change import (
 
 _READ: Final = (
     "next_seq", "last_hash", "next_position", "queued_runs", "blocked", "lease_owner", "lease_epoch",
-    "lease_expires_at", "ended_at",
+    "lease_expires_at", "ended_at", "revision",
 )  # fmt: skip
-_WRITTEN: Final = (*_READ[:-1], "updated_at")
+_WRITTEN: Final = (*_READ[:-2], "updated_at")
 _JOURNAL: Final = (
     "session_id", "seq", "run_id", "kind", "version", "payload", "digest", "prev_hash", "hash", "at",
     "commit_order",
@@ -93,6 +94,8 @@ def _check_guard(row: dict[str, Any], change: Change, moment: datetime) -> None:
         raise LeaseBusy
     if change.accept is not None and row["ended_at"] is not None:
         raise SessionEnded
+    if change.seen_revision is not None and change.seen_revision != row["revision"]:
+        raise SessionChanged("the session's settings were changed meanwhile")
 
 
 def _accept(cursor: Any, row: dict[str, Any], change: Change) -> int | None:

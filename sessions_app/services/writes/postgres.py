@@ -17,6 +17,7 @@ from sessions_app.services.writes.change import (
     LeaseBusy,
     LeaseLost,
     Move,
+    SessionChanged,
     SessionEnded,
     SessionMissing,
     StaleRun,
@@ -26,12 +27,13 @@ from sessions_app.services.writes.change import (
 
 _HELD = """
 held AS MATERIALIZED (
-  SELECT id, next_seq, last_hash, next_position, lease_epoch AS found_epoch, {guard} AS ok
+  SELECT id, next_seq, last_hash, next_position, lease_epoch AS found_epoch, {guard} AS ok,
+         ended_at IS NULL AS is_open
   FROM sessions_app_session WHERE id = %(session)s FOR NO KEY UPDATE)"""
 _FENCED = "(lease_owner = %(owner)s AND lease_epoch = %(epoch)s AND lease_expires_at > clock_timestamp())"
 _FREE = "(lease_owner = '' OR lease_expires_at <= clock_timestamp())"
 _SEEN = "(%(seen)s::bigint IS NULL OR lease_epoch = %(seen)s)"
-_OPEN = "(ended_at IS NULL)"
+_OPEN = "(ended_at IS NULL AND (%(revision)s::bigint IS NULL OR revision = %(revision)s))"
 
 _CHAINED = """
 chained AS MATERIALIZED (
@@ -66,7 +68,7 @@ journal AS (
 
 _ANSWER = """
 SELECT held.ok, held.found_epoch, session.first_seq, session.lease_epoch, session.queued_runs,
-       session.blocked, session.lease_owner, held.next_position, {run}
+       session.blocked, session.lease_owner, held.next_position, held.is_open, {run}
 FROM held LEFT JOIN session ON session.id = held.id"""
 
 
@@ -78,9 +80,9 @@ def commit(change: Change) -> Committed:
         row = cursor.fetchone()
     if row is None:
         raise SessionMissing
-    ok, found_epoch, first, epoch, queued, blocked, owner, position, run_pk = row
+    ok, found_epoch, first, epoch, queued, blocked, owner, position, is_open, run_pk = row
     if not ok or first is None:
-        raise _refusal(change, fenced=bool(ok), epoch=found_epoch)
+        raise _refusal(change, fenced=bool(ok), epoch=found_epoch, is_open=is_open)
     if change.accept is not None:
         change.accept.pk, change.accept.position = run_pk, position
     return Committed(
@@ -94,7 +96,7 @@ def commit(change: Change) -> Committed:
     )
 
 
-def _refusal(change: Change, *, fenced: bool, epoch: int) -> Exception:
+def _refusal(change: Change, *, fenced: bool, epoch: int, is_open: bool) -> Exception:
     if fenced and change.move is not None:
         return StaleRun(was=str(change.move.was), to=str(change.move.to))
     if change.seen_epoch is not None and change.seen_epoch != epoch:
@@ -103,7 +105,7 @@ def _refusal(change: Change, *, fenced: bool, epoch: int) -> Exception:
         return LeaseLost()
     if change.take:
         return LeaseBusy()
-    return SessionEnded()
+    return SessionChanged("the session's settings were changed meanwhile") if is_open else SessionEnded()
 
 
 def _statement(change: Change) -> tuple[str, dict[str, Any]]:
@@ -147,6 +149,7 @@ def _values(change: Change) -> dict[str, Any]:
         "owner": lease.owner if lease else change.take,
         "epoch": lease.epoch if lease else 0,
         "seen": change.seen_epoch,
+        "revision": change.seen_revision,
         "seconds": change.lease_seconds,
         "taken": 1 if change.take else 0,
         "accepted": 1 if change.accept is not None else 0,

@@ -13,7 +13,7 @@ from connectors_app.services.ingress import IngressConflict
 from kheish_site.lib import clock
 from kheish_site.lib.errors import KheishError, RateLimited
 from sessions_app.models import JournalEntry, Run, Session
-from sessions_app.services import sessions
+from sessions_app.services import runs, sessions
 from sessions_app.services.sessions import NewSession
 from tests.connectors_app.rows import make_connector, make_event
 from tests.factories import make_persona
@@ -135,6 +135,39 @@ def test_an_ended_session_takes_no_event() -> None:
     with pytest.raises(KheishError) as refused:
         ingress.accept(make_connector(fixed_session_id="desk"), make_event())
     assert refused.value.error_code == "session_ended"
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, deed: Callable[[Session], object]) -> None:
+    """Let ``deed`` happen once, between the reading of an event's session and the writing of its run."""
+    draft = runs.draft
+
+    def late(session: Session, *given: Any, **named: Any) -> Any:
+        change = draft(session, *given, **named)
+        deed(session)
+        return change
+
+    monkeypatch.setattr(runs, "draft", late)
+
+
+def test_settings_that_change_while_an_event_comes_in_hold_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    connector = make_connector(fixed_session_id="desk")
+    ingress.accept(connector, make_event("a"))
+    interrupted(
+        monkeypatch,
+        lambda session: sessions.set_permission_mode(session.session_id, "plan", principal="alice"),
+    )
+    accepted = ingress.accept(connector, make_event("b"))
+    assert accepted.run.permission_mode == "plan"
+    assert Run.objects.count() == 2 and IngressReceipt.objects.count() == 2
+
+
+def test_a_session_that_goes_while_an_event_comes_in_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    connector = make_connector(fixed_session_id="desk")
+    gone, _ = sessions.create(NewSession(session_id="desk"), principal="alice")
+    interrupted(monkeypatch, lambda session: Session.objects.filter(pk=session.pk).delete())
+    JournalEntry.objects.all().delete()
+    accepted = ingress.accept(connector, make_event("a"))
+    assert accepted.run.session.session_id == "desk" and accepted.run.session_id != gone.pk
 
 
 def test_too_many_events_are_told_when_to_come_back_and_repeats_are_free() -> None:

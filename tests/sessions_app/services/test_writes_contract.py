@@ -17,6 +17,7 @@ from sessions_app.services.writes import (
     Committed,
     LeaseBusy,
     LeaseLost,
+    SessionChanged,
     SessionEnded,
     SessionMissing,
     StaleRun,
@@ -284,3 +285,24 @@ def _epoch(session: Session) -> int:
 def _finish_the_other(session: Session, run: Run) -> None:
     Session.objects.filter(pk=session.pk).update(lease_owner="", lease_expires_at=None)
     run_state.transition(Run.objects.get(pk=run.pk), RunStatus.CANCELLED, session_id=session.session_id)
+
+
+def test_an_input_read_before_its_transaction_holds_for_the_settings_it_was_read_with(
+    session: Session,
+) -> None:
+    def accept_seen(revision: int) -> Committed:
+        run = new_run(session)
+        change = Change(
+            session_pk=session.pk, entries=(entry(session, run),), accept=run, seen_revision=revision
+        )
+        return writes.commit(change)
+
+    assert accept_seen(session.revision).queued_runs == 1
+    Session.objects.filter(pk=session.pk).update(revision=session.revision + 1)
+    with pytest.raises(SessionChanged):
+        accept_seen(session.revision)
+    assert accept_seen(session.revision + 1).queued_runs == 2
+    Session.objects.filter(pk=session.pk).update(ended_at=clock.now())
+    with pytest.raises(SessionEnded):
+        accept_seen(session.revision + 1)
+    assert Run.objects.filter(session=session).count() == 2

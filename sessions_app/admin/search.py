@@ -1,60 +1,50 @@
-"""The box at the top: a whole id jumps to its page, a beginning lists what has it."""
+"""The box at the top: a whole id jumps to its page, anything else lists what has it."""
 
-from typing import Any, Final
+from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from kheish_site.console.site import site
-from sessions_app.admin import inbox, permits, show
-from sessions_app.models import JournalEntry, Run, Session
-from sessions_app.services import runs
-
-SHOWN: Final = 20
+from sessions_app.admin import find, inbox, permits, show
+from sessions_app.admin.caller import principal
+from sessions_app.models import JournalEntry
+from sessions_app.services import search
+from sessions_app.services.ports import Hit
 
 
 def search_view(request: HttpRequest) -> HttpResponse:
     """Answer ``?q=``."""
     permits.require_view(request)
-    asked = request.GET.get("q", "").strip()[:200]
-    there = _jump(asked) if asked else ""
+    asked = request.GET.get("q", "").strip()[: search.LONGEST]
+    if asked and inbox.knows(asked):
+        return HttpResponseRedirect(reverse("admin:console_inbox_item", args=[asked]))
+    found = search.search(asked, principal=principal(request)) if asked else search.Found(query="")
+    there = find.page_of(found.jump.kind, found.jump.item_id) if found.jump is not None else ""
     if there:
         return HttpResponseRedirect(there)
-    sessions = (
-        Session.objects.filter(session_id__startswith=asked).order_by("session_id")[:SHOWN] if asked else ()
-    )
-    found = list(sessions)
-    of_them = Run.objects.filter(session__in=found).select_related("session").order_by("-pk")[:SHOWN]
     context = {
         **site().each_context(request),
         "title": f"Search: {asked}" if asked else "Search",
         "console_query": asked,
-        "console_sessions": [(row, show.change_url(row)) for row in found],
-        "console_runs": [_line(run) for run in of_them] if found else [],
+        "console_hits": [_line(hit) for hit in found.items],
+        "console_more": found.more,
+        "console_window": search.WINDOW,
     }
     return TemplateResponse(request, "sessions_app/admin/search.html", context)
 
 
-def _line(run: Run) -> dict[str, Any]:
+def _line(hit: Hit) -> dict[str, Any]:
+    """Return a hit as its line shows it; what was found in text is masked like everything else."""
     return {
-        "run": run,
-        "badge": show.badge(run.status),
-        "url": show.change_url(run),
-        "text": show.redact(runs.text_preview(run)) or run.run_id,
-        "when": show.age(run.submitted_at),
+        "url": find.page_of(hit.kind, hit.item_id) or find.page_of("run", hit.run_id),
+        "kind": hit.kind.replace("_", " "),
+        "id": hit.item_id,
+        "by": "" if hit.by in ("id", "text") else hit.by.replace("_", " "),
+        "text": show.redact(hit.excerpt),
+        "when": show.age(hit.at) if hit.at is not None else "",
     }
-
-
-def _jump(asked: str) -> str:
-    """Return the page of the one thing that has this id, or ""."""
-    run = Run.objects.filter(run_id=asked).first()
-    if run is not None:
-        return show.change_url(run)
-    if inbox.knows(asked):
-        return reverse("admin:console_inbox_item", args=[asked])
-    session = Session.objects.filter(session_id=asked).first()
-    return show.change_url(session) if session is not None else ""
 
 
 def event_view(request: HttpRequest, pk: int) -> HttpResponse:

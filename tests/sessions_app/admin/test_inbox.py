@@ -204,11 +204,16 @@ def test_a_whole_id_jumps(desk: Desk, noun: str, path: str) -> None:
     assert answer.status_code == 302 and f"/{path}/" in answer["Location"]
 
 
-def test_a_beginning_lists_sessions_and_their_runs(desk: Desk) -> None:
-    run = drive({"text": "hi"}, session_id="incident-1")
-    page = text(desk("viewer").get(reverse("admin:console_search"), {"q": "inc"}))
-    assert reverse("admin:sessions_app_run_change", args=[run.pk]) in page
-    assert "Nothing has this id" in text(desk("admin").get(reverse("admin:console_search"), {"q": "zzz"}))
+def test_anything_else_lists_what_has_it(desk: Desk) -> None:
+    run = drive({"text": "The quay is flooded."}, session_id="incident-1")
+    viewer, found = desk("viewer"), reverse("admin:console_search")
+    assert reverse("admin:sessions_app_session_change", args=["incident-1"]) in text(
+        viewer.get(found, {"q": "inc"})
+    )
+    by_words = text(viewer.get(found, {"q": "quay is"}))
+    assert run.run_id in by_words and "flooded" in by_words
+    assert "Nothing has this id" in text(viewer.get(found, {"q": "zzz"}))
+    assert "Type an id" in text(viewer.get(found, {"q": " "}))
 
 
 def test_the_inbox_costs_the_same_however_much_waits(desk: Desk) -> None:

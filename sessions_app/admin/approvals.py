@@ -12,12 +12,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from kheish_site.lib.canonical import sha256_hex
+from kheish_site.lib.transactions import write
 from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin, Section
 from sessions_app.admin.forms import JsonArea
 from sessions_app.admin.verbs import Cleaned, Outcome, ReasonForm, Verb
-from sessions_app.models import Approval, ApprovalStatus, ApprovalVote
-from sessions_app.services import approvals
+from sessions_app.models import Approval, ApprovalStatus, ApprovalVote, Risk, Role
+from sessions_app.services import approvals, grants
 from sessions_app.services.access import Principal
 from sessions_app.services.approvals import Behavior, Vote
 from sessions_app.services.projections.shape import call_summary
@@ -119,6 +120,12 @@ def _not_by_you(behavior: Behavior) -> Callable[[Approval, Principal], str]:
     return refused
 
 
+def _allow_and_grant(row: Approval, cleaned: Cleaned, principal: Principal) -> Outcome | None:
+    with write():
+        grants.give(row.session.session_id, row.tool_name, principal=principal, reason=cleaned["reason"])
+        return _allow(row, cleaned, principal)
+
+
 def _pending(row: Approval) -> bool:
     return row.status == ApprovalStatus.PENDING
 
@@ -153,6 +160,19 @@ DENY = Verb(
     inline=True,
     explain="The call does not run. The agent is told, with your reason, and goes on.",
 )
+GRANT = Verb(
+    name="grant",
+    label="Approve for this session",
+    past="approved, and allowed for this session",
+    act=_allow_and_grant,
+    role=Role.ADMIN,
+    refused=_not_by_you("allow"),
+    form=DenyForm,
+    applies=lambda row: _pending(row) and row.risk != Risk.HIGH,
+    seal=_digest,
+    many=False,
+    explain="This call runs, and later calls of this tool in this session run without asking.",
+)
 EDIT = Verb(
     name="edit",
     label="Approve with edits",
@@ -177,7 +197,7 @@ class ApprovalAdmin(ConsoleAdmin):
         "Nothing waits for a yes. Requests appear here when an agent wants to do something that needs one."
     )
     empty_command = 'python3 manage.py sessions input demo "Say hello"'
-    verbs = (ALLOW, DENY, EDIT)
+    verbs = (ALLOW, DENY, EDIT, GRANT)
 
     list_display = ("shown_id", "shown_status", "call", "session_link", "run_link", "asked", "expires")
     list_filter = ("status",)

@@ -22,7 +22,7 @@ from kheish_site.lib.errors import KheishError
 from sessions_app.admin import permits, show
 from sessions_app.admin.caller import principal
 from sessions_app.admin.verb_pages import done_words, sentence
-from sessions_app.admin.verbs import Outcome, Verb, perform
+from sessions_app.admin.verbs import Verb, perform
 
 MOST: Final = 100
 """Items the list shows; the rest comes up as these are decided."""
@@ -184,7 +184,7 @@ def _decide(request: HttpRequest, source: Source, row: Any, key: str) -> HttpRes
         return _show(request, source, row, key, form=form, verb=verb, status=422)
     try:
         told = {**form.cleaned_data, "seen": request.POST.get("seen", "")}
-        outcome = verb.act(row, told, principal(request)) or Outcome()
+        outcome = verb.do(row, told, principal(request))
     except KheishError as refusal:
         row.refresh_from_db()
         form.add_error(None, sentence(refusal))

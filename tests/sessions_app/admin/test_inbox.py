@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from kheish_site.lib.redaction import MASK
 from sessions_app.models import Approval, Run
-from sessions_app.services import approvals
+from sessions_app.services import approvals, grants
 from sessions_app.services.access import SYSTEM
 from sessions_app.services.approvals import Vote
 from tests.factories import make_session
@@ -166,6 +166,22 @@ def test_harmless_calls_of_one_tool_are_approved_together(desk: Desk) -> None:
         "allowed",
         "pending",
     ]
+
+
+def test_a_tool_of_no_high_risk_is_allowed_for_the_session_by_admins(desk: Desk) -> None:
+    row = audited(1)[0]
+    admin, label = desk("admin"), "Approve for this session"
+    assert label in text(admin.get(item(row.approval_id)))
+    assert label not in text(desk("operator").get(item(row.approval_id)))
+    assert "Approved, and allowed for this session" in text(decide(admin, row, "grant", reason="harmless"))
+    row.refresh_from_db()
+    assert row.status == "allowed"
+    assert [given["tool_name"] for given in grants.of(row.session)] == ["read_file"]
+    risky = waiting_approval("risky")
+    assert label not in text(admin.get(item(risky.approval_id)))
+    decide(admin, risky, "grant")
+    risky.refresh_from_db()
+    assert risky.status == "pending" and grants.of(risky.session) == []
 
 
 def test_a_risky_call_is_never_part_of_a_batch(desk: Desk) -> None:

@@ -4,9 +4,13 @@ from typing import Any
 
 import environ
 
+from kheish_site.lib.sqlite_log import FAR_BEHIND_PAGES
 from kheish_site.settings.runtime import Kheish
 
-SQLITE_PRAGMAS = "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;PRAGMA foreign_keys=ON;"
+SQLITE_PRAGMAS = (
+    "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;PRAGMA foreign_keys=ON;"
+    f"PRAGMA wal_autocheckpoint={FAR_BEHIND_PAGES};"
+)
 
 # A client that froze inside a transaction would hold its session's row until its connection breaks.
 POSTGRESQL_LIMITS = "-c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"

@@ -17,6 +17,7 @@ from django.db import close_old_connections
 from django.db.models.functions import Now
 
 from kheish_site.lib.ids import new_id
+from kheish_site.lib.sqlite_log import LogKeeper
 from kheish_site.lib.sqlite_watch import ChangeWatcher
 from kheish_site.lib.transactions import release_connection, write
 from sessions_app.models import Worker
@@ -44,6 +45,7 @@ class WorkerProcess:
         self._taking = threading.Lock()
         self._cleaned = 0.0
         self._background = ports.make_background()
+        self._log = LogKeeper(settings.DATABASES["default"]["NAME"]) if settings.KHEISH.embedded else None
         self._thread = threading.Thread(target=self._watch, name="feeder", daemon=True)
 
     def start(self) -> None:
@@ -53,6 +55,8 @@ class WorkerProcess:
         recovery.bury_dead_workers(self.host)
         self.heartbeat.start()
         self._thread.start()
+        if self._log is not None:
+            self._log.start()
         if settings.KHEISH.redis_url:
             threading.Thread(target=self._heed, name="doorbell", daemon=True).start()
         for part in self._background:
@@ -72,6 +76,8 @@ class WorkerProcess:
     def stop(self) -> None:
         """Leave: end what still runs and take the row away."""
         self._ended.set()
+        if self._log is not None:
+            self._log.stop()
         for part in self._background:
             part.stop()
         shell_tasks.stop_all("the worker stopped")

@@ -123,3 +123,15 @@ def forgotten_revisions() -> None:
     from sessions_app.services import runtime_settings
 
     runtime_settings.at.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def forgotten_secrets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test stores as a secret is masked for the life of a process, so not in the tests after it."""
+    from kheish_site.lib.redaction import _REDACTOR
+    from sessions_app.services import secrets
+
+    monkeypatch.setattr(secrets, "_LEARNED", secrets._Learned())
+    known, pattern = dict(_REDACTOR._values), _REDACTOR._pattern
+    yield
+    _REDACTOR._values, _REDACTOR._pattern = known, pattern

@@ -39,7 +39,7 @@ def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
     for argument in (*ARGUMENTS, f"--user-data-dir={tmp_path / 'profile'}"):
         options.add_argument(argument)
     started = webdriver.Chrome(options=options, service=Driver(executable_path=shutil.which("chromedriver")))
-    started.implicitly_wait(30)
+    started.implicitly_wait(5)
     try:
         yield started
         errors = [line for line in started.get_log("browser") if line["level"] == "SEVERE"]

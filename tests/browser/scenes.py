@@ -13,10 +13,12 @@ from tests.support.service import ROOT, Service
 PASSWORD = "a-long-enough-password"
 PEOPLE = """
 import django; django.setup()
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 for name, group in (("vera", "viewer"), ("nora", "operator"), ("otto", "operator")):
     user = User.objects.create_user(name, password="%s", is_staff=True)
     user.groups.add(Group.objects.get(name=group))
+    if group == "operator":
+        user.user_permissions.add(Permission.objects.get(codename="decide_high_risk"))
 """
 
 

@@ -114,7 +114,7 @@ def test_a_worker_that_is_asked_to_leave_hands_its_runs_to_the_other(own: Deploy
     api = Api(own.url, own.token)
     started = [api.start(*TWO_STEPS) for _ in range(6)]
     for _, run_id in started:
-        api.until(run_id, "running")
+        api.until(run_id, "running", "completed")
     assert own.dismiss(own.workers()[0]) == 0
     assert len(own.workers()) == 1
     for session, run_id in started:

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest
 
-from sessions_app.admin import caller, find, show
+from sessions_app.admin import find, show
 from sessions_app.admin.base import ConsoleAdmin
-from sessions_app.models import AuditEntry
+from sessions_app.models import AuditEntry, Role
 
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ConsoleAdmin):
     """Deeds."""
 
+    view_role = Role.ADMIN  # it says who did what, and from where
     plural, singular, public_id = "Audit log", "Audit entry", "entry_id"
     empty = "Nothing was changed yet. Changes of configuration, credentials and people appear here."
     empty_command = "python3 manage.py audit log"
@@ -42,11 +42,3 @@ class AuditEntryAdmin(ConsoleAdmin):
     def status_line(self, row: AuditEntry) -> Sequence[Any]:
         """Who, and when."""
         return (row.principal, show.age(row.at))
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """For administrators: it says who did what, and from where."""
-        return super().has_view_permission(request, obj) and caller.principal(request).can_administer
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        """As for looking."""
-        return super().has_module_permission(request) and caller.principal(request).can_administer

@@ -10,15 +10,18 @@ from functools import cached_property
 from typing import Any, ClassVar, Final
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import URLPattern
 
 from sessions_app.admin import permits, show
 from sessions_app.admin.caller import principal
 from sessions_app.admin.verb_pages import VerbPages
 from sessions_app.admin.verbs import Verb
+from sessions_app.models import Role
 
 COUNTED: Final = 5_000
 """Rows a list counts at most: paging further is what filters are for."""
@@ -74,6 +77,10 @@ class ConsoleAdmin(VerbPages, admin.ModelAdmin):
     """Title of the menu's group, for tables the menu does not name itself; "" for Evidence."""
     public_id: ClassVar[str] = ""
     """The column of the id that people know; pages are found by it too."""
+    view_role: ClassVar[str] = Role.VIEWER
+    """Who may look."""
+    page_template: ClassVar[str] = ""
+    """Template of a page that shows one row its own way; "" is the common one, on the admin's form."""
     live: ClassVar[bool] = False
     """Whether the list updates by itself."""
     verbs: ClassVar[Sequence[Verb]] = ()
@@ -90,12 +97,12 @@ class ConsoleAdmin(VerbPages, admin.ModelAdmin):
     ordering = ("-pk",)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Viewers read everything that is shown; what is secret is shown to nobody."""
-        return principal(request).can_view
+        """Read everything that is shown, from ``view_role`` on; what is secret is shown to nobody."""
+        return principal(request).holds(self.view_role)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        """Tell whether the menu lists the app."""
-        return principal(request).can_view
+        """Tell whether the menu lists it."""
+        return principal(request).holds(self.view_role)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Never by a form."""
@@ -146,9 +153,22 @@ class ConsoleAdmin(VerbPages, admin.ModelAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """The page of one row: facts, what can be done, what belongs to it."""
+        if self.page_template:
+            return self._own_page(request, object_id)
         row = self.get_object(request, object_id)
         context = self.page_of(request, row) if row is not None and self.has_view_permission(request) else {}
         return super().change_view(request, object_id, form_url, context | (extra_context or {}))
+
+    def _own_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show ``page_template``, which is no form."""
+        permits.require_view(request)
+        if request.method == "POST":
+            raise PermissionDenied(f"A {self.singular.lower()} is not changed by a form.")
+        row = self.get_object(request, object_id)
+        if row is None:
+            raise Http404(f"no such {self.singular.lower()}")
+        frame = {**self.admin_site.each_context(request), "opts": self.opts}
+        return TemplateResponse(request, self.page_template, frame | self.page_of(request, row))
 
     def page_of(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """Return what the template of the page needs beside the fields."""

@@ -1,6 +1,6 @@
 """Where the page of something is, by kind and public id: what a cause or a hit of a search links to."""
 
-from typing import Any, Final
+from typing import Final
 
 from django.urls import NoReverseMatch, reverse
 
@@ -36,8 +36,3 @@ def page_of(kind: str, public_id: str) -> str:
         return reverse(f"admin:{name}_change", args=[public_id])
     except NoReverseMatch:
         return ""
-
-
-def with_pages(views: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return causes or hits as JSON, each with the ``url`` of its page."""
-    return [view | {"url": page_of(str(view["kind"]), str(view["id"]))} for view in views]

@@ -14,9 +14,9 @@ from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.cache import never_cache
 
 from kheish_site.lib.errors import KheishError
-from sessions_app.admin import caller, show
+from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin
-from sessions_app.models import LoginThrottle, SecondFactor
+from sessions_app.models import LoginThrottle, Role, SecondFactor
 from sessions_app.services import audit, logins, second_factor
 from sessions_app.services.access import Principal, role_of
 from sessions_app.services.logins import Standing, TooManyAttempts
@@ -25,22 +25,11 @@ from sessions_app.services.second_factor import WrongCode
 TEMPLATE = "sessions_app/admin/second_factor.html"
 
 
-class _ForAdmins(ConsoleAdmin):
-    """Pages that say who signs in, and from where."""
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """For administrators."""
-        return super().has_view_permission(request, obj) and caller.principal(request).can_administer
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        """As for looking."""
-        return super().has_module_permission(request) and caller.principal(request).can_administer
-
-
 @admin.register(LoginThrottle)
-class LoginThrottleAdmin(_ForAdmins):
+class LoginThrottleAdmin(ConsoleAdmin):
     """What failed before."""
 
+    view_role = Role.ADMIN
     plural, singular = "Failed logins", "Failed login"
     empty = "Nobody failed to sign in lately."
 
@@ -53,9 +42,10 @@ class LoginThrottleAdmin(_ForAdmins):
 
 
 @admin.register(SecondFactor)
-class SecondFactorAdmin(_ForAdmins):
+class SecondFactorAdmin(ConsoleAdmin):
     """Who has one; its key is on no page."""
 
+    view_role = Role.ADMIN
     plural, singular = "Second factors", "Second factor"
     empty = "Nobody has a second factor. Each person adds their own, at /admin/second-factor/."
 

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from sessions_app.admin import caller, show
+from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin
 from sessions_app.admin.verbs import Cleaned, NothingToSay, Outcome, ReasonForm, Verb
 from sessions_app.models import Right, Role
@@ -133,6 +133,7 @@ FACTOR = _verb(
 class PersonAdmin(ConsoleAdmin):
     """Accounts."""
 
+    view_role = Role.ADMIN
     plural, singular, public_id = "People", "Person", "username"
     empty = "Nobody can sign in. The service makes the first login when it starts."
     verbs, creates = (ROLE, RIGHTS, PASSWORD, FACTOR, DEACTIVATE, ACTIVATE), (NEW,)
@@ -183,11 +184,3 @@ class PersonAdmin(ConsoleAdmin):
             ("Role", self.role(row)),
             ("State", self.state(row)),
         )
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """For administrators."""
-        return super().has_view_permission(request, obj) and caller.principal(request).can_administer
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        """As for looking."""
-        return super().has_module_permission(request) and caller.principal(request).can_administer

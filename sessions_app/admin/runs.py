@@ -5,15 +5,13 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.db.models import Count
-from django.http import Http404, HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from sessions_app.admin import evidence, permits, run_page, show
+from sessions_app.admin import evidence, run_page, show
 from sessions_app.admin.base import ConsoleAdmin, Section, StatusTab, all_of, latest
 from sessions_app.admin.filters import ByLiveness, ByPersona, ByRoute, ByStatus
 from sessions_app.admin.forms import unmasked
@@ -101,6 +99,7 @@ AGAIN = Verb(
 class RunAdmin(ConsoleAdmin):
     """Executions."""
 
+    page_template = run_page.TEMPLATE
     plural, singular, public_id = "Runs", "Run", "run_id"
     empty = "No run yet. Give a session work:"
     empty_command = 'python3 manage.py sessions input demo "Say hello" --follow'
@@ -191,23 +190,9 @@ class RunAdmin(ConsoleAdmin):
             for name, query, number in tabs
         ]
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """The page of one run, which is no form."""
-        permits.require_view(request)
-        if request.method == "POST":
-            raise PermissionDenied("A run is not changed by a form.")
-        row = self.get_object(request, object_id)
-        if row is None:
-            raise Http404("no such run")
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
+    def page_of(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """Return what the template of the page needs."""
+        return {
             "title": f"{row.session.session_id} / {row.run_id}",
             **self.verbs_of(request, row),
             **run_page.context(request, row),
@@ -218,7 +203,6 @@ class RunAdmin(ConsoleAdmin):
             "console_pinned": [(name, shown) for name, shown in self._pinned(row) if shown != show.NOTHING],
             "console_sections": self.sections(row),
         }
-        return TemplateResponse(request, run_page.TEMPLATE, context)
 
     def _pinned(self, row: Run) -> Sequence[tuple[str, Any]]:
         """Return what the run may not see change later."""

@@ -5,14 +5,12 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from kheish_site.lib import clock
-from sessions_app.admin import permits, session_page, show
+from sessions_app.admin import session_page, show
 from sessions_app.admin.base import ConsoleAdmin
 from sessions_app.admin.filters import ByPersona, BySessionState
 from sessions_app.admin.personas import NAME
@@ -143,6 +141,7 @@ VERIFY = Verb(
 class SessionAdmin(ConsoleAdmin):
     """Durable conversations."""
 
+    page_template = session_page.TEMPLATE
     plural, singular, public_id = "Sessions", "Session", "session_id"
     empty = "No session yet. A session is one long conversation; make one:"
     empty_command = "python3 manage.py sessions create demo"
@@ -192,24 +191,10 @@ class SessionAdmin(ConsoleAdmin):
             ("Queued runs", row.queued_runs),
         )
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """The page of one session, which is no form."""
-        permits.require_view(request)
-        if request.method == "POST":
-            raise PermissionDenied("A session is not changed by a form.")
-        row = self.get_object(request, object_id)
-        if row is None:
-            raise Http404("no such session")
+    def page_of(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """Return what the template of the page needs."""
         verbs = self.verbs_of(request, row)
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
+        return {
             "title": row.session_id,
             **verbs,
             "console_say": any(offer["verb"] is SAY for offer in verbs["console_verbs"]),
@@ -217,7 +202,6 @@ class SessionAdmin(ConsoleAdmin):
             "console_badge": self.state(row),
             **session_page.context(row),
         }
-        return TemplateResponse(request, session_page.TEMPLATE, context)
 
 
 def state_of(row: Session) -> str:

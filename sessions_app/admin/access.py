@@ -6,11 +6,10 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from kheish_site.lib import clock
-from sessions_app.admin import caller, show
+from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin
 from sessions_app.admin.personas import NAME
 from sessions_app.admin.verbs import Cleaned, NothingToSay, Outcome, Verb
@@ -208,6 +207,7 @@ class ApiTokenAdmin(ConsoleAdmin):
 class IdempotencyAdmin(ConsoleAdmin):
     """First answers to repeated requests. Their bodies may hold what was shown once: not here."""
 
+    view_role = Role.ADMIN  # it says who asked for what, and when
     plural, singular = "Remembered answers", "Remembered answer"
     empty = "No request with an Idempotency-Key in the last 24 hours."
 
@@ -217,14 +217,3 @@ class IdempotencyAdmin(ConsoleAdmin):
     search_help_text = "The name of a caller"
     fields = ("principal", "key_digest", "fingerprint", "status", "made")
     made = show.age_of("created_at", "answered")
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """For administrators: it says who asked for what, and when."""
-        return super().has_view_permission(request, obj) and self._may(request)
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        """As for looking."""
-        return super().has_module_permission(request) and self._may(request)
-
-    def _may(self, request: HttpRequest) -> bool:
-        return caller.principal(request).can_administer

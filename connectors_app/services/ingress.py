@@ -25,7 +25,7 @@ from kheish_site.lib import clock
 from kheish_site.lib.buckets import TokenBuckets
 from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.errors import Conflict, KheishError, RateLimited
-from kheish_site.lib.prepared import Prepared
+from kheish_site.lib.prepared import Prepared, insert
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import write
 from sessions_app.api.limits import check_text
@@ -170,7 +170,7 @@ def _accept(connector: Connector, event: InboundEvent, new: NewRun) -> Accepted:
 
 def _keep_receipt(connector: Connector, event: InboundEvent, run: Run, session: Session) -> None:
     """Remember the event. Needs the transaction of its run. Raises: IntegrityError for one that is known."""
-    IngressReceipt.objects.create(
+    receipt = IngressReceipt(
         connector=connector,
         key=event.known_as,
         fingerprint=event.fingerprint,
@@ -178,6 +178,7 @@ def _keep_receipt(connector: Connector, event: InboundEvent, run: Run, session: 
         session=session,
         accepted_at=run.submitted_at,
     )
+    insert(receipt)
 
 
 def _judged(targets: list[dict[str, Any]], session: Session) -> list[dict[str, Any]]:

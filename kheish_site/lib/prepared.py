@@ -1,4 +1,4 @@
-"""Reads whose SQL is built once: for the few queries that every event and every step makes.
+"""Statements whose SQL is built once: for the few that every event and every step makes.
 
 Building a query through the ORM costs several times what the database needs to answer it. A prepared read
 keeps what the ORM made of it, the text, the converters and the order of columns, and gives the same rows.
@@ -8,10 +8,11 @@ It leans on Django's own compiler, so a test holds each of its results against t
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, Generic, TypeVar
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.db.models.query import ModelIterable, get_related_populators
 
 R = TypeVar("R")
@@ -72,6 +73,29 @@ class Prepared(Generic[R]):
             if known is None:
                 known = self._compiled[connection.vendor] = _compile(self._build, self._kinds)
         return known
+
+
+def insert(row: Model) -> None:
+    """Insert a new row and give it its key: what ``save`` does, without signals and ``auto_now``.
+
+    Joins an open transaction. Raises: IntegrityError.
+    """
+    sql, fields = _insertion(type(row), connection.vendor)
+    values = [field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields]
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        (row.pk,) = cursor.fetchone()
+    row._state.adding, row._state.db = False, connection.alias
+
+
+@cache
+def _insertion(model: type[Model], vendor: str) -> tuple[str, tuple[Any, ...]]:
+    quoted = connection.ops.quote_name
+    fields = tuple(field for field in model._meta.concrete_fields if not field.primary_key)
+    names = ", ".join(quoted(str(field.column)) for field in fields)
+    marks = ", ".join(["%s"] * len(fields))
+    table, key = quoted(model._meta.db_table), quoted(str(model._meta.pk.column))
+    return f"INSERT INTO {table} ({names}) VALUES ({marks}) RETURNING {key}", fields
 
 
 def _compile(build: Build, kinds: tuple[type, ...]) -> _Compiled:

@@ -18,7 +18,7 @@ from kheish_site.lib.errors import BadRequest
 from kheish_site.lib.ids import new_id
 from sessions_app.api.limits import check_metadata
 from sessions_app.api.parsers import loads
-from sessions_app.api.serializers.base import JsonObject, StrictSerializer, Text
+from sessions_app.api.serializers.base import JsonObject, StrictSerializer, Text, validated
 
 RESERVED: Final = frozenset(
     {
@@ -66,9 +66,7 @@ def read(connector: Connector, raw: bytes, headers: Mapping[str, str], proof: Pr
 
 
 def _own(connector: Connector, value: Any, headers: Mapping[str, str], proof: Proof) -> InboundEvent:
-    shape = Body(data=value)
-    shape.is_valid(raise_exception=True)
-    said: dict[str, Any] = dict(shape.validated_data)
+    said = validated(Body, value)
     settings = connector.settings
     _check_allowed(connector, said, authenticated=proof.authenticated)
     keys = tuple(sorted({*(said["binding_keys"] or settings["default_binding_keys"])}))

@@ -4,15 +4,15 @@ Plain SQL with fixed texts: building the same statements through the ORM costs s
 needs to run them, and this is the path of every step and every event.
 """
 
-from collections.abc import Iterable
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import Any, Final
 
 from django.db import connection, models
 
 from kheish_site.lib import clock
 from kheish_site.lib.canonical import sha256_hex
+from kheish_site.lib.prepared import insert
 from kheish_site.lib.transactions import write
 from sessions_app.models import JournalEntry, Run, Session, Step
 from sessions_app.services.writes.change import (
@@ -44,12 +44,12 @@ ON CONFLICT (run_id, number) DO UPDATE SET attempt = excluded.attempt, status = 
 
 
 def commit(change: Change) -> Committed:
-    """See ``writes.commit``."""
-    with write(), connection.cursor() as cursor:
+    """See ``writes.commit``. What refuses a change comes before its first statement that writes."""
+    with nullcontext() if connection.in_atomic_block else write(), connection.cursor() as cursor:
         moment = clock.now()
         row = _session(cursor, change.session_pk)
         _check_guard(row, change, moment)
-        run_pk = _accept(cursor, row, change)
+        run_pk = _accept(row, change)
         _move_run(cursor, row, change, moment)
         _write_step(cursor, change)
         first = _append(cursor, row, change, run_pk)
@@ -98,15 +98,12 @@ def _check_guard(row: dict[str, Any], change: Change, moment: datetime) -> None:
         raise SessionChanged("the session's settings were changed meanwhile")
 
 
-def _accept(cursor: Any, row: dict[str, Any], change: Change) -> int | None:
+def _accept(row: dict[str, Any], change: Change) -> int | None:
     run = change.accept
     if run is None:
         return None
     run.position = row["next_position"]
-    fields = _columns(Run)
-    values = [field.get_db_prep_save(getattr(run, field.attname), connection) for field in fields]
-    cursor.execute(_insert(Run), values)
-    run.pk, run._state.adding, run._state.db = cursor.lastrowid, False, connection.alias
+    insert(run)
     row["next_position"] += 1
     row["queued_runs"] += 1
     return int(run.pk)
@@ -196,15 +193,3 @@ def _assignments(model: type[models.Model], fields: Any) -> tuple[str, list[Any]
     known: dict[str, Any] = {name: model._meta.get_field(name) for name in fields}
     sets = ", ".join(f"{field.column} = %s" for field in known.values())
     return sets, [field.get_db_prep_save(fields[name], connection) for name, field in known.items()]
-
-
-@cache
-def _columns(model: type[models.Model]) -> tuple[Any, ...]:
-    return tuple(field for field in model._meta.concrete_fields if not field.primary_key)
-
-
-@cache
-def _insert(model: type[models.Model]) -> str:
-    names: Iterable[str] = (str(field.column) for field in _columns(model))
-    marks = ", ".join(["%s"] * len(_columns(model)))
-    return f"INSERT INTO {model._meta.db_table} ({', '.join(names)}) VALUES ({marks})"

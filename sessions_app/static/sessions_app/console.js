@@ -67,13 +67,17 @@
       state(now) { state = now; on.state(now); channel.postMessage({ state: now }); },
       event(kind) { on.ring(kind); channel.postMessage({ ring: kind }); },
     };
-    let leads = false;
+    let leads = false, followed = false;
     channel.onmessage = ({ data }) => {
       if (data === "hi") { if (leads && state) channel.postMessage({ state }); }
-      else if (data.state) on.state(data.state);
+      else if (data.state) { followed = true; on.state(data.state); }
       else if (data.ring) on.ring(data.ring);
     };
-    navigator.locks.request(name, () => new Promise(() => { leads = true; live(url, kinds, leader); }));
+    navigator.locks.request(name, () => new Promise(() => {
+      leads = true;
+      if (followed) leader.state("reconnecting");               // until the new stream is open, nobody listens
+      live(url, kinds, leader);
+    }));
     channel.postMessage("hi");
   }
 
@@ -198,7 +202,7 @@
   if (settings.bell) shared("kheish-bell", settings.bell, settings.kinds.split(","), {
     ring(kind) { if (!line) ring(kind); else if (NOW.test(kind)) { clearTimeout(counting); counting = after(120, count); } },
     state(now) {
-      if (now === "live" && bell && bell !== "live") { count(); refresh(); }   // what was missed meanwhile
+      if (now === "live" && bell !== "live") { count(); refresh(); }   // what was missed since the page was made
       bell = now;
       poll(now);
       if (!line) tell(now);

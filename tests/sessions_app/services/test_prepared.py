@@ -1,12 +1,15 @@
-"""Prepared reads give what the ORM gives."""
+"""Prepared statements do what the ORM does."""
 
 from typing import Any
 
 import pytest
+from django.db import IntegrityError
 from django.db.models import Model, QuerySet
 
+from connectors_app.models import IngressReceipt
 from connectors_app.services import connectors, identities, ingress
-from kheish_site.lib.prepared import Prepared
+from kheish_site.lib import clock
+from kheish_site.lib.prepared import Prepared, insert
 from sessions_app.engine import context, loop
 from sessions_app.models import Run, Session
 from sessions_app.services import routes, runs, runtime_settings, secrets, sessions, tokens
@@ -65,6 +68,29 @@ def test_each_is_the_orms_own(world: Session) -> None:
             assert prepared == [values(row) for row in read._build(*arguments)]
     assert sessions._BY_ID.first("desk") == world
     assert context._CONVERSATION.all(world.pk)
+
+
+def receipt(session: Session) -> IngressReceipt:
+    return IngressReceipt(
+        connector=connectors.get("http", "alerts"),
+        key="event-2",
+        fingerprint="print",
+        session=session,
+        accepted_at=clock.now(),
+    )
+
+
+def test_a_row_is_inserted_as_save_does_it(world: Session) -> None:
+    row = receipt(world)
+    insert(row)
+    stored = IngressReceipt.objects.get(pk=row.pk)
+    fields = [field.attname for field in IngressReceipt._meta.concrete_fields]
+    assert [getattr(stored, name) for name in fields] == [getattr(row, name) for name in fields]
+    row.duplicates = 5
+    row.save()  # it knows that it is there
+    assert IngressReceipt.objects.get(key="event-2").duplicates == 5
+    with pytest.raises(IntegrityError):
+        insert(receipt(world))
 
 
 def test_an_argument_that_the_text_does_not_hold_is_refused() -> None:

@@ -6,6 +6,7 @@ conversation; everything else in the journal is about it. The result is a functi
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from django.db.models import QuerySet, Subquery, Value
@@ -16,6 +17,7 @@ from sessions_app.models import Checkpoint, JournalEntry, Run
 from sessions_app.providers.base import ImagePart, Message, Request, ToolCallPart, ToolDefinition
 from sessions_app.services import runtime_settings
 from sessions_app.tools import registry
+from sessions_app.tools.base import Tool
 
 SETTLING: Final = ("tool.returned", "tool.denied", "tool.reconciled")
 KINDS: Final = ("message.created", "checkpoint.created", *SETTLING)
@@ -92,7 +94,7 @@ def build_request(run: Run, context: Context, *, attempt: int) -> Request:
         model=run.model,
         system=system_prompt(run),
         messages=context.messages(),
-        tools=_definitions(),
+        tools=_definitions(tuple(registry.all_tools().values())),
         generation=run.generation,
         run_id=run.run_id,
         step=run.step,
@@ -113,10 +115,11 @@ def system_prompt(run: Run) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _definitions() -> tuple[ToolDefinition, ...]:
-    specs = [tool.spec for tool in registry.all_tools().values()]
+@lru_cache(maxsize=1)
+def _definitions(tools: tuple[Tool, ...]) -> tuple[ToolDefinition, ...]:
     return tuple(
-        ToolDefinition(name=spec.name, description=spec.description, schema=spec.schema) for spec in specs
+        ToolDefinition(name=spec.name, description=spec.description, schema=spec.schema)
+        for spec in (tool.spec for tool in tools)
     )
 
 

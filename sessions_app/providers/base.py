@@ -4,9 +4,11 @@ A driver is a ``Provider``. It waits for the outside world, so callers hold no d
 transaction while they iterate over its parts.
 """
 
+import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 Role = Literal["user", "assistant", "tool"]
@@ -24,6 +26,11 @@ class ToolDefinition:
     name: str
     description: str
     schema: Mapping[str, Any]
+
+    @cached_property
+    def schema_json(self) -> str:
+        """The schema as it is sent."""
+        return json.dumps(self.schema)
 
 
 @dataclass(frozen=True, kw_only=True)

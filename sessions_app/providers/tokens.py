@@ -5,7 +5,6 @@ good enough to compact in time, so these estimates lean high: one token per 3.5 
 rule of thumb for English prose is 4; source code, JSON and other scripts take more tokens for their bytes.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,7 +50,7 @@ def estimate_request(request: Request) -> int:
         TOOL_OVERHEAD_TOKENS
         + estimate_tokens(tool.name)
         + estimate_tokens(tool.description)
-        + estimate_tokens(json.dumps(tool.schema))
+        + estimate_tokens(tool.schema_json)
         for tool in request.tools
     )
     messages = sum(estimate_message(message) for message in request.messages)

@@ -6,6 +6,7 @@ needs to run them, and this is the path of every step and every event.
 
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Final
 
 from django.db import connection, models
@@ -31,10 +32,17 @@ _READ: Final = (
     "lease_expires_at", "ended_at", "revision",
 )  # fmt: skip
 _WRITTEN: Final = (*_READ[:-2], "updated_at")
+_UPDATE_SESSION: Final = (
+    f"UPDATE sessions_app_session SET {', '.join(f'{name} = %s' for name in _WRITTEN)} WHERE id = %s"
+)
 _JOURNAL: Final = (
     "session_id", "seq", "run_id", "kind", "version", "payload", "digest", "prev_hash", "hash", "at",
     "commit_order",
 )  # fmt: skip
+_APPEND: Final = (
+    f"INSERT INTO sessions_app_journalentry ({', '.join(_JOURNAL)}) "
+    f"VALUES ({', '.join(['%s'] * len(_JOURNAL))})"
+)
 _STEP_STARTED: Final = """
 INSERT INTO sessions_app_step (run_id, number, attempt, status, route_id, model, input_tokens, output_tokens,
   usage_estimated, latency_ms, provider_request_id, finish_reason, error, started_at)
@@ -127,7 +135,7 @@ def _move_run(cursor: Any, row: dict[str, Any], change: Change, moment: datetime
 def _write_step(cursor: Any, change: Change) -> None:
     if change.step_start is not None:
         start = change.step_start
-        at = Step._meta.get_field("started_at").get_db_prep_save(start.at, connection)
+        at = _prepared(Step, "started_at", start.at)
         values = [start.run_pk, start.number, start.attempt, start.route_id, start.model, at]
         cursor.execute(_STEP_STARTED, values)
     if change.step_end is not None:
@@ -141,12 +149,10 @@ def _write_step(cursor: Any, change: Change) -> None:
 
 def _append(cursor: Any, row: dict[str, Any], change: Change, run_pk: int | None) -> int:
     first = int(row["next_seq"])
-    at_field = JournalEntry._meta.get_field("at")
     rows = []
     for entry in change.entries:
         chained = sha256_hex(f"{row['last_hash']}:{row['next_seq']}:{entry.digest}")
         run = entry.run_pk if entry.run_pk is not None or not run_pk else run_pk
-        at = at_field.get_db_prep_save(entry.at, connection)
         rows.append(
             (
                 change.session_pk,
@@ -158,17 +164,14 @@ def _append(cursor: Any, row: dict[str, Any], change: Change, run_pk: int | None
                 entry.digest,
                 row["last_hash"],
                 chained,
-                at,
+                _prepared(JournalEntry, "at", entry.at),
                 0,
             )
         )
         row["next_seq"] += 1
         row["last_hash"] = chained
     if rows:
-        marks = ", ".join(["%s"] * len(_JOURNAL))
-        cursor.executemany(
-            f"INSERT INTO sessions_app_journalentry ({', '.join(_JOURNAL)}) VALUES ({marks})", rows
-        )
+        cursor.executemany(_APPEND, rows)
     return first
 
 
@@ -182,14 +185,25 @@ def _update_session(cursor: Any, row: dict[str, Any], change: Change, moment: da
     released = change.release == "always" or (change.release == "idle" and not busy)
     if released:
         row["lease_owner"], row["lease_expires_at"] = "", None
-    row["updated_at"] = moment
-    sets, values = _assignments(Session, {name: row[name] for name in _WRITTEN})
-    cursor.execute(f"UPDATE sessions_app_session SET {sets} WHERE id = %s", [*values, change.session_pk])
+    # The rest is numbers and texts, which need no preparing.
+    row["lease_expires_at"] = _prepared(Session, "lease_expires_at", row["lease_expires_at"])
+    row["updated_at"] = _prepared(Session, "updated_at", moment)
+    cursor.execute(_UPDATE_SESSION, [*(row[name] for name in _WRITTEN), change.session_pk])
     return released
+
+
+def _prepared(model: type[models.Model], name: str, value: Any) -> Any:
+    """Return ``value`` as the column ``name`` keeps it."""
+    return _field(model, name).get_db_prep_save(value, connection)
+
+
+@cache
+def _field(model: type[models.Model], name: str) -> Any:
+    return model._meta.get_field(name)
 
 
 def _assignments(model: type[models.Model], fields: Any) -> tuple[str, list[Any]]:
     """Return ``column = %s`` pairs and their values; the names are the code's own, never a caller's text."""
-    known: dict[str, Any] = {name: model._meta.get_field(name) for name in fields}
+    known = {name: _field(model, name) for name in fields}
     sets = ", ".join(f"{field.column} = %s" for field in known.values())
     return sets, [field.get_db_prep_save(fields[name], connection) for name, field in known.items()]

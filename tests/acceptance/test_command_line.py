@@ -13,7 +13,7 @@ from tests.support.service import ROOT, Deployment
 from tests.support.service_api import Api, call
 from tests.support.service_process import clean_environment, until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.embedded_only]
 
 ASKED = {
     "id": "q",

@@ -15,7 +15,7 @@ from tests.support.service import ROOT, Deployment
 from tests.support.service_process import alive, until
 from tests.support.sidecar import free_port
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.embedded_only]
 TOKEN = "shared-token-4711-canary"
 CONNECTOR = "/v1/runtime/connectors/external/mail"
 

@@ -10,7 +10,7 @@ from tests.support.llmock_server import LLMockProcess
 from tests.support.service import Deployment
 from tests.support.service_api import Api, call
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.embedded_only]
 
 KEY = "sk-not-a-real-key-4f6f1c2a9b"
 STORY = "The checkout service is slow because of its last deployment. " * 12

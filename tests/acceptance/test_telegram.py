@@ -9,7 +9,7 @@ from tests.support.service_api import Api
 from tests.support.service_process import until
 from tests.support.telegram_server import TOKEN, TelegramServer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.embedded_only]
 
 
 def test_a_killed_poller_loses_nothing_and_repeats_nothing(own: Deployment) -> None:

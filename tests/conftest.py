@@ -1,10 +1,11 @@
 """What every test stands on: the profile of the run and a closed network.
 
 Which profile runs a test: both, unless it would prove the same twice. Locks, races, commits, services, the
-engine, streams, deliveries and what is under ``acceptance`` are about the database and the broker, so both;
-there, what talks to the service as a client does or to a platform is marked ``embedded_only``. What only translates to services is the same on either database, and the embedded run has it: tests
-without a database, admin pages, API views and kinds of connectors. Of these the services run has the tests
-that commit (``transaction=True``), the one look at every admin page, and, as PostgreSQL refuses more than
+engine, streams, deliveries and what is under ``acceptance`` are about the database and the broker, so
+both; there, what talks to the service as a client does or to a platform is marked ``embedded_only``. What
+only translates to services is the same on either database, and the embedded run has it: tests without a
+database, admin pages, API views and kinds of connectors. Of these the services run has the tests that
+commit (``transaction=True``), the one look at every admin page, and, as PostgreSQL refuses more than
 SQLite, the requests that are made up for every endpoint (and are too many to ask twice).
 """
 

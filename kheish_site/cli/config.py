@@ -1,6 +1,7 @@
-"""Where the service is and who we are: flags, environment, state folder, config file, in this order.
+"""Where the service is and who we are: flags and environment first, what was found last.
 
-`~/.config/kheish/config.toml` (or under XDG_CONFIG_HOME) may hold `url`, `token_file` and `token`.
+`~/.config/kheish/config.toml` (or under XDG_CONFIG_HOME) may hold `url`, `token_file` and `token`. Without an
+address from anywhere it is that of the service which runs on the state folder here, wherever it listens.
 A token is only sent where it belongs: the one found in a state folder to this machine alone, the one
 from the config file to the `url` beside it. Without this rule a mistyped `--base-url` would hand an
 operator token to a stranger.
@@ -8,6 +9,8 @@ operator token to a stranger.
 
 from __future__ import annotations
 
+import json
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +22,7 @@ from kheish_site.cli.exits import UsageError
 
 DEFAULT_URL = "http://127.0.0.1:4000"
 TOKEN_FILE_NAME = "operator.token"  # noqa: S105 - the name of a file
+LOCK_FILE_NAME = "serve.lock"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -37,8 +41,9 @@ def resolve(
 ) -> Connection:
     """Settle address and token. Raises UsageError for an unreadable file or a malformed address."""
     stored = _read_config(_config_path(environ))
-    url, url_source = _find_url(base_url, environ, stored)
-    token, token_source = _find_token(token_file, environ, stored, url, cwd)
+    folder = Path(environ.get("KHEISH_STATE_DIR") or cwd / ".kheish")
+    url, url_source = _find_url(base_url, environ, stored, folder)
+    token, token_source = _find_token(token_file, environ, stored, url, folder)
     return Connection(base_url=url, url_source=url_source, token=token, token_source=token_source)
 
 
@@ -75,25 +80,51 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is not valid TOML: {error}", cure="Correct or remove it.") from error
 
 
-def _find_url(flag: str | None, environ: Mapping[str, str], stored: dict[str, Any]) -> tuple[str, str]:
+def _find_url(
+    flag: str | None, environ: Mapping[str, str], stored: dict[str, Any], folder: Path
+) -> tuple[str, str]:
     if flag:
         return check_url(flag), "--base-url"
     if environ.get("KHEISH_URL"):
         return check_url(environ["KHEISH_URL"]), "KHEISH_URL"
     if stored.get("url"):
         return check_url(str(stored["url"])), stored["_path"]
-    return DEFAULT_URL, "default"
+    lock = folder / LOCK_FILE_NAME
+    served = _served(lock)
+    return (served, str(lock)) if served else (DEFAULT_URL, "default")
+
+
+def _served(lock: Path) -> str:
+    """Return the address of the service that holds ``lock``, "" when none runs on this machine."""
+    try:
+        told = json.loads(lock.read_text(encoding="utf-8"))
+        url, pid = check_url(str(told["url"])), int(told["pid"])
+    except (OSError, ValueError, TypeError, KeyError, UsageError):
+        return ""
+    return url if is_loopback(url) and _lives(pid) else ""
+
+
+def _lives(pid: int) -> bool:
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True  # somebody else's
+    return True
 
 
 def _find_token(
-    flag: str | None, environ: Mapping[str, str], stored: dict[str, Any], url: str, cwd: Path
+    flag: str | None, environ: Mapping[str, str], stored: dict[str, Any], url: str, folder: Path
 ) -> tuple[str, str]:
     if flag:
         return _read_token(Path(flag)), flag
     if environ.get("KHEISH_TOKEN"):
         return environ["KHEISH_TOKEN"].strip(), "KHEISH_TOKEN"
     if is_loopback(url):
-        found = Path(environ.get("KHEISH_STATE_DIR") or cwd / ".kheish") / TOKEN_FILE_NAME
+        found = folder / TOKEN_FILE_NAME
         if found.is_file():
             return _read_token(found), str(found)
     if stored.get("url") and check_url(str(stored["url"])) == url:

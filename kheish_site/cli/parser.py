@@ -77,7 +77,9 @@ NOUNS = {
 
 GLOBALS: tuple[Argument, ...] = (
     arg(
-        "--base-url", metavar="URL", help="address of the service (KHEISH_URL, default http://127.0.0.1:4000)"
+        "--base-url",
+        metavar="URL",
+        help="address of the service (or KHEISH_URL; else the one that runs here is found)",
     ),
     arg(
         "--token-file",

@@ -36,9 +36,7 @@ def login_text(prepared: dict[str, Any]) -> str:
 
 def ready_text(*, url: str, state_dir: Path, prepared: dict[str, Any]) -> str:
     """The address, the login (its password only when it was just made) and the next command."""
-    before = "" if url == "http://127.0.0.1:4000" else f"KHEISH_URL={url} "
-    if state_dir != Path.cwd() / ".kheish":
-        before += f"KHEISH_STATE_DIR={state_dir} "
+    before = "" if state_dir == Path.cwd() / ".kheish" else f"KHEISH_STATE_DIR={state_dir} "
     try_line = f"{before}{Path(sys.executable).name} manage.py sessions create demo"
     return READY.format(
         url=url, login=login_text(prepared) or "as before", state=state_dir, try_line=try_line

@@ -144,7 +144,10 @@ def _url(text: str, *, allow_private: bool) -> str:
     if url.userinfo:
         raise _refusal("the url may hold no user name or password")
     if not allow_private and _is_private(url.host):
-        raise _refusal("the url names this machine or a private network")
+        raise _refusal(
+            "the url names this machine or a private network; to allow that, write it as "
+            '{"plugin": "http", "address": {"url": …, "allow_private_network": true}}'
+        )
     return str(url.copy_with(fragment=None))
 
 

@@ -1,5 +1,7 @@
 """Where address and token come from, and where a token never goes."""
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,34 @@ def test_without_anything_the_default_address_and_no_token(tmp_path) -> None:
 def test_the_flag_wins_over_the_environment(tmp_path) -> None:
     found = settle(tmp_path, base_url="http://127.0.0.1:5000/", KHEISH_URL="http://127.0.0.1:6000")
     assert (found.base_url, found.url_source) == ("http://127.0.0.1:5000", "--base-url")
+
+
+def test_the_service_that_runs_here_is_found(tmp_path) -> None:
+    lock = tmp_path / ".kheish/serve.lock"
+    write(lock, json.dumps({"pid": os.getpid(), "url": "http://127.0.0.1:4410"}))
+    found = settle(tmp_path)
+    assert (found.base_url, found.url_source) == ("http://127.0.0.1:4410", str(lock))
+    assert settle(tmp_path, KHEISH_URL="http://127.0.0.1:6000").base_url == "http://127.0.0.1:6000"
+    write(tmp_path / ".config/kheish/config.toml", 'url = "https://kheish.example"\n')
+    assert settle(tmp_path).base_url == "https://kheish.example"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "",
+        "[]",
+        '{"pid": 1}',
+        '{"pid": "x", "url": "http://127.0.0.1:4410"}',
+        '{"pid": -1, "url": "http://127.0.0.1:4410"}',
+        '{"pid": 4194305, "url": "http://127.0.0.1:4410"}',  # more than Linux ever gives
+        '{"pid": 1, "url": "ftp://127.0.0.1"}',
+        '{"pid": 1, "url": "https://kheish.example"}',
+    ],
+)
+def test_a_lock_that_names_no_service_of_this_machine_is_passed_over(tmp_path, told) -> None:
+    write(tmp_path / ".kheish/serve.lock", told)
+    assert settle(tmp_path).base_url == DEFAULT_URL
 
 
 def test_the_operator_token_is_found_beside_the_person(tmp_path) -> None:

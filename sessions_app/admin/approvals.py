@@ -120,6 +120,11 @@ def _not_by_you(behavior: Behavior) -> Callable[[Approval, Principal], str]:
     return refused
 
 
+def _wants_reason(behavior: Behavior) -> Callable[[Approval | None], bool]:
+    """Return what tells whether a reason is needed; of many, as for the riskiest there may be."""
+    return lambda row: approvals.needs_reason(Risk.HIGH if row is None else row.risk, behavior)
+
+
 def _allow_and_grant(row: Approval, cleaned: Cleaned, principal: Principal) -> Outcome | None:
     with write():
         grants.give(row.session.session_id, row.tool_name, principal=principal, reason=cleaned["reason"])
@@ -140,6 +145,7 @@ ALLOW = Verb(
     past="approved",
     act=_allow,
     refused=_not_by_you("allow"),
+    wants_reason=_wants_reason("allow"),
     form=DenyForm,
     applies=_pending,
     seal=_digest,
@@ -153,6 +159,7 @@ DENY = Verb(
     past="denied",
     act=_deny,
     refused=_not_by_you("deny"),
+    wants_reason=_wants_reason("deny"),
     form=DenyForm,
     applies=_pending,
     seal=_digest,
@@ -167,6 +174,7 @@ GRANT = Verb(
     act=_allow_and_grant,
     role=Role.ADMIN,
     refused=_not_by_you("allow"),
+    wants_reason=_wants_reason("allow"),
     form=DenyForm,
     applies=lambda row: _pending(row) and row.risk != Risk.HIGH,
     seal=_digest,
@@ -179,6 +187,7 @@ EDIT = Verb(
     past="approved with edits",
     act=_allow_edited,
     refused=_not_by_you("allow"),
+    wants_reason=_wants_reason("allow"),
     form_for=_edit_form,
     initial=lambda row: {"arguments": row.arguments},
     applies=_pending,

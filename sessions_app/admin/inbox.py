@@ -21,8 +21,8 @@ from kheish_site.lib import clock
 from kheish_site.lib.errors import KheishError
 from sessions_app.admin import permits, show
 from sessions_app.admin.caller import principal
-from sessions_app.admin.verb_pages import done_words, sentence
-from sessions_app.admin.verbs import Verb, perform
+from sessions_app.admin.verb_pages import done_words, problem
+from sessions_app.admin.verbs import Verb, perform, reason_mark
 
 MOST: Final = 100
 """Items the list shows; the rest comes up as these are decided."""
@@ -187,7 +187,7 @@ def _decide(request: HttpRequest, source: Source, row: Any, key: str) -> HttpRes
         outcome = verb.do(row, told, principal(request))
     except KheishError as refusal:
         row.refresh_from_db()
-        form.add_error(None, sentence(refusal))
+        form.add_error(None, problem(refusal))
         return _show(request, source, row, key, form=form, verb=verb, status=refusal.status)
     messages.success(request, f"{done_words(verb, outcome)}: {source.pane(request, row)['console_name']}.")
     return HttpResponseRedirect(_next_url(key))
@@ -230,12 +230,15 @@ def _show(
     page: Any = admin.site.get_model_admin(source.model)
     settled = source.settled(row)
     offered = [] if settled else [offer for offer in page.verbs if offer.applies(row)]
+    allowed = {offer.name: offer for offer in offered if permits.may(request, offer, row)}
     context = {
         "console_pane": source.template,
         "console_key": key,
         "row": row,
         "console_settled": settled,
-        "console_verbs": {offer.name: offer for offer in offered if permits.may(request, offer, row)},
+        "console_verbs": allowed,
+        "console_reason": reason_mark(allowed.values(), row),
+        "console_reasonless": {name for name, offer in allowed.items() if not offer.wants_reason(row)},
         "console_refusal": next(
             (words for offer in offered if (words := permits.refusal(request, offer, row))), ""
         ),

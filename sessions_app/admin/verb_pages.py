@@ -5,15 +5,17 @@ from typing import Any, ClassVar
 
 from django.contrib import messages
 from django.contrib.admin import helpers
+from django.core.exceptions import ValidationError
 from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
 
 from kheish_site.lib.errors import KheishError
 from sessions_app.admin import permits, show
 from sessions_app.admin.caller import principal
-from sessions_app.admin.verbs import MOST_ROWS, Outcome, Verb, perform
+from sessions_app.admin.verbs import MOST_ROWS, Outcome, Verb, perform, reason_mark
 
 TEMPLATE = "sessions_app/admin/verb.html"
 ONCE_TEMPLATE = "sessions_app/admin/once.html"
@@ -47,13 +49,14 @@ class VerbPages:
         return {
             "console_verbs": [self._offer(verb, row) for verb in allowed if not verb.inline],
             "console_inline": inline,
-            "console_inline_form": inline[0]["verb"].form_class(row)() if inline else None,
+            "console_inline_form": _shared_form([offer["verb"] for offer in inline], row),
             "console_seen": {row.pk: _seal(allowed, row)} if inline else {},
             "console_refusal": permits.refusal(request, possible[0], row) if possible and not allowed else "",
         }
 
     def _offer(self, verb: Verb, row: Any) -> dict[str, Any]:
-        return {"verb": verb, "url": reverse(f"admin:{self._url_name('do')}", args=[row.pk, verb.name])}
+        url = reverse(f"admin:{self._url_name('do')}", args=[row.pk, verb.name])
+        return {"verb": verb, "url": url, "wants_reason": verb.wants_reason(row)}
 
     def bulk(self, verb: Verb) -> Callable[..., HttpResponse | None]:
         """Return the action of a list for ``verb``: first the page that asks, then the deed."""
@@ -107,7 +110,7 @@ class VerbPages:
         try:
             outcome = verb.do(row, cleaned, principal(request))
         except KheishError as refusal:
-            form.add_error(None, sentence(refusal))
+            form.add_error(None, problem(refusal))
             return None
         if outcome.once:
             return self._show_once(request, verb, outcome)
@@ -119,6 +122,7 @@ class VerbPages:
     def _ask(
         self, request: HttpRequest, verb: Verb, rows: list[Any], form: Form, *, bulk: bool = False
     ) -> HttpResponse:
+        mark_reason(form, reason_mark([verb], None if bulk or not rows else rows[0]))
         context = {
             **self.admin_site.each_context(request),
             "title": verb.label if not rows or bulk else f"{verb.label}: {self.title_of(rows[0])}",
@@ -162,6 +166,23 @@ def _bound(request: HttpRequest, form: type[Form], initial: dict[str, Any] | Non
     return form(request.POST) if confirmed else form(initial=initial)
 
 
+def _shared_form(verbs: Sequence[Verb], row: Any) -> Form | None:
+    """Return the form that several verbs on one page send, its reason marked for those that want one."""
+    if not verbs:
+        return None
+    form = verbs[0].form_class(row)()
+    mark_reason(form, reason_mark(verbs, row))
+    return form
+
+
+def mark_reason(form: Form, mark: str) -> None:
+    """Say beside the reason's label who must give one, and let browsers ask for it; services insist."""
+    field = form.fields.get("reason")
+    if field is not None and mark:
+        field.label = f"Reason ({mark})"
+        field.widget.attrs["required"] = True
+
+
 def _named(verbs: Sequence[Verb], name: str) -> Verb:
     for verb in verbs:
         if verb.name == name:
@@ -183,6 +204,12 @@ def done_words(verb: Verb, outcome: Outcome) -> str:
     """Return what came of a verb, as the beginning of a sentence."""
     said = outcome.word or verb.past
     return f"{said[:1].upper()}{said[1:]}"
+
+
+def problem(refusal: KheishError) -> ValidationError:
+    """Return why a service refused as an error of a form, with the code that the API answers with."""
+    words = format_html("{} <code>{}</code>", sentence(refusal), refusal.error_code)
+    return ValidationError(words, code=refusal.error_code)
 
 
 def sentence(refusal: KheishError) -> str:

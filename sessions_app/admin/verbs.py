@@ -75,6 +75,8 @@ class Verb:
     inline: bool = False
     refused: Callable[[Any, Principal], str] = field(default=lambda row, principal: "")
     """Why this person may not do it to this row, beside the role; "" when they may."""
+    wants_reason: Callable[[Any], bool] = field(default=lambda row: False)
+    """Whether the service refuses it without a reason (None: on some row); the page says so beforehand."""
 
     def do(self, row: Any, cleaned: Cleaned, principal: Principal) -> Outcome:
         """Do it in the person's name. Raises: KheishError."""
@@ -84,6 +86,15 @@ class Verb:
     def form_class(self, row: Any) -> type[forms.Form]:
         """Return the form for ``row`` (None: for many rows, or for a new one)."""
         return self.form_for(row) if self.form_for is not None else self.form
+
+
+def reason_mark(verbs: Iterable[Verb], row: Any) -> str:
+    """Return what the reason's label says of who must give one: "required", "required to deny" or ""."""
+    offered = list(verbs)
+    wanting = [verb for verb in offered if verb.wants_reason(row)]
+    if not wanting or len(wanting) == len(offered):
+        return "required" if wanting else ""
+    return f"required to {' or '.join(verb.label.lower() for verb in wanting)}"
 
 
 @dataclass

@@ -160,7 +160,7 @@ def resolve(approval_id: str, vote: Vote, *, principal: Principal) -> Approval:
             raise ApprovalConflict("the call was edited since you looked", approval_id=approval_id)
         if refused := refusal(approval, run, vote.behavior, principal):
             raise refused
-        if needs_reason(approval, vote.behavior) and not (vote.reason or vote.justification).strip():
+        if needs_reason(approval.risk, vote.behavior) and not (vote.reason or vote.justification).strip():
             raise ReasonMissing(
                 f"say why: a reason is needed to {vote.behavior} this", approval_id=approval_id
             )
@@ -228,10 +228,10 @@ def refusal(
     return None
 
 
-def needs_reason(approval: Approval, behavior: Behavior) -> bool:
+def needs_reason(risk: str, behavior: Behavior) -> bool:
     """Tell whether the installation wants a reason for this decision (``KHEISH_REASON_REQUIRED``)."""
     wanted = settings.KHEISH.reason_required
-    return (behavior == "deny" and "deny" in wanted) or (approval.risk == Risk.HIGH and "high" in wanted)
+    return (behavior == "deny" and "deny" in wanted) or (risk == Risk.HIGH and "high" in wanted)
 
 
 def _asked_for(run: Run, principal: Principal) -> bool:

@@ -27,6 +27,7 @@ from sessions_app.admin import (  # noqa: F401  (importing them registers the pa
     runtime,
     search,
     sessions,
+    tools,
 )
 
 site().login_form = login.LoginForm

@@ -53,6 +53,10 @@ class Section:
     body: Any = ""
     """Drawn instead of rows, when they are no table."""
 
+    def labelled(self) -> list[list[tuple[str, Any]]]:
+        """Return the rows, each cell with the name of its column: on a phone there is no heading above it."""
+        return [list(zip(self.columns, row, strict=False)) for row in self.rows]
+
 
 @dataclass(frozen=True, kw_only=True)
 class StatusTab:

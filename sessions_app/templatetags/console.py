@@ -33,6 +33,12 @@ GROUPS: Final = (
 )  # fmt: skip
 """The navigation by job. Tables that are named nowhere fold into "More tables", so that none is lost."""
 
+_PAGES: Final = {
+    "Configure": ("Tools", "admin:console_tools", "wrench"),
+    GOVERN: ("Health", "admin:console_health", "pulse"),
+}
+"""Pages of our own that lead a group."""
+
 _TABBED: Final = frozenset({"run", "session"})
 """Tables that the tabs lead to."""
 
@@ -106,9 +112,10 @@ def console_menu(context: dict[str, Any]) -> list[dict[str, Any]]:
     groups = []
     for title, names in GROUPS:
         links = [_link(name, models[name], path) for name in names if name in models]
-        if title == GOVERN:
-            there = reverse("admin:console_health")
-            links.insert(0, {"name": "Health", "url": there, "icon": "pulse", "current": path == there})
+        if title in _PAGES and principal(request).can_view:
+            name, view, picture = _PAGES[title]
+            there = reverse(view)
+            links.insert(0, {"name": name, "url": there, "icon": picture, "current": path == there})
         if links or title == OPERATE:
             groups.append({"title": title, "links": links, "first": title == OPERATE})
     rest = [_link(name, model, path) for name, model in models.items() if name not in named]

@@ -65,6 +65,7 @@ def main_pages(scene: Morning) -> dict[str, str]:
         "session": "/admin/sessions_app/session/incident-4821/change/",
         "search": "/admin/search/?q=inc",
         "health": "/admin/health/",
+        "tools": "/admin/tools/",
     }
 
 

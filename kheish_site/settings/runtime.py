@@ -1,11 +1,13 @@
 """``settings.KHEISH``: everything about the runtime that an operator may choose, read once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kheish_site.settings import deliveries, env, keys
 from kheish_site.settings.deliveries import Deliveries
 
+RISKS = ("low", "medium", "high")
 BASH_ENVIRONMENT = ("PATH", "HOME", "USER", "SHELL", "LANG", "LC_ALL", "TERM", "TZ", "TMPDIR")
 
 
@@ -69,6 +71,8 @@ class Kheish:
     """Whoever started a run may not approve its calls of high risk."""
     reason_required: tuple[str, ...]
     """Which decisions want a reason: ``deny``, ``high`` (any decision on a call of high risk)."""
+    approval_minutes: Mapping[str, float]
+    """How long an approval stays open, by risk, where the rule that asks does not say; 0 is for ever."""
     login_failures: int
     """Failed logins of an account from one address before it is blocked from there; 0 never blocks."""
     login_block_minutes: float
@@ -139,6 +143,10 @@ def load() -> Kheish:
         bash_env_allowlist=env.names("KHEISH_BASH_ENV_ALLOWLIST", BASH_ENVIRONMENT),
         four_eyes=env.flag("KHEISH_FOUR_EYES", False),
         reason_required=env.words("KHEISH_REASON_REQUIRED", choices=("deny", "high")),
+        approval_minutes={
+            risk: env.number(f"KHEISH_APPROVAL_{risk.upper()}_MINUTES", 0, low=0, high=525_600)
+            for risk in RISKS
+        },
         login_failures=env.integer("KHEISH_LOGIN_FAILURES", 5, low=0, high=1000),
         login_block_minutes=env.number("KHEISH_LOGIN_BLOCK_MINUTES", 15, low=1, high=1440),
         session_hours=env.number("KHEISH_SESSION_HOURS", 12, low=0.1, high=8_760),

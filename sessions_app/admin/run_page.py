@@ -15,10 +15,12 @@ from django.urls import reverse
 from kheish_site.console.site import site
 from kheish_site.lib import clock
 from sessions_app.admin import charts, permits, show, timeline
+from sessions_app.admin.caller import principal
 from sessions_app.admin.charts import Span
 from sessions_app.models import (
     LIVE,
     JournalEntry,
+    Right,
     Run,
     RunStatus,
     Step,
@@ -82,6 +84,8 @@ def context(request: HttpRequest, run: Run) -> dict[str, Any]:
         "console_others": _others(run),
         "console_session_url": show.change_url(whole.session),
         "console_events_url": f"{reverse('run', args=[run.run_id])}/events",
+        "console_export_url": reverse("run-export", args=[run.run_id]),
+        "console_may_unmask": principal(request).may(Right.VIEW_UNREDACTED),
     }
 
 

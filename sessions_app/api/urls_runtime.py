@@ -46,7 +46,7 @@ urlpatterns = [
     path(f"{_SESSION}/tasks/<str:task_id>/stop", tasks.TaskStop.as_view()),
     path("v1/runs", runs.Runs.as_view(), name="runs"),
     path("v1/runs/<str:run_id>", runs.OneRun.as_view(), name="run"),
-    path("v1/runs/<str:run_id>/export", runs.RunExport.as_view()),
+    path("v1/runs/<str:run_id>/export", runs.RunExport.as_view(), name="run-export"),
     path("v1/runs/<str:run_id>/why", runs.RunWhy.as_view()),
     path("v1/runs/<str:run_id>/events", runs.RunEvents.as_view()),
     path("v1/runs/<str:run_id>/external-actions", audit.RunExternalActions.as_view()),

@@ -5,7 +5,7 @@ Source: DESIGN, "Approvals that hold up". HTTP, console, command line and chat a
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from django.conf import settings
@@ -109,7 +109,7 @@ def request(run: Run, call: ToolCall) -> tuple[Approval, Entry]:
     Needs the open transaction in which the batch suspends.
     """
     policy, now = call.permission, clock.now()
-    seconds = policy.get("expires_after_seconds")
+    risk = policy.get("risk", Risk.HIGH)
     approval = Approval.objects.create(
         approval_id=new_id("apr"),
         session_id=run.session_id,
@@ -122,8 +122,8 @@ def request(run: Run, call: ToolCall) -> tuple[Approval, Entry]:
         required_votes=policy.get("required_votes", 1),
         roles=list(policy.get("roles", ())),
         requester_may_vote=policy.get("requester_may_vote", True),
-        risk=policy.get("risk", Risk.HIGH),
-        expires_at=now + timedelta(seconds=seconds) if seconds else None,
+        risk=risk,
+        expires_at=_expiry(now, policy.get("expires_after_seconds"), risk),
         created_at=now,
     )
     effects.advance(call, ToolCallState.AWAITING_APPROVAL)
@@ -139,6 +139,12 @@ def request(run: Run, call: ToolCall) -> tuple[Approval, Entry]:
         "expires_at": clock.rfc3339(approval.expires_at),
     }
     return approval, journal.entry(run.session.session_id, "approval.requested", payload, run=run)
+
+
+def _expiry(now: datetime, seconds: int | None, risk: str) -> datetime | None:
+    """Return when an approval is over: as its rule says, else as the installation does for the risk."""
+    life = seconds or settings.KHEISH.approval_minutes[risk] * 60
+    return now + timedelta(seconds=life) if life else None
 
 
 def resolve(approval_id: str, vote: Vote, *, principal: Principal) -> Approval:

@@ -1,5 +1,6 @@
 """The page of a run: one timeline, whatever its length, and what keeps the run from moving."""
 
+import json
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from sessions_app.admin import run_page
-from sessions_app.models import Run
+from sessions_app.models import AuditEntry, Run
 from sessions_app.services import journal
 from tests.factories import make_run
 from tests.sessions_app.admin.conftest import Desk, call, drive, waiting_approval, waiting_decision
@@ -151,3 +152,27 @@ def test_tabs_count_by_status(desk: Desk) -> None:
     }
     assert [name for name, tab in tabs.items() if tab.current] == ["Waiting"]
     assert len(answer.context["cl"].result_list) == 3
+
+
+def test_a_run_is_exported_from_its_page(desk: Desk) -> None:
+    run, client = drive({"text": "done"}), desk("viewer")
+    page = text(client, run)
+    url = reverse("run-export", args=[run.run_id])
+    assert f'href="{url}" download' in page and "Export unmasked" not in page
+    answer = client.get(url)
+    written = json.loads(b"".join(answer.streaming_content))  # type: ignore[attr-defined]
+    assert written["run"]["run_id"] == run.run_id and written["redacted"]
+    assert answer["Content-Disposition"] == f'attachment; filename="{run.run_id}.json"'
+    assert client.get(url, {"unredacted": "true", "reason": "curious"}).status_code == 403
+
+
+def test_unmasked_it_is_exported_by_those_with_the_right_and_says_why(desk: Desk) -> None:
+    run = drive({"text": "done"})
+    assert "Export unmasked" not in text(desk("operator"), run)  # who may decide high risks, and not look
+    client = desk("admin")
+    assert 'id="kh-export-reason" name="reason" maxlength="1000" required' in text(client, run)
+    url = reverse("run-export", args=[run.run_id])
+    answer = client.get(url, {"unredacted": "true", "reason": "incident 4821"})
+    assert not json.loads(b"".join(answer.streaming_content))["redacted"]  # type: ignore[attr-defined]
+    deed = AuditEntry.objects.get(object_id=run.run_id)
+    assert (deed.action, deed.reason, deed.principal) == ("run.exported_unredacted", "incident 4821", "admin")

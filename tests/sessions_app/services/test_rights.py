@@ -1,13 +1,16 @@
 """Who may say yes to what: roles, the right to decide high risks, four eyes, reasons."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
+from django.core.exceptions import ImproperlyConfigured
 from django.test import RequestFactory
 
 from kheish_site.lib.errors import Forbidden
+from kheish_site.settings import runtime
 from sessions_app.admin import permits
 from sessions_app.admin.approvals import ALLOW, DENY
 from sessions_app.models import Approval, Right, Role
@@ -125,6 +128,31 @@ def test_a_reason_is_asked_for_where_the_policy_says(
             approvals.resolve(approval.approval_id, Vote(behavior=behavior, reason="  "), principal=ADA)
     vote = Vote(behavior=behavior, reason="because" if needed else "")
     assert approvals.resolve(approval.approval_id, vote, principal=ADA).status in ("allowed", "denied")
+
+
+@pytest.mark.parametrize(
+    ("risk", "rule_seconds", "minutes"), [("high", None, 5), ("high", 3_600, 60), ("low", None, None)]
+)
+def test_an_approval_stays_open_as_its_rule_says_or_else_the_installation(
+    configure: Any, risk: str, rule_seconds: int | None, minutes: int | None
+) -> None:
+    configure(approval_minutes={"low": 0, "medium": 0, "high": 5})
+    approval = asked(risk, expires_after_seconds=rule_seconds)
+    life = approval.expires_at and approval.expires_at - approval.created_at
+    assert life == (timedelta(minutes=minutes) if minutes else None)
+
+
+@pytest.mark.parametrize("written", ["-1", "soon", "525601"])
+def test_a_life_that_is_none_stops_the_start(monkeypatch: Any, written: str) -> None:
+    monkeypatch.setenv("KHEISH_APPROVAL_HIGH_MINUTES", written)
+    with pytest.raises(ImproperlyConfigured, match="KHEISH_APPROVAL_HIGH_MINUTES"):
+        runtime.load()
+
+
+def test_lives_are_read_by_risk(monkeypatch: Any) -> None:
+    monkeypatch.setenv("KHEISH_APPROVAL_HIGH_MINUTES", "0.5")
+    monkeypatch.setenv("KHEISH_APPROVAL_LOW_MINUTES", "60")
+    assert runtime.load().approval_minutes == {"low": 60, "medium": 0, "high": 0.5}
 
 
 def account(role: str, *rights: str, superuser: bool = False) -> User:

@@ -6,7 +6,7 @@ from django.http import HttpRequest
 
 from connectors_app.models import Delivery, DeliveryStatus
 from connectors_app.services.deliveries import find, health
-from sessions_app.admin import inbox, show
+from sessions_app.admin import addresses, inbox, show
 from sessions_app.admin.inbox import Item, Settled, Source
 from sessions_app.services.projections.shape import one_line
 
@@ -51,9 +51,9 @@ def _pane(request: HttpRequest, row: Delivery) -> dict[str, Any]:
     return {
         "console_name": "Delivery",
         "console_delivery": whole,
-        "console_session_url": show.change_url(whole.session),
-        "console_run_url": show.change_url(whole.run) if whole.run else "",
-        "console_target_url": show.change_url(whole.target),
+        "console_session_url": addresses.of(whole.session),
+        "console_run_url": addresses.of(whole.run) if whole.run else "",
+        "console_target_url": addresses.of(whole.target),
         "console_error": show.json_block(whole.last_error),
         "console_says": show.block(whole.content),
     }

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib import admin
 
-from sessions_app.admin import find, show
+from sessions_app.admin import addresses, show
 from sessions_app.admin.base import ConsoleAdmin
 from sessions_app.models import AuditEntry, Role
 
@@ -36,7 +36,7 @@ class AuditEntryAdmin(ConsoleAdmin):
     def what(self, row: AuditEntry) -> Any:
         """The object, linked to its page where it has one."""
         return show.link_at(
-            find.page_of(row.object_kind, row.object_id), f"{row.object_kind} {row.object_id}"
+            addresses.of_id(row.object_kind, row.object_id), f"{row.object_kind} {row.object_id}"
         )
 
     def status_line(self, row: AuditEntry) -> Sequence[Any]:

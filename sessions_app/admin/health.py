@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from kheish_site.console.site import site
-from sessions_app.admin import home, permits, show
+from sessions_app.admin import addresses, home, permits, show
 from sessions_app.models import Worker
 from sessions_app.services import status
 
@@ -22,7 +22,7 @@ def health_view(request: HttpRequest) -> HttpResponse:
         "console_badge": show.badge("draining" if not view["ready"] else "ok"),
         "console_warnings": view["health"]["warnings"],
         "console_workers": home.workers(list(Worker.objects.all()[:50])),
-        "console_workers_url": show.list_url(Worker),
+        "console_workers_url": addresses.of_list(Worker),
         "console_facts": _facts(view),
         "console_runs": [(show.badge(name), number) for name, number in view["runs"].items()],
     }

@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from kheish_site.console.site import site
 from kheish_site.lib import clock
-from sessions_app.admin import charts, inbox, show, timeline
+from sessions_app.admin import addresses, charts, inbox, show, timeline
 from sessions_app.admin.caller import principal
 from sessions_app.admin.inbox import Item, Waiting
 from sessions_app.admin.runtime import worker_state
@@ -63,10 +63,10 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "console_workers": workers(alive[:SHOWN]),
         "console_alive": sum(worker_state(worker) == "live" for worker in alive),
         "console_lists": {
-            "running": show.list_url(Run, needs="live"),
-            "failed": show.list_url(Run, status__exact="failed"),
-            "journal": show.list_url(JournalEntry),
-            "workers": show.list_url(Worker),
+            "running": addresses.of_list(Run, needs="live"),
+            "failed": addresses.of_list(Run, status__exact="failed"),
+            "journal": addresses.of_list(JournalEntry),
+            "workers": addresses.of_list(Worker),
         },
     }
 
@@ -96,7 +96,7 @@ def _runs_card() -> Card:
     note = f"{counted['running']} running, {waits} waiting, {counted['queued']} queued"
     if stale:
         note = f"{note}; {stale} stale lease{'s' if stale != 1 else ''}"
-    url = show.list_url(Session, state="stale") if stale else show.list_url(Run, needs="live")
+    url = addresses.of_list(Session, state="stale") if stale else addresses.of_list(Run, needs="live")
     return Card(title="Active runs", number=counted["all"], note=note, url=url, tone="wait" if stale else "")
 
 
@@ -114,7 +114,7 @@ def _failed_card(number: int, recent: Sequence[tuple[Any, str]]) -> Card:
         title=f"Failed, {FAILED_HOURS} h",
         number=f"{number}+" if number == 100 else number,
         note=f"of {started}{more} started",
-        url=show.list_url(Run, status__exact="failed"),
+        url=addresses.of_list(Run, status__exact="failed"),
         tone="bad" if number else "",
     )
 
@@ -130,7 +130,7 @@ def _hours_card(recent: Sequence[tuple[Any, str]]) -> Card:
         title="Runs per hour",
         number="",
         note="red: failed" if any(failed.values()) else f"the last {FAILED_HOURS} hours",
-        url=show.list_url(Run),
+        url=addresses.of_list(Run),
         picture=charts.bars(bars),
     )
 
@@ -141,7 +141,7 @@ def _running() -> list[dict[str, Any]]:
         {
             "run": run,
             "badge": show.badge(run.status),
-            "url": show.change_url(run),
+            "url": addresses.of(run),
             "text": show.redact(runs.text_preview(run)) or run.run_id,
             "when": show.age(run.submitted_at),
         }
@@ -153,7 +153,7 @@ def _failure(run: Run) -> dict[str, Any]:
     return {
         "run": run,
         "badge": show.badge(run.status),
-        "url": show.change_url(run),
+        "url": addresses.of(run),
         "text": one_line(str(show.redact(run.error.get("message", ""))) or run.run_id),
         "when": show.age(run.finished_at),
     }
@@ -172,7 +172,7 @@ def workers(rows: Sequence[Worker]) -> list[dict[str, Any]]:
         {
             "worker": row,
             "badge": show.badge(worker_state(row)),
-            "url": show.change_url(row),
+            "url": addresses.of(row),
             "name": timeline.worker_name(row.name),
             "busy": busy.get(row.name, 0),
             "when": show.age(row.heartbeat_at),

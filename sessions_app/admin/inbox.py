@@ -19,7 +19,7 @@ from django.urls import reverse
 from kheish_site.console.site import site
 from kheish_site.lib import clock
 from kheish_site.lib.errors import KheishError
-from sessions_app.admin import permits, show
+from sessions_app.admin import addresses, permits
 from sessions_app.admin.caller import principal
 from sessions_app.admin.verb_pages import done_words, problem
 from sessions_app.admin.verbs import Verb, perform, reason_mark
@@ -244,7 +244,7 @@ def _show(
         ),
         "console_form": form,
         "console_tried": verb,
-        "console_whole_url": show.change_url(row),
+        "console_whole_url": addresses.of(row),
         **source.pane(request, row),
     }
     return _page(request, items(), key, context, status=status)

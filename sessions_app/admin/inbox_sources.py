@@ -9,7 +9,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 
 from kheish_site.console.site import site
-from sessions_app.admin import permits, show, timeline
+from sessions_app.admin import addresses, permits, show, timeline
 from sessions_app.admin.approvals import EDIT, difference
 from sessions_app.admin.inbox import Item, Settled, Source, add
 from sessions_app.models import (
@@ -134,8 +134,8 @@ def _of(row: Any) -> dict[str, Any]:
     siblings = Approval.objects.filter(run=run, status=ApprovalStatus.PENDING).count()
     return {
         "console_run": run,
-        "console_run_url": show.change_url(run),
-        "console_session_url": show.change_url(run.session),
+        "console_run_url": addresses.of(run),
+        "console_session_url": addresses.of(run.session),
         "console_persona": f"{run.persona.persona.persona_id} r{run.persona.revision}" if run.persona else "",
         "console_task": show.redact(str(run.input_message.get("content", ""))),
         "console_before": timeline.lines(before)[-SHOWN_BEFORE:],

@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from kheish_site.console.site import site
 from kheish_site.lib import clock
-from sessions_app.admin import charts, permits, show, timeline
+from sessions_app.admin import addresses, charts, permits, show, timeline
 from sessions_app.admin.caller import principal
 from sessions_app.admin.charts import Span
 from sessions_app.models import (
@@ -82,7 +82,7 @@ def context(request: HttpRequest, run: Run) -> dict[str, Any]:
         "console_facts": _facts(whole),
         "console_task": show.block(str(whole.input_message.get("content", "")), limit=4_000),
         "console_others": _others(run),
-        "console_session_url": show.change_url(whole.session),
+        "console_session_url": addresses.of(whole.session),
         "console_events_url": f"{reverse('run', args=[run.run_id])}/events",
         "console_export_url": reverse("run-export", args=[run.run_id]),
         "console_may_unmask": principal(request).may(Right.VIEW_UNREDACTED),
@@ -247,7 +247,7 @@ def _others(run: Run) -> list[dict[str, Any]]:
             "run": other,
             "here": other.pk == run.pk,
             "badge": show.badge(other.status),
-            "url": show.change_url(other),
+            "url": addresses.of(other),
             "text": show.redact(runs.text_preview(other)),
             "when": show.age(other.submitted_at),
         }

@@ -7,7 +7,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from kheish_site.console.site import site
-from sessions_app.admin import find, inbox, permits, show
+from sessions_app.admin import addresses, inbox, permits, show
 from sessions_app.admin.caller import principal
 from sessions_app.models import JournalEntry
 from sessions_app.services import search
@@ -21,7 +21,7 @@ def search_view(request: HttpRequest) -> HttpResponse:
     if asked and inbox.knows(asked):
         return HttpResponseRedirect(reverse("admin:console_inbox_item", args=[asked]))
     found = search.search(asked, principal=principal(request)) if asked else search.Found(query="")
-    there = find.page_of(found.jump.kind, found.jump.item_id) if found.jump is not None else ""
+    there = addresses.of_id(found.jump.kind, found.jump.item_id) if found.jump is not None else ""
     if there:
         return HttpResponseRedirect(there)
     context = {
@@ -38,7 +38,7 @@ def search_view(request: HttpRequest) -> HttpResponse:
 def _line(hit: Hit) -> dict[str, Any]:
     """Return a hit as its line shows it; what was found in text is masked like everything else."""
     return {
-        "url": find.page_of(hit.kind, hit.item_id) or find.page_of("run", hit.run_id),
+        "url": addresses.of_id(hit.kind, hit.item_id) or addresses.of_id("run", hit.run_id),
         "kind": hit.kind.replace("_", " "),
         "id": hit.item_id,
         "by": "" if hit.by in ("id", "text") else hit.by.replace("_", " "),
@@ -54,8 +54,8 @@ def event_view(request: HttpRequest, pk: int) -> HttpResponse:
     if entry is None:
         raise Http404("no such entry")
     if request.headers.get("X-Console") != "part":
-        return HttpResponseRedirect(show.change_url(entry))
-    context = {"entry": entry, "payload": show.json_block(entry.payload), "url": show.change_url(entry)}
+        return HttpResponseRedirect(addresses.of(entry))
+    context = {"entry": entry, "payload": show.json_block(entry.payload), "url": addresses.of(entry)}
     return TemplateResponse(request, "sessions_app/admin/_event_payload.html", context)
 
 

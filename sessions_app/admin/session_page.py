@@ -11,7 +11,7 @@ from typing import Any, Final
 from django.urls import reverse
 
 from kheish_site.lib import clock
-from sessions_app.admin import show, timeline
+from sessions_app.admin import addresses, show, timeline
 from sessions_app.admin.base import Section, all_of
 from sessions_app.models import LIVE, Checkpoint, JournalEntry, Run, Session, ShellTask
 from sessions_app.services import permission_explain, reply_targets, runs
@@ -55,7 +55,7 @@ def context(session: Session) -> dict[str, Any]:
         "console_live": "swap",
         "session": row,
         "console_persona": row.persona,
-        "console_persona_url": show.change_url(row.persona) if row.persona else "",
+        "console_persona_url": addresses.of(row.persona) if row.persona else "",
         "console_talk": _talk(row),
         "console_queue": [_queued(run, view) for run, view in zip(queue, views, strict=True)],
         "console_facts": _facts(row),
@@ -102,7 +102,7 @@ def _queued(run: Run, view: Mapping[str, Any]) -> dict[str, Any]:
     waits = view.get("waiting_for")
     return {
         "run": run,
-        "url": show.change_url(run),
+        "url": addresses.of(run),
         "badge": show.badge(run.status),
         "text": show.redact(runs.text_preview(run)) or run.run_id,
         "from": f"{run.source_kind}, {run.actor_id}",

@@ -8,13 +8,12 @@ from typing import Any, Final
 from django.contrib import admin
 from django.db.models import Model
 from django.templatetags.static import static
-from django.urls import reverse
 from django.utils.html import format_html
-from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from kheish_site.lib import clock
 from kheish_site.lib.redaction import redact as redact  # every page shows through it
+from sessions_app.admin import addresses
 from sessions_app.services import reply_targets
 
 LIMIT: Final = 20_000
@@ -137,14 +136,9 @@ def short(public_id: str) -> SafeString:
     return format_html('<span class="kh-id" title="{}">{}</span>', public_id, shown)
 
 
-def change_url(row: Model) -> str:
-    """Return the address of the page of ``row``."""
-    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
-
-
 def link(row: Model | None, text: object) -> SafeString | str:
     """Return a link to the page of ``row``."""
-    return NOTHING if row is None else format_html('<a href="{}">{}</a>', change_url(row), text)
+    return NOTHING if row is None else format_html('<a href="{}">{}</a>', addresses.of(row), text)
 
 
 def link_at(url: str, text: object) -> SafeString | str:
@@ -152,15 +146,9 @@ def link_at(url: str, text: object) -> SafeString | str:
     return format_html('<a href="{}">{}</a>', url, text) if url else str(text)
 
 
-def list_url(model: type[Model], **filters: Any) -> str:
-    """Return the address of a list, filtered."""
-    base = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
-    return f"{base}?{urlencode(filters)}" if filters else base
-
-
 def to_list(model: type[Model], text: str, **filters: Any) -> SafeString:
     """Return a link to a filtered list."""
-    return format_html('<a href="{}">{}</a>', list_url(model, **filters), text)
+    return format_html('<a href="{}">{}</a>', addresses.of_list(model, **filters), text)
 
 
 def line(text: str) -> SafeString:

@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from kheish_site.console.site import site
-from sessions_app.admin import permits, show
+from sessions_app.admin import addresses, permits, show
 from sessions_app.admin.base import Section
 from sessions_app.models import Approval, RuntimeRevision
 from sessions_app.services import approval_habits, permission_explain
@@ -27,7 +27,7 @@ def tools_view(request: HttpRequest) -> HttpResponse:
         "title": "Tools",
         "console_mode": explained["effective_mode"],
         "console_sections": (_habits(), _rules(explained)),
-        "console_settings_url": show.list_url(RuntimeRevision),
+        "console_settings_url": addresses.of_list(RuntimeRevision),
     }
     return TemplateResponse(request, TEMPLATE, context)
 

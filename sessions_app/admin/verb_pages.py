@@ -13,7 +13,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
 from kheish_site.lib.errors import KheishError
-from sessions_app.admin import permits, show
+from sessions_app.admin import addresses, permits
 from sessions_app.admin.caller import principal
 from sessions_app.admin.verbs import MOST_ROWS, Outcome, Verb, perform, reason_mark
 
@@ -117,7 +117,7 @@ class VerbPages:
         messages.success(request, f"{done_words(verb, outcome)}.")
         there = outcome.row if outcome.row is not None else row
         gone = there is None or there.pk is None
-        return HttpResponseRedirect(self._list_url() if gone else show.change_url(there))
+        return HttpResponseRedirect(self._list_url() if gone else addresses.of(there))
 
     def _ask(
         self, request: HttpRequest, verb: Verb, rows: list[Any], form: Form, *, bulk: bool = False
@@ -135,7 +135,7 @@ class VerbPages:
             "action_name": helpers.ACTION_CHECKBOX_NAME,
             "plural": self.plural,
             "list_url": self._list_url(),
-            "back_url": show.change_url(rows[0]) if len(rows) == 1 and not bulk else self._list_url(),
+            "back_url": addresses.of(rows[0]) if len(rows) == 1 and not bulk else self._list_url(),
         }
         return TemplateResponse(request, TEMPLATE, context)
 

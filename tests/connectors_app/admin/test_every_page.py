@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from connectors_app.models import ChatIdentity, Connector, Delivery
-from sessions_app.admin import show
+from sessions_app.admin import addresses
 from sessions_app.models import Asset, ExternalAction
 from tests.connectors_app.outbound import dead_letter
 from tests.factories import make_session
@@ -98,23 +98,23 @@ def test_pages_lead_on(desk: Desk) -> None:
     rows.fill()
     client = desk("viewer")
     delivery = Delivery.objects.get(status="unknown")
-    target = client.get(show.change_url(delivery.target)).content.decode()
-    assert show.change_url(delivery) in target
-    of_delivery = client.get(show.change_url(delivery)).content.decode()
-    assert show.change_url(Asset.objects.get(media_type="text/markdown")) in of_delivery
+    target = client.get(addresses.of(delivery.target)).content.decode()
+    assert addresses.of(delivery) in target
+    of_delivery = client.get(addresses.of(delivery)).content.decode()
+    assert addresses.of(Asset.objects.get(media_type="text/markdown")) in of_delivery
     alerts = Connector.objects.get(name="alerts")
     receipts = client.get(reverse("admin:connectors_app_ingressreceipt_changelist")).content.decode()
-    assert show.change_url(alerts) in receipts
+    assert addresses.of(alerts) in receipts
     ops = Connector.objects.get(name="ops")
-    people = client.get(show.change_url(ops)).content.decode()
-    assert show.change_url(ChatIdentity.objects.get()) in people
+    people = client.get(addresses.of(ops)).content.decode()
+    assert addresses.of(ChatIdentity.objects.get()) in people
     for name in ("quiet", "rollcall"):
         page = desk_page(client, name)
         assert "/do/test/" not in page
 
 
 def desk_page(client: Any, name: str) -> str:
-    return str(client.get(show.change_url(Connector.objects.get(name=name))).content.decode())
+    return str(client.get(addresses.of(Connector.objects.get(name=name))).content.decode())
 
 
 def test_the_menu_is_ordered_by_job(desk: Desk) -> None:

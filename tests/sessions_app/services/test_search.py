@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from connectors_app.services import connectors, ingress
 from connectors_app.services.contracts import InboundEvent
 from kheish_site.lib.canonical import sha256_hex
-from sessions_app.admin import find
+from sessions_app.admin import addresses
 from sessions_app.models import Run, RunStatus
 from sessions_app.services import audit, search
 from sessions_app.services.principal import Principal
@@ -221,6 +221,6 @@ def test_the_api_answers_viewers_and_refuses_nonsense() -> None:
 def test_every_hit_has_a_page(admin_client: Any) -> None:
     run, _ = ask_approvals(make_session())
     for hit in search.search(run.run_id, principal=ADA).items:
-        url = find.page_of(hit.kind, hit.item_id)
+        url = addresses.of_id(hit.kind, hit.item_id)
         assert admin_client.get(url).status_code == 200
-    assert find.page_of("tool", "x") == ""
+    assert addresses.of_id("tool", "x") == ""

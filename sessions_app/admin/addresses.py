@@ -1,8 +1,10 @@
-"""Where the page of something is, by kind and public id: what a cause or a hit of a search links to."""
+"""Where the page of something is: of a row, of a list, or of what is only known by kind and public id."""
 
-from typing import Final
+from typing import Any, Final
 
+from django.db.models import Model
 from django.urls import NoReverseMatch, reverse
+from django.utils.http import urlencode
 
 _PAGES: Final = {
     "run": "sessions_app_run",
@@ -25,8 +27,19 @@ _BY_NUMBER: Final = frozenset({"connector"})
 """Kinds whose pages are not found by a public id: for them the list is shown, searched."""
 
 
-def page_of(kind: str, public_id: str) -> str:
-    """Return the address of the page, "" where there is none."""
+def of(row: Model) -> str:
+    """Return the address of the page of ``row``."""
+    return reverse(f"admin:{_name(type(row))}_change", args=[row.pk])
+
+
+def of_list(model: type[Model], **filters: Any) -> str:
+    """Return the address of a list, filtered."""
+    base = reverse(f"admin:{_name(model)}_changelist")
+    return f"{base}?{urlencode(filters)}" if filters else base
+
+
+def of_id(kind: str, public_id: str) -> str:
+    """Return the address of the page of what is called so, "" where there is none."""
     name = _PAGES.get(kind)
     if name is None or not public_id:
         return ""
@@ -36,3 +49,7 @@ def page_of(kind: str, public_id: str) -> str:
         return reverse(f"admin:{name}_change", args=[public_id])
     except NoReverseMatch:
         return ""
+
+
+def _name(model: type[Model]) -> str:
+    return f"{model._meta.app_label}_{model._meta.model_name}"

@@ -20,7 +20,7 @@ from connectors_app.models import (
 from connectors_app.services.deliveries import attachments, control, find, operate
 from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin, Section, all_of, latest
-from sessions_app.admin.verbs import Act, Cleaned, Outcome, ReasonForm, Tone, Verb
+from sessions_app.admin.verbs import Act, Cleaned, NothingToSay, Outcome, ReasonForm, Tone, Verb
 from sessions_app.models import Asset
 from sessions_app.services.access import Principal
 
@@ -32,7 +32,7 @@ class ReplayForm(forms.Form):
 
 
 def _replay(row: Delivery, cleaned: Cleaned, principal: Principal) -> Outcome:
-    replay, is_new = operate.replay(row.delivery_id, force=bool(cleaned["force"]), principal=principal)
+    replay, is_new = operate.replay(row.delivery_id, force=bool(cleaned.get("force")), principal=principal)
     return Outcome(word="" if is_new else "replayed before", row=replay)
 
 
@@ -66,7 +66,7 @@ VERBS = (
         label="Send again",
         past="sent again",
         act=_replay,
-        form=ReplayForm,
+        form_for=lambda row: NothingToSay if row is None else ReplayForm,
         applies=lambda row: row.status == DeliveryStatus.DEAD_LETTERED,
         explain="A new delivery at the end of the target's queue. The dead letter stays as it is.",
     ),

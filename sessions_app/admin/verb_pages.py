@@ -1,7 +1,7 @@
 """The pages on which a verb is confirmed, for one row, for selected rows, and for a new one."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django.contrib import messages
 from django.contrib.admin import helpers
@@ -13,12 +13,15 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
 from kheish_site.lib.errors import KheishError
-from sessions_app.admin import addresses, permits
+from sessions_app.admin import addresses, courses, permits
 from sessions_app.admin.caller import principal
 from sessions_app.admin.verbs import MOST_ROWS, Outcome, Verb, perform, reason_mark
 
 TEMPLATE = "sessions_app/admin/verb.html"
 ONCE_TEMPLATE = "sessions_app/admin/once.html"
+COURSE_TEMPLATE = "sessions_app/admin/course.html"
+PREVIEWED: Final = 20
+"""Rows shown before a verb goes through more of them than anybody reads."""
 
 
 class VerbPages:
@@ -62,11 +65,15 @@ class VerbPages:
         """Return the action of a list for ``verb``: first the page that asks, then the deed."""
 
         def action(model_admin: Any, request: HttpRequest, rows: Any) -> HttpResponse | None:
+            if "course" in request.POST:
+                return self._go_on(request, verb, rows)
             chosen = list(rows[: MOST_ROWS + 1])
-            if len(chosen) > MOST_ROWS:
-                messages.error(request, f"At most {MOST_ROWS} at once: nothing was done.")
+            if len(chosen) <= MOST_ROWS:
+                return self._many(request, verb, chosen)
+            if verb.seal is not None:
+                messages.error(request, f"Each must be looked at: at most {MOST_ROWS}. Nothing was done.")
                 return None
-            return self._many(request, verb, chosen)
+            return self._preview(request, verb, rows, _bound(request, verb.form_class(None)))
 
         return action
 
@@ -77,6 +84,56 @@ class VerbPages:
         tally = perform(verb, rows, form.cleaned_data, principal(request), _seen(request))
         messages.add_message(request, tally.level, str(tally))
         return None
+
+    def _preview(self, request: HttpRequest, verb: Verb, rows: Any, form: Form) -> HttpResponse | None:
+        """Say how many rows a verb would go through, with the first of them, before it does anything."""
+        course = courses.begin(self._course_of(verb), rows)
+        if course is None:
+            return None
+        return self._ask(
+            request,
+            verb,
+            list(courses.left(course, rows)[:PREVIEWED]),
+            form,
+            bulk=True,
+            course=course,
+            possible=courses.possible(course, rows, verb),
+        )
+
+    def _go_on(self, request: HttpRequest, verb: Verb, rows: Any) -> HttpResponse | None:
+        """Do the next batch of a course; say what came of it, or how far it is and how to go on."""
+        course = courses.read(self._course_of(verb), request.POST["course"])
+        if course is None:
+            messages.error(request, "The page was of another list: nothing was done. Begin again.")
+            return None
+        form = _bound(request, verb.form_class(None))
+        if not form.is_valid():
+            return self._preview(request, verb, rows, form)
+        after = courses.go_on(course, rows, verb, form.cleaned_data, principal(request))
+        if after.over:
+            messages.add_message(request, after.tally.level, str(after.tally))
+            return None
+        return TemplateResponse(request, COURSE_TEMPLATE, self._frame(request, verb, form, after))
+
+    def _course_of(self, verb: Verb) -> str:
+        return f"{self.opts.label_lower}.{verb.name}"
+
+    def _frame(
+        self, request: HttpRequest, verb: Verb, form: Form, course: courses.Course | None
+    ) -> dict[str, Any]:
+        """Return what the pages about many rows have in common."""
+        return {
+            **self.admin_site.each_context(request),
+            "title": verb.label,
+            "opts": self.opts,
+            "verb": verb,
+            "form": form,
+            "course": course,
+            "plural": self.plural,
+            "list_url": self._list_url(),
+            "action_name": helpers.ACTION_CHECKBOX_NAME,
+            "action_url": request.get_full_path() if course is not None else self._list_url(),
+        }
 
     def verb_view(self, request: HttpRequest, object_id: str, verb_name: str) -> HttpResponse:
         """One verb on one row."""
@@ -120,22 +177,26 @@ class VerbPages:
         return HttpResponseRedirect(self._list_url() if gone else addresses.of(there))
 
     def _ask(
-        self, request: HttpRequest, verb: Verb, rows: list[Any], form: Form, *, bulk: bool = False
+        self,
+        request: HttpRequest,
+        verb: Verb,
+        rows: list[Any],
+        form: Form,
+        *,
+        bulk: bool = False,
+        course: courses.Course | None = None,
+        possible: int = 0,
     ) -> HttpResponse:
         mark_reason(form, reason_mark([verb], None if bulk or not rows else rows[0]))
-        context = {
-            **self.admin_site.each_context(request),
+        context = self._frame(request, verb, form, course)
+        context |= {
             "title": verb.label if not rows or bulk else f"{verb.label}: {self.title_of(rows[0])}",
-            "opts": self.opts,
-            "verb": verb,
-            "form": form,
             "rows": [{"pk": row.pk, "facts": self.facts(row), "applies": verb.applies(row)} for row in rows],
             "seen": {row.pk: _seal([verb], row) for row in rows},
             "bulk": bulk,
-            "action_name": helpers.ACTION_CHECKBOX_NAME,
-            "plural": self.plural,
-            "list_url": self._list_url(),
-            "back_url": addresses.of(rows[0]) if len(rows) == 1 and not bulk else self._list_url(),
+            "possible": possible,
+            "most": courses.MOST,
+            "back_url": addresses.of(rows[0]) if len(rows) == 1 and not bulk else context["action_url"],
         }
         return TemplateResponse(request, TEMPLATE, context)
 

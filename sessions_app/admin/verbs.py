@@ -111,6 +111,11 @@ class Tally:
             return messages.SUCCESS
         return messages.WARNING if self.done else messages.ERROR
 
+    def add(self, other: "Tally") -> None:
+        """Count what came of other rows too."""
+        self.done += other.done
+        self.refused += other.refused
+
     def __str__(self) -> str:
         parts = [f"{number} {word}" for word, number in self.done.items()]
         parts += [f"{number} refused: {why}" for why, number in self.refused.items()]

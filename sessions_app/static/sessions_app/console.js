@@ -400,6 +400,8 @@
     if (event.target.dataset.sent) event.preventDefault();
     event.target.dataset.sent = "yes";
   });
+  const course = $("form[data-go-on]");                         // a verb on its way through many rows
+  if (course) after(150, () => course.requestSubmit());
   addEventListener("pageshow", () => { if (form) delete form.dataset.sent; });
 
   /* ---- keys ---- */

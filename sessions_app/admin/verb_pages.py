@@ -20,7 +20,7 @@ from sessions_app.admin.verbs import MOST_ROWS, Outcome, Verb, perform, reason_m
 TEMPLATE = "sessions_app/admin/verb.html"
 ONCE_TEMPLATE = "sessions_app/admin/once.html"
 COURSE_TEMPLATE = "sessions_app/admin/course.html"
-PREVIEWED: Final = 20
+PREVIEWED: Final = 5
 """Rows shown before a verb goes through more of them than anybody reads."""
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from kheish_site.settings import deliveries, env, keys
 from kheish_site.settings.deliveries import Deliveries
 
-RISKS = ("low", "medium", "high")
 BASH_ENVIRONMENT = ("PATH", "HOME", "USER", "SHELL", "LANG", "LC_ALL", "TERM", "TZ", "TMPDIR")
 
 
@@ -144,8 +143,9 @@ def load() -> Kheish:
         four_eyes=env.flag("KHEISH_FOUR_EYES", False),
         reason_required=env.words("KHEISH_REASON_REQUIRED", choices=("deny", "high")),
         approval_minutes={
-            risk: env.number(f"KHEISH_APPROVAL_{risk.upper()}_MINUTES", 0, low=0, high=525_600)
-            for risk in RISKS
+            "low": env.number("KHEISH_APPROVAL_LOW_MINUTES", 0, low=0, high=525_600),
+            "medium": env.number("KHEISH_APPROVAL_MEDIUM_MINUTES", 0, low=0, high=525_600),
+            "high": env.number("KHEISH_APPROVAL_HIGH_MINUTES", 0, low=0, high=525_600),
         },
         login_failures=env.integer("KHEISH_LOGIN_FAILURES", 5, low=0, high=1000),
         login_block_minutes=env.number("KHEISH_LOGIN_BLOCK_MINUTES", 15, low=1, high=1440),

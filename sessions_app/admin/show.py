@@ -29,7 +29,7 @@ _COLOURS: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         ("pending", "awaiting_approval", "unknown", "expired", "stale", "draining", "retrying"), "wait"
     ),
-    **dict.fromkeys(("failed", "denied", "missing", "dead_lettered"), "bad"),
+    **dict.fromkeys(("failed", "missing", "dead_lettered"), "bad"),  # a no is a decision, not a failure
 }
 
 Shown = Callable[[Any, Any], Any]

@@ -178,7 +178,7 @@ def _tone(kind: str, payload: Mapping[str, Any]) -> str:
     if kind == "tool.returned":
         return "bad" if payload.get("is_error") else "good"
     if kind == "approval.denied":
-        return "wait"  # somebody's decision is no failure
+        return "calm"  # somebody's decision is no failure
     return _TONES.get(describe({"kind": kind, "payload": payload})[2], "calm")
 
 

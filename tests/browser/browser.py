@@ -23,7 +23,7 @@ document.addEventListener('securitypolicyviolation', event => {
   sessionStorage.setItem('kheishViolations', JSON.stringify(window.kheishViolations));
 });
 """
-WIDTHS = {"desk": 1360, "tablet": 768, "phone": 390, "small": 320}
+WIDTHS = {"desk": 1360, "tablet": 768, "zoomed": 680, "phone": 390, "small": 320}
 AXE = """
 const done = arguments[arguments.length - 1];
 axe.run(document, {resultTypes: ['violations']}).then(

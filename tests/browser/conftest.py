@@ -26,7 +26,8 @@ ARGUMENTS = (
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One service for the pages of one file."""
-    with running(tmp_path_factory.mktemp("browser") / "state") as started:
+    state = tmp_path_factory.mktemp("browser") / "state"
+    with running(state, {"KHEISH_APPROVAL_HIGH_MINUTES": "45"}) as started:
         yield started
 
 

@@ -107,8 +107,11 @@ def test_tables_and_forms_fit_and_are_silent(browser: Browser, shots: Path | Non
     fits(browser, shots, table_pages(), "phone", theme)
 
 
-def test_nothing_is_cut_at_320_pixels(browser: Browser, scene: Morning, shots: Path | None) -> None:
-    fits(browser, shots, main_pages(scene) | table_pages(), "small", "light")
+@pytest.mark.parametrize("width", ["small", "zoomed"])
+def test_nothing_is_cut_at_320_pixels_or_twice_the_size(
+    browser: Browser, scene: Morning, shots: Path | None, width: str
+) -> None:
+    fits(browser, shots, main_pages(scene) | table_pages(), width, "light")
 
 
 @pytest.mark.parametrize("width", ["desk", "phone"])
@@ -137,6 +140,10 @@ def fits(
         assert browser.troubles() == [], name
         assert browser.strangers() == [], name
         assert len(browser.all("h1")) == 1, name
+        assert not browser.all(".submit-row, [name=_save], [name=_continue]"), name
+        assert "to change" not in browser.find("h1").text, name
+        assert browser.driver.title.startswith("("), name  # something waits
+        assert not browser.all("time:not([title$=Z], [title$=UTC])"), name
         source = browser.driver.page_source
         assert SECRET not in source and TOKEN not in source, name
         ground = browser.driver.execute_script("return getComputedStyle(document.body).backgroundColor")
@@ -155,7 +162,8 @@ def test_a_decision_fits_on_one_screen(browser: Browser, scene: Morning) -> None
     """Why, for whom, the exact arguments and both buttons, without scrolling at 1360 by 900."""
     browser.look("desk", "light")
     browser.open(scene.inbox("approval", "approval"))
-    for selector in (".kh-why", ".kh-for", ".kh-exact", "[data-approve]", "[data-deny]"):
+    assert "expires in" in browser.find(".kh-pane-head").text
+    for selector in (".kh-pane-head", ".kh-why", ".kh-for", ".kh-exact", "[data-approve]", "[data-deny]"):
         box = browser.find(selector).rect
         assert box["y"] + box["height"] <= 900, selector
 

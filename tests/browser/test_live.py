@@ -1,5 +1,6 @@
 """Pages that keep up by themselves: new events, other people's decisions, restarts, ten tabs."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -44,6 +45,61 @@ def test_a_run_goes_on_before_ones_eyes(browser: Browser, scene: Morning) -> Non
     seqs = [int(row.get_attribute("data-seq") or 0) for row in browser.all("[data-seq]")]
     assert len(seqs) > lines and seqs == sorted(set(seqs))
     assert browser.troubles() == []
+
+
+def test_the_dot_says_paused_while_it_is(browser: Browser, scene: Morning) -> None:
+    for page in (scene.run_page("low"), "/admin/"):
+        browser.open(page)
+        browser.until(lambda: browser.dot == "live")
+        browser.find("[data-dot]").click()
+        browser.until(lambda: browser.dot == "paused")
+        browser.find("[data-dot]").click()
+        browser.until(lambda: browser.dot == "live")
+
+
+def test_what_happens_is_there_at_once(browser: Browser, scene: Morning) -> None:
+    """Within a second on a machine with nothing else to do; a busy one may be six times slower."""
+    browser.open(scene.run_page("low"))
+    browser.until(lambda: browser.dot == "live")
+    lines, key = len(browser.all("[data-seq]")), scene.key("approval", "low", 0)
+    begin = time.monotonic()
+    decide(scene, key)
+    browser.until(lambda: len(browser.all("[data-seq]")) > lines, 6)
+    print(f"shown after {(time.monotonic() - begin) * 1000:.0f} ms")
+
+
+def test_a_list_of_runs_keeps_up_and_never_jumps(browser: Browser, scene: Morning) -> None:
+    scene.client.sessions("parade").create(permission_rules=[{"tool_name_pattern": "*", "behavior": "ask"}])
+    first = scene.client.sessions("parade").input("Tag it.", route_id="release-1.9-0")
+    browser.open("/admin/sessions_app/run/?q=parade")
+    row = "#result_list tbody tr"
+    browser.until(lambda: browser.dot == "live" and "waits for approval" in browser.find(row).text)
+    second = scene.client.sessions("parade").input("Tag it again.", route_id="release-1.9-0")
+    browser.until(lambda: "1 new" in browser.find(".kh-pill").text if browser.all(".kh-pill") else False)
+    assert len(browser.all(row)) == 1
+    scene.client.request("POST", path("runs", second.run_id, "cancel"), {})
+    scene.client.request("POST", path("runs", first.run_id, "cancel"), {})
+    browser.until(lambda: "cancelled" in browser.find(row).text)
+    assert len(browser.all(row)) == 1
+    browser.find(".kh-pill").click()
+    assert len(browser.all(row)) == 2
+    assert browser.troubles() == []
+
+
+def test_what_leaves_a_filtered_list_is_gone(browser: Browser, scene: Morning) -> None:
+    scene.client.sessions("leaving").create(permission_rules=[{"tool_name_pattern": "*", "behavior": "ask"}])
+    started = [
+        scene.client.sessions("leaving").input(f"Tag it, {number}.", route_id="release-1.9-0")
+        for number in range(3)
+    ]
+    browser.open("/admin/sessions_app/run/?status__exact=queued&q=leaving")
+    row = "#result_list tbody tr"
+    browser.until(lambda: browser.dot == "live" and len(browser.all(row)) == 2)
+    scene.client.request("POST", path("runs", started[1].run_id, "cancel"), {})
+    browser.until(lambda: len(browser.all(row)) == 1)
+    scene.client.request("POST", path("runs", started[2].run_id, "cancel"), {})
+    browser.until(lambda: "Nothing matches" in browser.text)
+    scene.client.request("POST", path("runs", started[0].run_id, "cancel"), {})
 
 
 def test_what_others_decide_leaves_the_list_and_locks_the_page(browser: Browser, scene: Morning) -> None:

@@ -50,6 +50,10 @@ def test_five_thousand_events_open_in_under_two_seconds(service: Service) -> Non
         assert times["drawn"] < OPENS_WITHIN_MS, times
         seqs = [int(row.get_attribute("data-seq") or 0) for row in browser.all("[data-seq]")]
         assert seqs[-1] >= EVENTS and len(seqs) == 200
+        browser.driver.execute_script("window.scrollTo(0, document.body.scrollHeight)")
+        top = "return document.querySelector('.kh-sticky').getBoundingClientRect().top"
+        assert 0 <= float(browser.driver.execute_script(top)) < 100
+        assert "completed" in browser.find(".kh-sticky [data-part=state]").text and browser.dot == "ended"
         browser.find("a[data-earlier]").click()
         browser.until(lambda: len(browser.all("[data-seq]")) == 400)
         assert browser.troubles() == []

@@ -100,7 +100,7 @@
     for (const row of here) {
       const next = now.get(keyOf(row));
       now.delete(keyOf(row));
-      if (!next) leave(row, list);
+      if (!next) leave(row, list, fresh);
       else if (row.tagName === "TR") [...row.cells].forEach((cell, n) => {
         if (!cell.classList.contains("action-checkbox") && next.cells[n]) swap(cell, next.cells[n]);
       });
@@ -108,8 +108,8 @@
     }
     announce(list, fresh, now.size);
   }
-  function leave(row, list) {
-    if (list.tagName === "TBODY") return;                       // other pages of a table keep theirs
+  function leave(row, list, fresh) {                            // a table of one page alone has no other place for it
+    if (list.tagName === "TBODY" && $(".paginator a", fresh.ownerDocument)) return;
     row.classList.add("kh-gone");
     after(900, () => row.remove());
   }
@@ -149,7 +149,7 @@
     }
     const table = $("#result_list tbody"), next = $("#result_list tbody", fresh);
     if (table && next && dot) merge(table, next);
-    else if (dot && !table && next) location.reload();          // the first row of an empty list
+    else if (dot && Boolean(table) !== Boolean(next)) location.reload();   // the first row of an empty list, or the last
     if (pane) settled(pane, $("[data-pane]", fresh));
     else if ($(".kh-empty-page") && !$(".kh-empty-page", fresh)) location.reload();
     tick();

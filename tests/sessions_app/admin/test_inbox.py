@@ -8,6 +8,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from kheish_site.lib import clock
 from kheish_site.lib.redaction import MASK
 from sessions_app.models import Approval, Run
 from sessions_app.services import approvals, grants
@@ -100,6 +101,16 @@ def test_the_second_person_reads_who_and_when(desk: Desk) -> None:
     page = text(late)
     assert "Already denied</strong> by system" in page and "s ago" in page
     assert 'value="allow"' not in page
+
+
+def test_what_expired_has_no_buttons_and_says_what_to_do(desk: Desk) -> None:
+    row = waiting_approval()
+    Approval.objects.filter(pk=row.pk).update(expires_at=clock.now())
+    row.refresh_from_db()
+    assert approvals.expire(row)
+    page = text(desk("operator").get(item(row.approval_id)))
+    assert "Already expired" in page and "To ask again, send the session new input." in page
+    assert "data-approve" not in page and "data-deny" not in page
 
 
 def test_an_edit_is_judged_before_it_is_sent(desk: Desk) -> None:

@@ -11,7 +11,9 @@ from django.urls import reverse
 
 from sessions_app.admin import run_page
 from sessions_app.models import AuditEntry, Run
-from sessions_app.services import journal
+from sessions_app.services import approvals, journal
+from sessions_app.services.access import Principal
+from sessions_app.services.approvals import Vote
 from tests.factories import make_run
 from tests.sessions_app.admin.conftest import Desk, call, drive, waiting_approval, waiting_decision
 
@@ -62,6 +64,23 @@ def test_waiting_is_drawn_and_leads_to_the_inbox(desk: Desk) -> None:
     assert reverse("admin:console_inbox_item", args=[approval.approval_id]) in page
     assert "echo hello" in page and "Cancel…" in page
     assert f"<title>(1) desk / {approval.run.run_id} | Kheish</title>" in page
+
+
+def test_approval_edit_and_recovery_stand_in_one_timeline(desk: Desk) -> None:
+    approval = waiting_approval(command="make deploy")
+    who = Principal(name="lea", role="admin", auth_method="session")
+    approvals.resolve(
+        approval.approval_id, Vote(behavior="allow", updated_input={"command": "make test"}), principal=who
+    )
+    recovered = journal.entry(
+        approval.session.session_id, "run.recovered", {"worker": "w-2"}, run=approval.run
+    )
+    journal.append(approval.session_id, recovered)
+    page = text(desk("viewer"), approval.run)
+    timeline = page[page.index('id="kh-journal"') : page.index("data-typing")]
+    told = ("Asks to run bash: make deploy", "approval.edited", "approval.allowed", "its worker was lost")
+    places = [timeline.index(words) for words in told]
+    assert places == sorted(places)
 
 
 def test_a_queued_run_says_behind_what(desk: Desk) -> None:

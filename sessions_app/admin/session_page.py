@@ -9,12 +9,14 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.urls import reverse
+from django.utils.html import format_html_join
+from django.utils.safestring import mark_safe
 
 from kheish_site.lib import clock
 from sessions_app.admin import addresses, show, timeline
 from sessions_app.admin.base import Section, all_of
 from sessions_app.models import LIVE, Checkpoint, JournalEntry, Run, Session, ShellTask
-from sessions_app.services import permission_explain, reply_targets, runs
+from sessions_app.services import grants, permission_explain, reply_targets, runs
 from sessions_app.services.projections.runs import run_rows, run_views
 
 SHOWN: Final = 160
@@ -171,11 +173,20 @@ def _settings(row: Session) -> list[tuple[str, Any]]:
     inherited = "" if row.permission_mode else " (the service's)"
     return [
         ("Permission mode", f"{mode}{inherited}"),
+        ("Grants", _grants(row)),
         ("Permission rules", show.json_block(row.permission_rules)),
         ("Route policy", show.json_block(row.route_policy)),
         ("Effects in doubt", row.get_unknown_effects_display()),
         ("Binding keys", show.json_block(row.binding_keys)),
     ]
+
+
+def _grants(row: Session) -> Any:
+    """Return what runs unasked because an admin said so, and who that was."""
+    lines = [
+        (grant["tool_name"], show.redact(grant["granted_by"]), grant["reason"]) for grant in grants.of(row)
+    ]
+    return format_html_join(mark_safe("<br>"), "{}, by {}: {}", lines) if lines else show.NOTHING
 
 
 def _runs(row: Session) -> Section:

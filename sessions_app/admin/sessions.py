@@ -16,7 +16,7 @@ from sessions_app.admin.filters import ByPersona, BySessionState
 from sessions_app.admin.personas import NAME
 from sessions_app.admin.verbs import Cleaned, Outcome, ReasonForm, Verb
 from sessions_app.models import Persona, Session
-from sessions_app.services import journal, runs, sessions
+from sessions_app.services import grants, journal, runs, sessions
 from sessions_app.services.access import Principal
 
 
@@ -35,6 +35,19 @@ def _verify(row: Session, cleaned: Cleaned, principal: Principal) -> Outcome | N
     if found.whole:
         return Outcome(word=f"whole, {found.entries} entries")
     return Outcome(word=f"BROKEN at entry {found.broken_at}: {found.problem}")
+
+
+def _take_back(row: Session, cleaned: Cleaned, principal: Principal) -> Outcome:
+    grants.revoke(row.session_id, cleaned["tool_name"], principal=principal, reason=cleaned["reason"])
+    return Outcome(word=f"taken back: {cleaned['tool_name']} asks again")
+
+
+def _take_back_form(row: Session | None) -> type[forms.Form]:
+    names = [grant["tool_name"] for grant in grants.of(row)] if row is not None else []
+    tool_name = forms.ChoiceField(choices=[(name, name) for name in names], label="Tool")
+    return type(
+        "TakeBackThis", (ReasonForm,), {"tool_name": tool_name, "field_order": ("tool_name", "reason")}
+    )
 
 
 def _open(row: Session) -> bool:
@@ -116,6 +129,16 @@ INTERRUPT = Verb(
     applies=_open,
     explain="The active run stops at its next step. Queued runs stay and go on.",
 )
+TAKE_BACK = Verb(
+    name="take-back",
+    label="Take a grant back",
+    past="asks again",
+    act=_take_back,
+    form_for=_take_back_form,
+    applies=lambda row: bool(grants.of(row)),
+    many=False,
+    explain="People are asked again, from the next call of the tool on.",
+)
 END = Verb(
     name="end",
     label="End session",
@@ -145,7 +168,7 @@ class SessionAdmin(ConsoleAdmin):
     plural, singular, public_id = "Sessions", "Session", "session_id"
     empty = "No session yet. A session is one long conversation; make one:"
     empty_command = "python3 manage.py sessions create demo"
-    verbs, creates = (SAY, INTERRUPT, BIND, VERIFY, END), (CREATE,)
+    verbs, creates = (SAY, INTERRUPT, BIND, VERIFY, TAKE_BACK, END), (CREATE,)
     live = True
 
     list_display = ("shown_id", "state", "bound_persona", "queued_runs", "entries", "lease", "active", "born")

@@ -112,3 +112,14 @@ def test_the_commands_shown_can_be_given(name: str, least: int) -> None:
 
 def test_the_readme_is_short() -> None:
     assert len(read("README.md").splitlines()) < 150
+
+
+def test_the_tests_that_the_checklist_names_exist() -> None:
+    named = re.findall(r"`(tests/[a-z_/]+\.py)::(test_[a-z0-9_]+)`", read("docs/console-checklist.md"))
+    assert len({name for _, name in named}) > 40
+    assert [one for one in named if f"def {one[1]}(" not in read(one[0])] == []
+
+
+def test_the_checklist_answers_all_thirty() -> None:
+    numbers = re.findall(r"^\| (\d+) \|", read("docs/console-checklist.md"), re.MULTILINE)
+    assert numbers == [str(number) for number in range(1, 31)]

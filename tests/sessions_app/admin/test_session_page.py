@@ -8,7 +8,9 @@ from django.urls import reverse
 from sessions_app.admin.session_page import scope_of
 from sessions_app.engine import loop
 from sessions_app.models import Run, Session
+from sessions_app.services import grants
 from sessions_app.services.heartbeat import Heartbeat
+from sessions_app.services.principal import Principal
 from tests.factories import make_persona, make_route, make_run, make_session
 from tests.sessions_app.admin.conftest import Desk, call, drive, waiting_approval
 
@@ -57,6 +59,23 @@ def test_input_is_accepted_and_waits_its_turn(desk: Desk) -> None:
     run = Run.objects.get(session=session)
     assert (run.source_kind, run.actor_id, run.requested_by) == ("console", "operator", "operator")
     assert desk("viewer").post(do(session, "say"), {"confirmed": "yes", "content": "x"}).status_code == 403
+
+
+def test_a_grant_is_shown_and_taken_back_by_operators(desk: Desk) -> None:
+    session = make_session("granted")
+    ada = Principal(name="ada", role="admin", auth_method="token")
+    grants.give("granted", "web_fetch", principal=ada, reason="reads docs")
+    client = desk("operator")
+    page = client.get(page_of(session)).content.decode()
+    assert "web_fetch, by ada: reads docs" in page and do(session, "take-back") in page
+    assert do(session, "take-back") not in desk("viewer").get(page_of(session)).content.decode()
+    told = {"confirmed": "yes", "tool_name": "bash", "reason": ""}
+    assert "Select a valid choice" in client.post(do(session, "take-back"), told).content.decode()
+    answer = client.post(do(session, "take-back"), {**told, "tool_name": "web_fetch"}, follow=True)
+    assert "Taken back: web_fetch asks again." in answer.content.decode()
+    session.refresh_from_db()
+    assert grants.of(session) == []
+    assert do(session, "take-back") not in client.get(page_of(session)).content.decode()
 
 
 def test_a_session_is_made_and_gets_a_persona_while_it_is_idle(desk: Desk) -> None:

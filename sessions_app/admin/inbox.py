@@ -6,7 +6,7 @@ The deeds are the verbs of the row's own page: there is one door for each.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.contrib import admin, messages
@@ -23,9 +23,12 @@ from sessions_app.admin import addresses, permits
 from sessions_app.admin.caller import principal
 from sessions_app.admin.verb_pages import done_words, problem
 from sessions_app.admin.verbs import Verb, perform, reason_mark
+from sessions_app.models import JournalEntry
 
 MOST: Final = 100
 """Items the list shows; the rest comes up as these are decided."""
+DRAWING: Final = timedelta(seconds=5)
+"""How long a page may take from its first look at the rows until it is drawn."""
 _RANK: Final = {"high": 0, "medium": 1, "low": 2, "": 3}
 TEMPLATE: Final = "sessions_app/admin/inbox.html"
 
@@ -146,9 +149,21 @@ def inbox_view(request: HttpRequest, key: str = "") -> HttpResponse:
 
 
 def counts_view(request: HttpRequest) -> HttpResponse:
-    """What the badges say: ``{"waiting": 6}``."""
+    """What the badges say: ``{"waiting": 6}``; with ``?since=`` also whether anything ``moved`` then."""
     permits.require_view(request)
-    return JsonResponse({"waiting": waiting().total}, headers={"Cache-Control": "no-store"})
+    told: dict[str, Any] = {"waiting": waiting().total}
+    if "since" in request.GET:
+        told["moved"] = _moved_since(request.GET["since"])
+    return JsonResponse(told, headers={"Cache-Control": "no-store"})
+
+
+def _moved_since(text: str) -> bool:
+    """Tell whether the journal grew after a page was drawn, or while it was; true when in doubt."""
+    last = JournalEntry.objects.order_by("-pk").values_list("at", flat=True).first()
+    try:
+        return last is not None and last >= datetime.fromisoformat(text) - DRAWING
+    except (ValueError, TypeError):
+        return True
 
 
 def knows(key: str) -> bool:

@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from kheish_site.cli.words import KINDS
+from kheish_site.lib import clock
 from sessions_app.admin import inbox, show
 from sessions_app.admin.caller import principal
 from sessions_app.admin.inbox import Waiting
@@ -61,8 +62,9 @@ def console_waiting(context: dict[str, Any]) -> Waiting:
 def console_bell(context: dict[str, Any]) -> dict[str, str]:
     """Return the stream that tells every page that something happened; "" for people who may not look."""
     if not principal(context["request"]).can_view:
-        return {"url": "", "kinds": ""}
-    return {"url": reverse("event-stream"), "kinds": ",".join(KINDS)}
+        return {"url": "", "kinds": "", "drawn": ""}
+    drawn = clock.rfc3339(clock.now()) or ""
+    return {"url": reverse("event-stream"), "kinds": ",".join(KINDS), "drawn": drawn}
 
 
 @register.simple_tag

@@ -162,12 +162,17 @@
     if (words) $(".kh-pane-head", pane)?.after(words);
   }
 
-  async function count() {
-    const answer = await part(settings.counts).catch(() => null);
-    if (!answer?.ok || answer.redirected) return;
-    const { waiting } = await answer.json();
+  async function since() {                                      // between drawing the page and hearing the bell
+    const told = await count("?since=" + encodeURIComponent(settings.drawn));
+    if (told?.moved) refresh();
+  }
+  async function count(query = "") {
+    const answer = await part(settings.counts + query).catch(() => null);
+    if (!answer?.ok || answer.redirected) return null;
+    const told = await answer.json(), { waiting } = told;
     for (const badge of all("[data-waiting]")) { badge.textContent = waiting; badge.hidden = !waiting; }
     document.title = (waiting ? `(${waiting}) ` : "") + document.title.replace(/^\(\d+\) /, "");
+    return told;
   }
 
   /* A ring of something that waits is shown at once, work in progress at most every two seconds. */
@@ -202,7 +207,8 @@
   if (settings.bell) shared("kheish-bell", settings.bell, settings.kinds.split(","), {
     ring(kind) { if (!line) ring(kind); else if (NOW.test(kind)) { clearTimeout(counting); counting = after(120, count); } },
     state(now) {
-      if (now === "live" && bell !== "live") { count(); refresh(); }   // what was missed since the page was made
+      if (now === "live" && !bell) since();
+      else if (now === "live" && bell !== "live") { count(); refresh(); }   // what was missed meanwhile
       bell = now;
       poll(now);
       if (!line) tell(now);

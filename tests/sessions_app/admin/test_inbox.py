@@ -1,5 +1,6 @@
 """The inbox: one list, one page for each thing that waits, and nothing decided twice."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -221,6 +222,18 @@ def test_counts_are_for_those_who_may_look(desk: Desk) -> None:
     waiting_approval()
     assert desk("viewer").get(reverse("admin:console_counts")).json() == {"waiting": 1}
     assert desk("").get(reverse("admin:console_counts")).status_code == 403
+
+
+def test_a_page_learns_what_moved_before_it_could_hear(desk: Desk) -> None:
+    client, url = desk("viewer"), reverse("admin:console_counts")
+    assert client.get(url, {"since": clock.rfc3339(clock.now())}).json() == {"waiting": 0, "moved": False}
+    waiting_approval()
+    now = clock.now()
+    assert client.get(url, {"since": clock.rfc3339(now)}).json() == {"waiting": 1, "moved": True}
+    later = clock.rfc3339(now + timedelta(minutes=1))
+    assert not client.get(url, {"since": later}).json()["moved"]
+    assert client.get(url, {"since": "yesterday"}).json()["moved"]
+    assert client.get(url).json() == {"waiting": 1}
 
 
 @pytest.mark.parametrize(("noun", "path"), [("run", "run"), ("approval", "inbox"), ("session", "session")])

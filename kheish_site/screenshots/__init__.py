@@ -37,7 +37,7 @@ class Picture:
 PICTURES = (
     Picture(name="home", path="/admin/", height=980),
     Picture(name="run", path="/admin/sessions_app/run/{approval}/change/"),
-    Picture(name="approve-with-edits", path="/admin/inbox/{to_edit}/", height=1000, theme="dark", edit=True),
+    Picture(name="approve-with-edits", path="/admin/inbox/{to_edit}/", height=1060, theme="dark", edit=True),
     Picture(name="phone", path="/admin/inbox/{to_edit}/", width=390, height=844),
 )
 

@@ -5,7 +5,7 @@ the inbox show the same line for the same entry.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -119,14 +119,20 @@ def lines(
                 more=more,
                 note=_note(entry.kind, payload, calls),
                 group=next(name for name, kinds in _groups(entry.kind)),
-                quiet=entry.kind in _QUIET
-                or (entry.kind == "tool.started" and payload.get("call_id") in over),
+                quiet=_is_quiet(entry.kind, payload, over),
                 step_begins=begins if begins and begins != step else 0,
                 url=reverse("admin:console_event", args=[entry.pk]),
             )
         )
         step = begins or step
     return shown
+
+
+def _is_quiet(kind: str, payload: Mapping[str, Any], over: Container[Any]) -> bool:
+    """Tell whether another line says the same: that a call is over, or the plan that a list of todos is."""
+    if kind == "tool.returned":
+        return payload.get("tool_name") == "todo_write" and not payload.get("is_error")
+    return kind in _QUIET or (kind == "tool.started" and payload.get("call_id") in over)
 
 
 def section(rows: Any, more: Any, *, title: str = "Journal, newest first") -> Section:

@@ -57,6 +57,16 @@ def test_a_finished_run_tells_all_in_order(desk: Desk) -> None:
     assert "in the queue" in page and "kh-span-model" in page and "kh-span-tool" in page
 
 
+def test_a_plan_is_told_once_and_in_words(desk: Desk) -> None:
+    todos = [{"id": "look", "content": "Look at the pods", "completed": False}]
+    run = drive({"text": "I plan.", "tool_calls": [call("todo_write", todos=todos)]}, {"text": "done"})
+    page = text(desk("viewer"), run)
+    assert "Plan" in page and "Look at the pods" in page
+    lines = page[page.index('id="kh-journal"') :].split("<li ")
+    returned = next(line for line in lines if "tool.returned" in line)
+    assert "kh-quiet" in returned
+
+
 def test_waiting_is_drawn_and_leads_to_the_inbox(desk: Desk) -> None:
     approval = waiting_approval()
     page = text(desk("operator"), approval.run)

@@ -99,7 +99,9 @@ def fingerprint() -> str:
         digest.update(f"{file}\0".encode())
         digest.update(file.read_bytes() if file.is_file() else b"missing")
     settings = (name for name in os.environ if name.startswith("KHEISH_"))
-    for name in sorted(name for name in settings if not name.startswith("KHEISH_CRASHPOINT")):
+    for name in sorted(
+        name for name in settings if not name.startswith(("KHEISH_CRASHPOINT", "KHEISH_TESTING"))
+    ):
         digest.update(f"{name}={os.environ[name]}\0".encode())
     return digest.hexdigest()
 

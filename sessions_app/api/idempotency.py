@@ -11,6 +11,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.errors import BadRequest
 from kheish_site.lib.transactions import write
 from sessions_app.services import idempotency
@@ -58,6 +59,8 @@ def once(request: Request, work: Callable[[], Response], *, sealed: bool = False
             transaction.set_rollback(True)
         else:
             idempotency.finish(claim, _answer(response))
+            crashpoint("request.done")
+    crashpoint("request.kept")
     return response
 
 

@@ -7,6 +7,7 @@ Source: DESIGN, "The effect ledger".
 
 import logging
 
+from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.transactions import write
 from sessions_app.engine.execute import Effects, context_for
 from sessions_app.engine.turn import Turn
@@ -33,6 +34,7 @@ def after_crash(turn: Turn, calls: list[ToolCall]) -> None:
             result = _probe(turn, call)
         except Unknown:
             _mark_unknown(turn, call)
+            crashpoint("effect.judged")
             continue
         if result is not None:
             _record(turn, call, result)

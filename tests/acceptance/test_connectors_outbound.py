@@ -148,7 +148,7 @@ def crash(prepared: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture
 def own_running(crash: Crash) -> Deployment:
     """The module's deployment, with workers nobody told to die."""
-    crash.move_to("nowhere")
+    crash.move_to("claimed")
     return crash.deployment
 
 

@@ -25,7 +25,7 @@ from sessions_app.models import (
 )
 from sessions_app.services import external_actions, journal, outward
 
-CRASHPOINT_MODULES = ("loop", "step", "execute", "suspend")
+CRASHPOINT_MODULES = ("loop", "step", "execute", "suspend", "recover")
 LONG_AGO = "2020-01-01T00:00Z"
 
 

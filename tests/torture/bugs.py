@@ -1,0 +1,337 @@
+"""Bugs put in on purpose, one at a time: each must turn an invariant red, or the judgement proves nothing.
+
+A bug is a patch of the loaded service, made in the process from which all others of a torture are forked, and
+nowhere else: the service's own code knows nothing of it.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Final
+
+from tests.torture.schedule import Life, Profile, Role
+
+BUGS: dict[str, "Bug"] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bug:
+    """One bug: what it does to the code, what is done to the service so that it shows, who must notice."""
+
+    name: str
+    what: str
+    caught_by: tuple[str, ...]
+    install: Callable[[], None]
+    lives: Mapping[Role, Sequence[Life]] = field(default_factory=dict)
+    faults: tuple[str, ...] = ()
+    seconds: float = 14.0
+
+
+def bug(*caught_by: str, **more: Any) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Put a function that installs a bug among those that are proved; its docstring says what it does."""
+
+    def keep(install: Callable[[], None]) -> Callable[[], None]:
+        what = (install.__doc__ or "").splitlines()[0]
+        BUGS[install.__name__] = Bug(
+            name=install.__name__, what=what, caught_by=caught_by, install=install, **more
+        )
+        return install
+
+    return keep
+
+
+def install(name: str) -> None:
+    """Put one bug into the service that this process has loaded."""
+    BUGS[name].install()
+
+
+def _patch(module: str, **attributes: Any) -> None:
+    found = import_module(module)
+    for name, value in attributes.items():
+        if not hasattr(found, name):
+            raise AttributeError(f"{module} has no {name}: the bug would do nothing")
+        setattr(found, name, value)
+
+
+def _dying(role: Role, *points: str) -> dict[Role, Sequence[Life]]:
+    return {role: [Life(role=role, ending="point", point=point, seconds=8.0) for point in points]}
+
+
+_FROZEN: Final[dict[Role, Sequence[Life]]] = {
+    "worker": [
+        Life(role="worker", ending="freeze", point="model.after", seconds=6.0),
+        Life(role="worker", ending="kill", seconds=9.0),
+        Life(role="worker", ending="kill", seconds=9.0),
+    ]
+}
+_WEB_DIES: Final[dict[Role, Sequence[Life]]] = {
+    "web": [Life(role="web", ending="point", point="request.done", skip=5, seconds=8.0)]
+}
+
+
+@bug("nobody_writes_after_losing_the_lease", "the_fold_equals_the_rows", lives=_FROZEN, seconds=30.0)
+def fence_dropped() -> None:
+    """Writes are neither fenced nor guarded by the state they expect: a thawed worker goes on as before."""
+    from sessions_app.services.heartbeat import Hold
+    from sessions_app.services.writes import portable, postgres
+
+    guard, moved, check = postgres._guard, postgres._moved, portable._check_guard
+
+    def unguarded(move: Any, values: dict[str, Any]) -> str:
+        found = moved(move, values)
+        assert " AND r.status = %(was)s" in found
+        return found.replace(" AND r.status = %(was)s", "")
+
+    _patch("sessions_app.services.writes.postgres", _guard=lambda c: "true" if c.lease else guard(c))
+    _patch("sessions_app.services.writes.postgres", _moved=unguarded)
+    _patch(
+        "sessions_app.services.writes.portable",
+        _check_guard=lambda row, change, now: None if change.lease else check(row, change, now),
+    )
+    Hold.lose = lambda self: None  # type: ignore[method-assign]
+
+
+@bug(
+    "accepted_inputs_are_runs",
+    lives=_WEB_DIES, seconds=30.0,
+)  # fmt: skip
+def answered_before_the_commit() -> None:
+    """A submission is answered 202 while its transaction is still open."""
+    from django.db import connection
+
+    from sessions_app.api.views import runs as views
+
+    real = views.once
+
+    def early(request: Any, work: Callable[[], Any], **more: Any) -> Any:
+        done, answer = threading.Event(), []
+
+        def slowly() -> Any:
+            answer.append(work())
+            done.set()
+            time.sleep(0.4)
+            return answer[0]
+
+        def whole() -> None:
+            try:
+                real(request, slowly, **more)
+            finally:
+                done.set()
+                connection.close()
+
+        thread = threading.Thread(target=whole, daemon=True)
+        thread.start()
+        done.wait()
+        return answer[0] if answer else real(request, work, **more)
+
+    _patch("sessions_app.api.views.runs", once=early)
+
+
+@bug(
+    "all_settles_when_the_faults_are_over", "every_run_ends_or_waits",
+    faults=("redis_flush",), lives={"worker": [Life(role="worker", ending="kill", seconds=1.0)]},
+)  # fmt: skip
+def work_found_by_doorbells_alone() -> None:
+    """Nothing looks for work whose doorbell was lost."""
+    _patch(
+        "sessions_app.services.recovery", _READY="SELECT id FROM sessions_app_session WHERE false LIMIT %s"
+    )
+
+
+@bug(
+    "all_settles_when_the_faults_are_over", "every_run_ends_or_waits",
+    lives=_WEB_DIES,
+)  # fmt: skip
+def rung_before_the_commit() -> None:
+    """Workers are woken before the commit they are woken for, and only by that."""
+    work_found_by_doorbells_alone()
+    from sessions_app.services.doorbell.bells import bell
+
+    _patch("sessions_app.services.wake", ring_workers=lambda session_pk: bell().ring_workers(session_pk))
+
+
+@bug("decided_once_by_whoever_was_first")
+def decided_again() -> None:
+    """Nobody looks whether it was decided already, and what is settled is not guarded by its state."""
+    from sessions_app.models import Run, ToolCall
+
+    def unlocked(item: Any) -> Run:
+        item.status = "pending"
+        return Run.objects.select_related("session").get(pk=item.run_id)
+
+    def unguarded(call: ToolCall, to: str, **fields: Any) -> None:
+        ToolCall.objects.filter(pk=call.pk).update(state=to, **fields)
+        call.state = to
+        for name, value in fields.items():
+            setattr(call, name, value)
+
+    _patch("sessions_app.services.waiting", lock=unlocked)
+    _patch("sessions_app.services.effects", advance=unguarded)
+
+
+@bug("only_the_approved_call_runs", seconds=35.0)
+def digest_check_skipped() -> None:
+    """An edited call keeps its planned arguments, and the executor compares nothing."""
+    from sessions_app.services import effects
+
+    def keep_planned(approval: Any, voters: list[str]) -> None:
+        call = approval.tool_call
+        approved = {
+            "approval_id": approval.approval_id,
+            "approved_digest": call.digest,
+            "approved_by": voters,
+        }
+        effects.advance(call, "planned", permission=call.permission | approved)
+
+    _patch("sessions_app.services.approvals", _approve_call=keep_planned)
+    _patch("sessions_app.engine.execute", _not_the_approved_call=lambda call: None)
+
+
+@bug("only_the_approved_call_runs")
+def nobody_is_asked() -> None:
+    """Calls that need an approval run without one."""
+    from sessions_app.engine import suspend
+
+    _patch("sessions_app.engine.suspend", _needs_person=lambda call: suspend._is_question(call))
+    _patch("sessions_app.engine.execute", _not_the_approved_call=lambda call: None)
+
+
+@bug("streams_equal_the_journal")
+def streamed_from_memory() -> None:
+    """A stream shows what comes while somebody is connected, and never reads what was missed."""
+    from sessions_app.streams.subscription import Subscription
+
+    Subscription.lags = property(lambda self: False)  # type: ignore[assignment]
+
+
+@bug("no_message_shows_twice")
+def sent_again_blindly() -> None:
+    """An answer whose fate is not known is sent again, also where nobody recognises a repeat."""
+    _patch("connectors_app.services.deliveries.send", honours_keys=lambda target: True)
+
+
+@bug("one_run_per_event", "accepted_inputs_are_runs")
+def events_forgotten() -> None:
+    """No receipt is kept of an event."""
+    _patch(
+        "connectors_app.services.ingress", seen=lambda *given: None, _keep_receipt=lambda *given: None
+    )  # fmt: skip
+
+
+@bug("accepted_inputs_are_runs")
+def keys_forgotten() -> None:
+    """No answer is kept for an idempotency key."""
+    _patch("sessions_app.services.idempotency", begin=lambda claim: None, finish=lambda claim, answer: None)
+
+
+@bug("one_active_run_per_session", seconds=20.0)
+def newest_run_first() -> None:
+    """The newest run of a session is driven first, beside one that waits."""
+    from django.db import connection
+
+    from sessions_app.models import LIVE, Run
+
+    def newest(session_pk: int) -> Run | None:
+        rows = Run.objects.select_related("session", "persona__persona")
+        return rows.filter(session_id=session_pk, status__in=sorted(LIVE)).order_by("-position").first()
+
+    with connection.cursor() as cursor:
+        cursor.execute("DROP INDEX IF EXISTS run_one_active")
+    connection.close()
+    _patch("sessions_app.services.runs", head=newest)
+
+
+@bug("journals_are_dense_and_chained")
+def chain_forgotten() -> None:
+    """Entries do not hold the hash of the one before."""
+    from sessions_app.services.writes import postgres
+
+    chained = postgres._CHAINED.replace("held.last_hash, held", "repeat('0', 64), held")
+    assert chained != postgres._CHAINED
+    _patch("sessions_app.services.writes.postgres", _CHAINED=chained)
+    _patch("sessions_app.services.writes.portable", sha256_hex=lambda text: "0" * 64)
+
+
+@bug("opaque_effects_happen_at_most_once", lives=_dying("worker", "tool.returned"), seconds=25.0)
+def intent_after_the_effect() -> None:
+    """``started`` is committed with the result, not before the call leaves."""
+    from sessions_app.engine import execute
+
+    started, results = execute._commit_started, execute._commit_results
+
+    def both(turn: Any, found: list[Any], opening: Any) -> None:
+        started(turn, [(call, {}) for call, *_ in found if call.state == "planned"])
+        results(turn, found, opening)
+
+    _patch("sessions_app.engine.execute", _commit_started=lambda turn, calls: None, _commit_results=both)
+
+
+@bug("opaque_effects_happen_at_most_once", lives=_dying("worker", "tool.returned"), seconds=25.0)
+def opaque_run_again() -> None:
+    """What a dead worker had started is started again, whatever it is."""
+    _patch("sessions_app.engine.recover", _mark_unknown=lambda turn, call: None)
+
+
+@bug("opaque_effects_happen_at_most_once", lives=_dying("worker", "tool.started"), seconds=25.0)
+def unknown_taken_for_success() -> None:
+    """What a dead worker had started counts as done."""
+    from sessions_app.engine import recover
+    from sessions_app.tools.base import ToolResult
+
+    _patch(
+        "sessions_app.engine.recover",
+        _mark_unknown=lambda turn, call: recover._record(turn, call, ToolResult(content="surely done")),
+    )
+
+
+@bug("no_secret_anywhere", seconds=25.0)
+def nothing_is_masked() -> None:
+    """The funnel lets every secret through."""
+    from kheish_site.lib import redaction
+
+    redaction.Redactor.value = lambda self, value: value  # type: ignore[method-assign]
+    redaction.Redactor.text = lambda self, text: text  # type: ignore[method-assign]
+
+
+@bug("targets_get_their_order", seconds=25.0)
+def newest_delivery_first() -> None:
+    """A target gets the newest answer first."""
+    from connectors_app.services.deliveries import targets
+
+    queue = targets.queue
+    _patch("connectors_app.services.deliveries.targets", queue=lambda pk: queue(pk).order_by("-id"))
+
+
+def prove(names: Sequence[str], *, seed: int, profile: Profile) -> int:
+    """Torture once with each bug; 0 when each was noticed by an invariant that it is to be noticed by."""
+    from tests.torture import harness
+
+    chosen = [BUGS[name] for name in names] or list(BUGS.values())
+    print(f"seed {seed}, profile {profile}", flush=True)
+    with harness.prepared(profile) as ground:
+        missed = [bug.name for bug in chosen if not _is_caught(bug, seed, ground)]
+    print(f"{len(chosen)} bugs, missed: {', '.join(missed) or 'none'}")
+    return 1 if missed else 0
+
+
+def _is_caught(bug: Bug, seed: int, ground: Any) -> bool:
+    from tests.torture import harness
+
+    order = harness.Order(
+        seed=seed, profile=ground.profile, kills=0, seconds=bug.seconds, limit=bug.seconds + 60,
+        command=f"manage.py torture --bugs {bug.name}", bug=bug.name, quick=True, lives=bug.lives,
+        faults=bug.faults,
+    )  # fmt: skip
+    report = harness.torture(order, ground)
+    caught = [name for name in report.red if name in bug.caught_by]
+    others = [name for name in report.red if name not in bug.caught_by]
+    print(f"{'caught' if caught else 'MISSED':7} {bug.name:28} by {', '.join(caught) or '-'}")
+    print(f"        {bug.what}")
+    runs, kills = sum(report.runs.values()), sum(report.kills.values())
+    words = f"also red: {', '.join(others)}; " if others else ""
+    print(f"        {words}{runs} runs, {kills} kills, {report.seconds:.0f} s", flush=True)
+    if report.failures:
+        print(f"        {report.failures[:2]}", flush=True)
+    return bool(caught)

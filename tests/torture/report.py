@@ -1,0 +1,110 @@
+"""What a torture found, as a table for people and as JSON."""
+
+import json
+import os
+import platform
+import subprocess
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kheish_site.lib.crashpoints import POINTS
+from tests.torture.invariants import Judgement
+
+
+@dataclass
+class Report:
+    """Everything that is printed. ``failures`` are what is wrong beside the invariants."""
+
+    seed: int
+    commit: str
+    profile: str
+    command: str
+    seconds: float = 0.0
+    kills: dict[str, int] = field(default_factory=dict)
+    faults: dict[str, int] = field(default_factory=dict)
+    provider_faults: dict[str, int] = field(default_factory=dict)
+    target_faults: dict[str, int] = field(default_factory=dict)
+    runs: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, float] = field(default_factory=dict)
+    cells: dict[str, int] = field(default_factory=dict)
+    judgements: list[Judgement] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    least_kills: int = 0
+    """How many had to be killed, at every crash point; 0 when this is not about that."""
+
+    @property
+    def shortcomings(self) -> list[str]:
+        """What was left out, so that green would mean nothing: deaths that never came, looks never taken."""
+        if not self.least_kills:
+            return []
+        found = [f"nobody was killed at {point}" for point in POINTS if not self.kills.get(point)]
+        total = sum(self.kills.values())
+        if total < self.least_kills:
+            found.append(f"{total} were killed, {self.least_kills} were to be")
+        return found + [f"{each.name} was never looked at" for each in self.judgements if not each.checked]
+
+    @property
+    def is_green(self) -> bool:
+        """True when every invariant held and nothing was left out."""
+        return not (self.failures or self.shortcomings or self.red)
+
+    @property
+    def red(self) -> list[str]:
+        """Names of the invariants that did not hold."""
+        return [each.name for each in self.judgements if each.violations]
+
+    def as_json(self) -> str:
+        """One document."""
+        whole: dict[str, Any] = asdict(self) | {"green": self.is_green, "shortcomings": self.shortcomings}
+        return json.dumps(whole, indent=1)
+
+    def as_text(self) -> str:
+        """The table."""
+        lines = [
+            f"seed {self.seed}, commit {self.commit}, profile {self.profile}, {self.seconds:.0f} s",
+            f"{self.command}",
+            f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors,"
+            f" Python {platform.python_version()}",
+            "",
+            f"processes killed with SIGKILL and seen dead of it: {sum(self.kills.values())}",
+        ]
+        lines += [f"  {self.kills.get(point, 0):6}  {point:38} {words}" for point, words in POINTS.items()]
+        lines += [f"  {count:6}  {name}" for name, count in self.kills.items() if name not in POINTS]
+        for title, found in (
+            ("done to the service and what it stands on", self.faults),
+            ("done by the model", self.provider_faults),
+            ("done by targets", self.target_faults),
+            ("runs", self.runs),
+            ("looked at", self.counts),
+        ):
+            lines += ["", title, *(f"  {_number(count):>6}  {name}" for name, count in sorted(found.items()))]
+        reached = sum(count >= 1 for count in self.cells.values())
+        lines += [
+            "",
+            f"races by kind of wait, deciders and whether they agree: {reached} of {len(self.cells)} cells,"
+            f" {sum(self.cells.values())} races",
+        ]
+        lines += ["", f"{'invariant':44} {'checked':>8} {'violated':>9}"]
+        lines += [f"{each.name:44} {each.checked:8} {len(each.violations):9}" for each in self.judgements]
+        for each in self.judgements:
+            if each.violations:
+                lines += ["", f"{each.name}: {each.promise}", *(f"  {text}" for text in each.violations[:12])]
+        lines += ["", *(f"FAILED: {failure}" for failure in (*self.failures, *self.shortcomings))]
+        lines.append("GREEN" if self.is_green else "RED")
+        return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}" if isinstance(value, float) else str(value)
+
+
+def commit() -> str:
+    """The commit that is tortured, with a plus when something is changed in it."""
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+    )
+    return told.stdout.strip() or "unknown"

@@ -431,7 +431,8 @@ def run(first: int, count: int, *, bug: str = "") -> int:
         for number in range(min(processes, count)):
             told = {"KHEISH_STATE_DIR": f"{folder}/{number}", "KHEISH_LEASE_SECONDS": "15"}
             told |= {"KHEISH_TORTURE_BUG": bug}
-            kept = {name: value for name, value in os.environ.items() if not name.startswith("KHEISH_")}
+            ours = ("KHEISH_", "DJANGO_", "PYTEST_")
+            kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
             Path(told["KHEISH_STATE_DIR"]).mkdir(mode=0o700)
             command = [sys.executable, "-m", "tests.torture.simulator"]
             command += [str(first + number), str(first + count), str(processes)]

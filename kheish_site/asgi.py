@@ -2,8 +2,11 @@
 
 import os
 
-from channels.routing import ProtocolTypeRouter
-from django.core.asgi import get_asgi_application
+from kheish_site.lib import collector
+
+collector.hold_off()
+from channels.routing import ProtocolTypeRouter  # noqa: E402
+from django.core.asgi import get_asgi_application  # noqa: E402
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kheish_site.settings")
 django = get_asgi_application()  # loads the apps, which the streams need
@@ -14,3 +17,4 @@ from sessions_app.streams.shutdown import finishing  # noqa: E402
 
 http = short_requests(PooledHandler(), django)
 application = ProtocolTypeRouter({"http": finishing(http), "websocket": finishing(websocket)})
+collector.settle()

@@ -14,6 +14,8 @@ from celery import Celery
 from celery.signals import setup_logging, worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
 
+from kheish_site.lib import collector
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kheish_site.settings")
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ def start_driving(sender: Any, **kwargs: Any) -> None:
         raise SystemExit(1) from error
     settings.KHEISH.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     (settings.KHEISH.state_dir / "worker.ready").touch()
+    collector.settle()
 
 
 @worker_shutting_down.connect

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from kheish_site import bootstrap
+from kheish_site.lib import collector
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -51,5 +52,6 @@ def _main(module: str, arguments: Sequence[str]) -> int:
 
 def _django(arguments: Sequence[str]) -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kheish_site.settings")
+    collector.rarely()
     import_module("django.core.management").execute_from_command_line([sys.argv[0], *arguments])
     return 0

@@ -7,7 +7,10 @@ loads a shell, a terminal toolkit and colours before it looks at its first optio
 import os
 import sys
 
-from kheish_site.celery import app
+from kheish_site.lib import collector
+
+collector.hold_off()
+from kheish_site.celery import app  # noqa: E402
 
 
 def main(name: str) -> int:

@@ -9,6 +9,7 @@ commit (``transaction=True``), the one look at every admin page, and, as Postgre
 SQLite, the requests that are made up for every endpoint (and are too many to ask twice).
 """
 
+import gc
 import os
 import socket
 from collections.abc import Iterator
@@ -20,11 +21,13 @@ import hypothesis
 import pytest
 from django.test import TransactionTestCase
 
+from kheish_site.lib import collector
 from tests.support.emptying import empty_tables
 
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
+collector.rarely()
 PROFILE = os.environ.get("KHEISH_TEST_PROFILE", "embedded")
 OTHER = {"embedded": "services_only", "services": "embedded_only"}[PROFILE]
 HERE = Path(__file__).parent
@@ -75,6 +78,11 @@ class LongFirst:
 def pytest_configure(config: pytest.Config) -> None:
     """Sort after the plugins that shuffle."""
     config.pluginmanager.register(LongFirst(), "long-first")
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded now stays to the end."""
+    gc.freeze()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -129,6 +129,7 @@ def test_only_what_matches_the_filter_is_touched(desk: Desk) -> None:
 @pytest.mark.parametrize(
     "forged",
     ["nonsense", signing.dumps({"of": "sessions_app.run.cancel"}, salt="another")],
+    ids=["nonsense", "signed for something else"],
 )
 def test_a_course_that_is_not_ours_does_nothing(desk: Desk, forged: str) -> None:
     rows, client = queued(5), desk("operator")

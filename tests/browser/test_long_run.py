@@ -5,11 +5,13 @@ import pytest
 from kheish_site.cli.client import Client
 from tests.browser.browser import Browser, chromium
 from tests.support.service import Service
+from tests.support.service_process import SLOWEST
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.embedded_only]
 TURNS, CALLS = 400, 6
 EVENTS = 5_000
 OPENS_WITHIN_MS = 2_000
+"""On a quiet machine; beside other tests it may take ``SLOWEST`` times as long."""
 TIMES = """
 const [page] = performance.getEntriesByType('navigation');
 return {answered: page.responseEnd, drawn: page.loadEventEnd};
@@ -47,13 +49,14 @@ def test_five_thousand_events_open_in_under_two_seconds(service: Service) -> Non
         page = f"/admin/sessions_app/run/{run_id}/change/"
         times = opening(browser, page)
         print(f"answered after {times['answered']:.0f} ms, drawn after {times['drawn']:.0f} ms")
-        assert times["drawn"] < OPENS_WITHIN_MS, times
+        assert times["drawn"] < OPENS_WITHIN_MS * SLOWEST, times
         seqs = [int(row.get_attribute("data-seq") or 0) for row in browser.all("[data-seq]")]
         assert seqs[-1] >= EVENTS and len(seqs) == 200
         browser.driver.execute_script("window.scrollTo(0, document.body.scrollHeight)")
         top = "return document.querySelector('.kh-sticky').getBoundingClientRect().top"
         assert 0 <= float(browser.driver.execute_script(top)) < 100
         assert "completed" in browser.find(".kh-sticky [data-part=state]").text and browser.dot == "ended"
-        browser.find("a[data-earlier]").click()
+        browser.driver.execute_script("arguments[0].scrollIntoView()", browser.find("a[data-earlier]"))
+        browser.find("a[data-earlier]").click()  # refused where something lies over it
         browser.until(lambda: len(browser.all("[data-seq]")) == 400)
         assert browser.troubles() == []

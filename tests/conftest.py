@@ -85,6 +85,13 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(tryfirst=True)  # before the databases go
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    """Let go of connections of threads that are over: a database that is in use cannot be dropped."""
+    if nextitem is None:
+        gc.collect()
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Do not even read what ``--fast`` leaves out."""
     return True if collection_path in SLOW and "not slow" in config.option.markexpr else None

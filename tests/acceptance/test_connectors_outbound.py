@@ -25,6 +25,7 @@ from tests.support.service_api import Api, call
 from tests.support.service_process import clean_environment, until
 from tests.support.sidecar import fake_sidecar
 from tests.support.slack_server import SlackServer
+from tests.support.target_faults import broken, gateway, limited, nonsense, reset, took_and_reset
 from tests.support.telegram_server import TelegramServer
 
 pytestmark = pytest.mark.slow
@@ -66,22 +67,9 @@ class Target(HttpTarget):
             fault(self, arrival)
 
 
-def limited(target: Target, arrival: Arrival) -> None:
-    arrival.answer(429, Retry_After="1")
-
-
-def broken(target: Target, arrival: Arrival) -> None:
-    arrival.answer(500)
-
-
 def slow(target: Target, arrival: Arrival) -> None:
     arrival.gone.wait(TIMEOUT_SECONDS / 3)
     target.take(arrival)
-
-
-def nonsense(target: Target, arrival: Arrival) -> None:
-    target.take(arrival, answer=False)
-    arrival.answer(200, b"<html>\xff what?")
 
 
 def silent(target: Target, arrival: Arrival) -> None:
@@ -92,20 +80,6 @@ def silent(target: Target, arrival: Arrival) -> None:
 def late(target: Target, arrival: Arrival) -> None:
     arrival.gone.wait(TIMEOUT_SECONDS * 1.8)
     target.take(arrival)
-
-
-def took_and_reset(target: Target, arrival: Arrival) -> None:
-    target.take(arrival, answer=False)
-    arrival.reset()
-
-
-def reset(target: Target, arrival: Arrival) -> None:
-    arrival.reset()
-
-
-def gateway(target: Target, arrival: Arrival) -> None:
-    target.take(arrival, answer=False)
-    arrival.answer(504)
 
 
 CLEAR: list[Fault] = [limited, broken, slow, nonsense]

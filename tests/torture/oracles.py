@@ -26,6 +26,7 @@ from tests.support.fault_server import Exchange, FaultServer
 from tests.support.http_target import Arrival, HttpTarget
 from tests.support.sidecar import fake_sidecar
 from tests.support.slack_server import SlackServer
+from tests.support.target_faults import broken, gateway, limited, nonsense, reset, took_and_reset
 from tests.support.telegram_server import Fault as BotFault
 from tests.support.telegram_server import TelegramServer
 from tests.torture.record import Record
@@ -185,22 +186,9 @@ class Target(HttpTarget):
         _BEHAVIOURS.get(fault, Target.take)(self, arrival)
 
 
-def _limited(target: Target, arrival: Arrival) -> None:
-    arrival.answer(429, Retry_After="1")
-
-
-def _broken(target: Target, arrival: Arrival) -> None:
-    arrival.answer(500)
-
-
 def _slow(target: Target, arrival: Arrival) -> None:
     arrival.gone.wait(0.4)
     target.take(arrival)
-
-
-def _nonsense(target: Target, arrival: Arrival) -> None:
-    target.take(arrival, answer=False)
-    arrival.answer(200, b"<html>\xff what?")
 
 
 def _silent(target: Target, arrival: Arrival) -> None:
@@ -213,23 +201,9 @@ def _late(target: Target, arrival: Arrival) -> None:
     target.take(arrival)
 
 
-def _took_and_reset(target: Target, arrival: Arrival) -> None:
-    target.take(arrival, answer=False)
-    arrival.reset()
-
-
-def _reset(target: Target, arrival: Arrival) -> None:
-    arrival.reset()
-
-
-def _gateway(target: Target, arrival: Arrival) -> None:
-    target.take(arrival, answer=False)
-    arrival.answer(504)
-
-
 _BEHAVIOURS: Final[dict[str, Callable[[Target, Arrival], None]]] = {
-    "limited": _limited, "broken": _broken, "slow": _slow, "nonsense": _nonsense, "silent": _silent,
-    "late": _late, "took_and_reset": _took_and_reset, "reset": _reset, "gateway": _gateway,
+    **{each.__name__: each for each in (limited, broken, nonsense, took_and_reset, reset, gateway)},
+    "slow": _slow, "silent": _silent, "late": _late,
 }  # fmt: skip
 
 

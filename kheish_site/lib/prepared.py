@@ -49,7 +49,7 @@ class Prepared(Generic[R]):
         params = list(compiled.params)
         for place, argument in compiled.places:
             params[place] = arguments[argument]
-        with connection.cursor() as cursor:
+        with prepared_cursor() as cursor:
             cursor.execute(compiled.sql, params)
             found = cursor.fetchall()
         return [self._row(compiled, row) for row in found]
@@ -75,6 +75,12 @@ class Prepared(Generic[R]):
         return known
 
 
+def prepared_cursor() -> Any:
+    """Return a cursor for a statement of fixed text, which PostgreSQL parses once for each connection."""
+    wrapper: Any = connection
+    return wrapper.prepared_cursor() if wrapper.vendor == "postgresql" else wrapper.cursor()
+
+
 def insert(row: Model) -> None:
     """Insert a new row and give it its key: what ``save`` does, without signals and ``auto_now``.
 
@@ -82,7 +88,7 @@ def insert(row: Model) -> None:
     """
     sql, fields = _insertion(type(row), connection.vendor)
     values = [field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields]
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(sql, values)
         (row.pk,) = cursor.fetchone()
     row._state.adding, row._state.db = False, connection.alias

@@ -16,6 +16,10 @@ SQLITE_PRAGMAS = (
 POSTGRESQL_LIMITS = "-c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
 
 
+PREPARED_FROM = 2
+"""Times a connection has seen a statement of the hot path before the server keeps it prepared."""
+
+
 def databases(kheish: Kheish) -> dict[str, dict[str, Any]]:
     """Django's ``DATABASES``."""
     return {"default": _postgresql(kheish) if kheish.database_url else _sqlite(kheish)}
@@ -37,6 +41,8 @@ def _postgresql(kheish: Kheish) -> dict[str, Any]:
     config: dict[str, Any] = environ.Env.db_url_config(kheish.database_url)
     options = config.setdefault("OPTIONS", {})
     options["pool"] = {"min_size": 1, "max_size": kheish.worker_threads + 8, "timeout": 5}
+    options["prepare_threshold"] = PREPARED_FROM if kheish.prepared_statements else None
     options.setdefault("connect_timeout", 5)
     options.setdefault("options", POSTGRESQL_LIMITS)
-    return config | {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True}
+    engine = "kheish_site.postgresql"
+    return config | {"ENGINE": engine, "CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True}

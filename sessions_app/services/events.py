@@ -10,22 +10,25 @@ of different sessions commit in any order on PostgreSQL: there the feed of every
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from django.db import connection
-from django.db.models import BooleanField, F, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models import BooleanField, F, OuterRef, QuerySet, Subquery, Value
 from django.db.models.expressions import RawSQL
 
 from kheish_site.lib.clock import rfc3339
 from kheish_site.lib.errors import BadRequest
+from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.transactions import on_postgresql
 from sessions_app.models import JournalEntry, Run, Session
 
 _SEQ: Final = re.compile(r"[0-9]{1,18}")
 _PLACE: Final = re.compile(r"([0-9a-f]{1,15})-([0-9a-f]{1,15})")
 _LAST_ROW: Final = 2**59
+NEWS: Final = 500
+"""Entries that a stream process reads at once."""
 _AFTER: Final = '("sessions_app_journalentry"."commit_order", "sessions_app_journalentry"."id") > (%s, %s)'
 _HORIZON: Final = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 _SETTLED: Final = f'"sessions_app_journalentry"."commit_order" < {_HORIZON}'
@@ -125,8 +128,7 @@ def session_page(
     session_pk: int, *, after: int = 0, limit: int = 100, kinds: Collection[str] = ()
 ) -> Page[int]:
     """Return entries of one session with ``seq`` greater than ``after``, of all ``kinds`` or some."""
-    rows = _of_kinds(_rows().filter(session_id=session_pk, seq__gt=after), kinds)
-    return _page(rows.order_by("seq"), limit)
+    return _page(_of_kinds(_of_session(session_pk, after), kinds), limit)
 
 
 def run_page(run_pk: int, *, after: int = 0, limit: int = 100, kinds: Collection[str] = ()) -> Page[int]:
@@ -142,12 +144,14 @@ def count(*, session_pk: int | None = None, run_pk: int | None = None, kinds: Co
     return _of_kinds(rows, kinds).count()
 
 
-def sessions_page(after: Mapping[int, int], *, limit: int = 500) -> Page[int]:
-    """Return entries of several sessions, each after its own ``seq``, ordered by session and ``seq``."""
-    wanted = Q()
-    for session_pk, seq in after.items():
-        wanted |= Q(session_id=session_pk, seq__gt=seq)
-    return _page(_rows().filter(wanted).order_by("session_id", "seq"), limit)
+def session_news(session_pk: int, after: int) -> Page[int]:
+    """Return at most ``NEWS`` entries of one session after ``after``: what streams ask for at each ring."""
+    return _paged(_SESSION_NEWS.all(session_pk, after), NEWS)
+
+
+def global_news(after: Place) -> Page[Place]:
+    """Return at most ``NEWS`` entries of all sessions after ``after``: what streams of everything ask for."""
+    return _paged(_GLOBAL_NEWS.all(*after), NEWS)
 
 
 def global_page(after: Place = START, *, limit: int = 100, filters: Filters = EVERYTHING) -> Page[Place]:
@@ -207,6 +211,10 @@ def _rows() -> QuerySet[JournalEntry]:
     return JournalEntry.objects.annotate(public_session=F("session__session_id"), public_run=Subquery(run))
 
 
+def _of_session(session_pk: int, after: int) -> QuerySet[JournalEntry]:
+    return _rows().filter(session_id=session_pk, seq__gt=after).order_by("seq")
+
+
 def _in_commit_order(after: Place) -> QuerySet[JournalEntry]:
     """Return the entries after a place, each with ``settled``: no older transaction may still add one."""
     rows = _rows().order_by("commit_order", "id")
@@ -214,13 +222,25 @@ def _in_commit_order(after: Place) -> QuerySet[JournalEntry]:
         rows = rows.extra(where=[_AFTER], params=list(after))  # noqa: S610 (constant text)
         return rows.annotate(settled=RawSQL(_SETTLED, []))  # noqa: S611 (constant text)
     # SQLite would use only the first column of a row comparison, and so scan the whole table.
-    return rows.filter(commit_order=0, id__gt=after.row).annotate(
+    return rows.filter(commit_order=after.commit_order, id__gt=after.row).annotate(
         settled=Value(True, output_field=BooleanField())
     )
 
 
+_SESSION_NEWS: Final = Prepared[JournalEntry](
+    lambda session_pk, after: _of_session(session_pk, after)[: NEWS + 1], int, int
+)
+_GLOBAL_NEWS: Final = Prepared[JournalEntry](
+    lambda commit_order, row: _in_commit_order(Place(commit_order, row))[: NEWS + 1], int, int
+)
+
+
 def _page(rows: QuerySet[JournalEntry], limit: int) -> Page[Any]:
-    found = list(rows[: limit + 1])
+    return _paged(list(rows[: limit + 1]), limit)
+
+
+def _paged(found: Sequence[JournalEntry], limit: int) -> Page[Any]:
+    """Make a page of ``found``, which may hold one entry more than ``limit``."""
     count = next((n for n, entry in enumerate(found) if not getattr(entry, "settled", True)), len(found))
     return Page(entries=tuple(found[: min(count, limit)]), has_more=count > limit, held=count < len(found))
 

@@ -31,7 +31,8 @@ POLL_SECONDS: Final = 1.0
 """How often the rows are looked at without a ring: a lost doorbell costs this much time."""
 _HELD_SECONDS: Final = 0.05
 _MANY: Final = 50
-_ROWS: Final = 500
+_HEADS: Final = 500
+"""Sessions that are asked for their heads at once."""
 
 
 class TooManyStreams(Unavailable):
@@ -160,15 +161,16 @@ class Hub:
             if not wanted:
                 continue
             page = await in_reader(partial(_events, wanted))
-            for pk, found in groupby(page, key=lambda event: event.session_pk):
-                self._publish(pk, tuple(found))
-            if len(page) >= _ROWS:
-                self._grown |= wanted.keys() & self._sessions.keys()
+            for pk, group in groupby(page, key=lambda event: event.session_pk):
+                found = tuple(group)
+                self._publish(pk, found)
+                if len(found) >= events.NEWS and pk in self._sessions:
+                    self._grown.add(pk)
 
     async def _find_grown(self) -> None:
         known = list(self._sessions)
-        for start in range(0, len(known), _ROWS):
-            heads = await in_reader(partial(events.heads, known[start : start + _ROWS]))
+        for start in range(0, len(known), _HEADS):
+            heads = await in_reader(partial(events.heads, known[start : start + _HEADS]))
             for pk, head in heads.items():
                 if pk in self._sessions and self._sessions[pk].position < head:
                     self._grown.add(pk)
@@ -196,11 +198,12 @@ class Hub:
 
 
 def _events(after: dict[int, int]) -> tuple[Event, ...]:
-    return events.sessions_page(after, limit=_ROWS).events()
+    pages = (events.session_news(session_pk, seq) for session_pk, seq in after.items())
+    return tuple(event for page in pages for event in page.events())
 
 
 def _everything(after: Place) -> tuple[Page[Place], tuple[Event, ...]]:
-    page = events.global_page(after, limit=_ROWS)
+    page = events.global_news(after)
     return page, page.events()
 
 

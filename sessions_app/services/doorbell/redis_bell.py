@@ -3,13 +3,15 @@
 A call is a number in a list, which one worker takes: no Celery message, whose way through a worker costs more
 than the step it announces. A call that is lost, or taken by a worker that dies, is found by the sweep.
 
-A thread of its own sends what the others ring, all that waits in one go: a commit never waits for Redis.
+A thread of its own sends what the others ring, all that waits in one go: a commit never waits for Redis. It
+sends the first ring at once and what follows closely together, because hearing costs by the message.
 """
 
 import atexit
 import json
 import queue
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from typing import Final
@@ -27,10 +29,12 @@ from sessions_app.services.doorbell.outage import Outage
 MOST_CALLS: Final = 10_000
 """Calls nobody has taken: beyond so many the oldest go, and the sweep finds what they were for."""
 _TIMEOUT_SECONDS: Final = 0.25
+_GAP_SECONDS: Final = 0.003
+"""At least so long from one sending to the next."""
 _LAST_WORDS_SECONDS: Final = 1.0
 """How long the end of a process waits for what it rang last."""
-_Ring = tuple[str, bytes]
-"""A channel and its message; for the list of calls, a session's primary key."""
+_Ring = tuple[int, int] | int | bytes
+"""A session and how far its journal has come; a session to be driven; or a delta."""
 
 
 class RedisBell:
@@ -51,20 +55,20 @@ class RedisBell:
 
     def ring_readers(self, session_pk: int, seq: int) -> None:
         """Tell every stream process that the session's journal has reached ``seq``."""
-        self._ring(bells_channel(), json.dumps([session_pk, seq]).encode())
+        self._ring((session_pk, seq))
 
     def ring_workers(self, session_pk: int) -> None:
         """Ask a worker to drive the session."""
-        self._ring(calls_list(), str(session_pk).encode())
+        self._ring(session_pk)
 
     def delta(self, delta: Delta) -> None:
         """Publish ``delta`` to whoever listens now."""
-        self._ring(deltas_channel(), delta.encode())
+        self._ring(delta.encode())
 
-    def _ring(self, channel: str, message: bytes) -> None:
+    def _ring(self, ring: _Ring) -> None:
         if self._ringer is None:
             self._start()
-        self._rung.put((channel, message))
+        self._rung.put(ring)
 
     def _start(self) -> None:
         with self._starting:
@@ -81,9 +85,12 @@ class RedisBell:
 
     def _send_all(self) -> None:
         """The thread's body."""
+        sent = 0.0
         while (first := self._rung.get()) is not None:
+            time.sleep(max(0.0, sent + _GAP_SECONDS - time.monotonic()))
             rings = [first, *self._waiting()]
             self._outage.attempt(partial(self._send, rings), (RedisError,))
+            sent = time.monotonic()
 
     def _waiting(self) -> Iterator[_Ring]:
         """Take what else was rung, in order."""
@@ -95,29 +102,34 @@ class RedisBell:
             yield ring
 
     def _send(self, rings: Sequence[_Ring]) -> None:
-        calls = calls_list()
+        reached: dict[int, int] = {}
+        calls: dict[int, None] = {}
         with self._redis.pipeline(transaction=False) as pipe:
-            for channel, message in rings:
-                if channel == calls:
-                    pipe.rpush(calls, message)
+            for ring in rings:
+                if isinstance(ring, bytes):
+                    pipe.publish(deltas_channel(), ring)
+                elif isinstance(ring, int):
+                    calls[ring] = None
                 else:
-                    pipe.publish(channel, message)
-            if any(channel == calls for channel, _ in rings):
-                pipe.ltrim(calls, -MOST_CALLS, -1)
+                    reached[ring[0]] = max(ring[1], reached.get(ring[0], 0))
+            if calls:
+                pipe.rpush(calls_list(), *calls)
+                pipe.ltrim(calls_list(), -MOST_CALLS, -1)
+            if reached:  # after the deltas: a journal that has its message ends them
+                pipe.publish(bells_channel(), json.dumps(list(reached.items())))
             pipe.execute()
 
 
-def decode_bell(message: bytes) -> tuple[int | None, int]:
-    """Return (session_pk, seq); a message nobody understands means "look at everything"."""
+def decode_bells(message: bytes) -> list[tuple[int | None, int]]:
+    """Return (session_pk, seq) of each session; a message nobody understands means "look at everything"."""
     try:
-        session_pk, seq = json.loads(message)
-        return int(session_pk), int(seq)
+        return [(int(session_pk), int(seq)) for session_pk, seq in json.loads(message)]
     except (ValueError, TypeError):
-        return None, 0
+        return [(None, 0)]
 
 
 def bells_channel() -> str:
-    """Return the pub/sub channel of ``[session_pk, seq]`` messages."""
+    """Return the pub/sub channel of messages ``[[session_pk, seq], …]``."""
     return f"kheish:{_installation()}:bells"
 
 

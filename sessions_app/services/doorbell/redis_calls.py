@@ -33,13 +33,12 @@ class RedisCalls:
     def take(self, most: int) -> list[int]:
         """Wait up to a second for a call and return at most ``most`` primary keys. Raises: Deaf."""
         try:
-            first = self._redis.blpop([calls_list()], timeout=_LONGEST_WAIT_SECONDS)
-            if first is None:
-                return []
-            more = self._redis.lpop(calls_list(), most - 1) if most > 1 else None
+            taken = self._redis.lpop(calls_list(), most)
+            if not taken:
+                waited = self._redis.blpop([calls_list()], timeout=_LONGEST_WAIT_SECONDS)
+                taken = [waited[1]] if waited is not None else []
         except RedisError as error:
             raise Deaf(str(error)) from error
-        taken = [first[1], *(more if isinstance(more, list) else [])]
         return list(dict.fromkeys(int(call) for call in taken if call.isdigit()))
 
     def close(self) -> None:

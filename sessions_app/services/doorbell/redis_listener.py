@@ -11,14 +11,14 @@ from redis.exceptions import RedisError
 
 from sessions_app.services.doorbell.listening import Ears
 from sessions_app.services.doorbell.live import decode
-from sessions_app.services.doorbell.redis_bell import bells_channel, decode_bell, deltas_channel
+from sessions_app.services.doorbell.redis_bell import bells_channel, decode_bells, deltas_channel
 
 logger: Final = logging.getLogger(__name__)
 _RETRY_SECONDS: Final = 1.0
 
 
 class RedisListener:
-    """Hears ``[session_pk, seq]`` on one channel and deltas on another."""
+    """Hears how far sessions have come on one channel and deltas on another."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -75,8 +75,8 @@ def _stop_if_cancelled() -> None:
 
 def _pass_on(message: dict[str, Any], ears: Ears) -> None:
     if message["channel"] == bells_channel().encode():
-        session_pk, seq = decode_bell(message["data"])
-        ears.ring(session_pk, seq)
+        for session_pk, seq in decode_bells(message["data"]):
+            ears.ring(session_pk, seq)
         return
     delta = decode(message["data"])
     if delta is not None:

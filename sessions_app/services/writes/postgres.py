@@ -10,6 +10,7 @@ from typing import Any
 from django.db import connection
 from psycopg.types.json import Jsonb
 
+from kheish_site.lib.prepared import prepared_cursor
 from sessions_app.models import Run
 from sessions_app.services.writes.change import (
     Change,
@@ -75,7 +76,7 @@ FROM held LEFT JOIN session ON session.id = held.id"""
 def commit(change: Change) -> Committed:
     """See ``writes.commit``."""
     statement, values = _statement(change)
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(statement, values)
         row = cursor.fetchone()
     if row is None:

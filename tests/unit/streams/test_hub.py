@@ -66,7 +66,7 @@ class Journal:
 
     def after(self, wanted: dict[int, int]) -> tuple[Event, ...]:
         self.reads += 1
-        return tuple(self.rows[wanted[1] : wanted[1] + hub_module._ROWS])
+        return tuple(self.rows[wanted[1] : wanted[1] + events.NEWS])
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,30 @@ both cost more than the statement itself.
 import select
 from typing import Any
 
-from django.db.backends.postgresql import base
+from django.db.backends.postgresql import base, operations
 from django.db.backends.postgresql.psycopg_any import get_adapters_template
 from psycopg import Connection
 from psycopg.adapt import AdaptersMap
 from psycopg.types.numeric import Int8Dumper
 from psycopg_pool import ConnectionPool
 
+ServerBindingCursor: Any = base.ServerBindingCursor  # the stubs do not know what it is made of
+
+
+class DatabaseOperations(operations.DatabaseOperations):
+    """Django's, able to show a statement that the server has bound, for whoever counts or explains them."""
+
+    def last_executed_query(self, cursor: Any, sql: str, params: Any) -> str:
+        """Return the statement with its parameters in it."""
+        if isinstance(cursor, ServerBindingCursor):
+            return str(self.compose_sql(sql, params))
+        return super().last_executed_query(cursor, sql, params)
+
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """See the module."""
+
+    ops_class = DatabaseOperations
 
     def get_connection_params(self) -> dict[str, Any]:
         """Return Django's parameters; whole numbers go as ``bigint``.
@@ -41,11 +55,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def prepared_cursor(self) -> Any:
         """Return a cursor whose statements the server parses once for each connection.
 
-        For statements of fixed text; parameters are bound by the server, which must be able to tell their types.
+        For statements of fixed text; the server binds the parameters, and must be able to tell their types.
         """
         self.ensure_connection()
+        wrapper: Any = self
         with self.wrap_database_errors:
-            return self._prepare_cursor(base.ServerBindingCursor(self.connection))
+            return wrapper._prepare_cursor(ServerBindingCursor(self.connection))
 
 
 def check(connection: "Connection[Any]") -> None:

@@ -30,10 +30,10 @@ class StrictSerializer(serializers.Serializer):
 
 
 def validated(shape: type[StrictSerializer], data: Any) -> dict[str, Any]:
-    """Return ``data`` as ``shape`` reads it, for the addresses that are asked for all the time.
+    """Return ``data`` as ``shape`` reads it. Raises: ValidationError.
 
     One instance of each shape reads for all threads: building one copies all its fields, which costs several
-    times what reading does. Not for shapes that look at their context. Raises: ValidationError.
+    times what reading does. So no shape may look at its context or keep anything of what it reads.
     """
     try:
         return dict(_reader(shape).run_validation(data))
@@ -43,9 +43,16 @@ def validated(shape: type[StrictSerializer], data: Any) -> dict[str, Any]:
 
 
 @cache
+def list_fields(shape: type[StrictSerializer]) -> frozenset[str]:
+    """Return the names of the members of ``shape`` that are lists."""
+    fields = _reader(shape).fields
+    return frozenset(name for name, field in fields.items() if isinstance(field, serializers.ListField))
+
+
+@cache
 def _reader(shape: type[StrictSerializer]) -> StrictSerializer:
     reader = shape()
-    assert reader.fields  # made before a second thread can ask
+    assert reader.fields is not None  # made before a second thread can ask
     return reader
 
 

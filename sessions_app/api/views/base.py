@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 from kheish_site.lib.errors import NotFound
 from sessions_app.api import idempotency, pagination, problems
 from sessions_app.api.parsers import text_problem
-from sessions_app.api.serializers.base import Query
+from sessions_app.api.serializers.base import Query, StrictSerializer, list_fields, validated
 from sessions_app.models import Role
 from sessions_app.services import audit, secrets
 from sessions_app.services.access import Principal
@@ -74,31 +74,29 @@ class KheishView(APIView):
     def query(self) -> dict[str, Any]:
         """The validated query parameters. Raises: InvalidRequest."""
         given = self.request.query_params
-        method = self.request.method or ""
         kinds = {"GET": self.query_serializer, "HEAD": self.query_serializer, "DELETE": self.delete_query}
-        kind = kinds.get(method, Query)
-        lists = {name for name, field in kind().fields.items() if isinstance(field, serializers.ListField)}
+        kind = kinds.get(self.request.method or "", Query)
+        lists = list_fields(kind)
         errors = [
             {"parameter": name, "detail": "given twice"}
             for name in given
             if len(given.getlist(name)) > 1 and name not in lists
         ]
         data = {name: given.getlist(name) if name in lists else given[name] for name in given}
-        serializer = kind(data=data)
-        if not errors and serializer.is_valid():
-            return dict(serializer.validated_data)
-        found = [] if errors else problems.field_errors(serializer.errors)
-        errors += [{"parameter": item["pointer"].strip("/"), "detail": item["detail"]} for item in found]
+        try:
+            if not errors:
+                return validated(kind, data)
+        except serializers.ValidationError as error:
+            found = problems.field_errors(error.detail)
+            errors = [{"parameter": item["pointer"].strip("/"), "detail": item["detail"]} for item in found]
         raise problems.InvalidRequest("the query breaks its schema", errors=errors)
 
-    def body(self, kind: type[serializers.Serializer], **options: Any) -> dict[str, Any]:
+    def body(self, kind: type[StrictSerializer]) -> dict[str, Any]:
         """Return the validated body; ``idempotency_key`` is not part of it. Raises: ValidationError."""
         data = self.request.data
         if isinstance(data, dict):
             data = {name: value for name, value in data.items() if name != idempotency.MEMBER}
-        serializer = kind(data=data, **options)
-        serializer.is_valid(raise_exception=True)
-        return dict(serializer.validated_data)
+        return validated(kind, data)
 
     def page(self, rows: QuerySet[Any], render: Callable[[Sequence[Any]], Any], **options: Any) -> Response:
         """Answer with one page of ``rows``; ``render`` is a projection of many rows at once.

@@ -7,7 +7,6 @@ is for callers that mean to overwrite whatever is there.
 from collections.abc import Callable
 from typing import Any
 
-from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -15,6 +14,7 @@ from sessions_app.api.etags import check_match, etag
 from sessions_app.api.idempotency import idempotent
 from sessions_app.api.schema import describe
 from sessions_app.api.serializers import sessions as shapes
+from sessions_app.api.serializers.base import StrictSerializer
 from sessions_app.api.views.base import KheishView
 from sessions_app.api.views.sessions import session_response
 from sessions_app.models import Session, UnknownEffects
@@ -47,7 +47,7 @@ class Setting(KheishView):
         return session_response(apply(self.principal, session_id, value, revision))
 
 
-def _setting(name: str, words: str, shape: type[serializers.Serializer], apply: Apply, example: Any) -> Any:
+def _setting(name: str, words: str, shape: type[StrictSerializer], apply: Apply, example: Any) -> Any:
     """Return the view of the setting ``name``: read, replaced (PUT, POST) and cleared (DELETE)."""
     operation, shown = f"sessions_{name}", {name: example}
 

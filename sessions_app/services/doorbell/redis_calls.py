@@ -1,7 +1,7 @@
 """The worker's end of the list of calls: taken by one worker each, in the order they were made."""
 
 import logging
-from typing import Final
+from typing import Any, Final
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -33,7 +33,7 @@ class RedisCalls:
     def take(self, most: int) -> list[int]:
         """Wait up to a second for a call and return at most ``most`` primary keys. Raises: Deaf."""
         try:
-            taken = self._redis.lpop(calls_list(), most)
+            taken: Any = self._redis.lpop(calls_list(), most)
             if not taken:
                 waited = self._redis.blpop([calls_list()], timeout=_LONGEST_WAIT_SECONDS)
                 taken = [waited[1]] if waited is not None else []

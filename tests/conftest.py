@@ -148,6 +148,6 @@ def forgotten_secrets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     from sessions_app.services import secrets
 
     monkeypatch.setattr(secrets, "_LEARNED", secrets._Learned())
-    known, pattern = dict(_REDACTOR._values), _REDACTOR._pattern
+    known, pattern = dict(_REDACTOR._values), _REDACTOR._known[0]
     yield
-    _REDACTOR._values, _REDACTOR._pattern = known, pattern
+    _REDACTOR._values, _REDACTOR._known = known, (pattern, set())

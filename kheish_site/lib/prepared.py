@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Generic, TypeVar
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Model, QuerySet
 from django.db.models.query import ModelIterable, get_related_populators
 
@@ -45,6 +45,7 @@ class Prepared(Generic[R]):
 
     def all(self, *arguments: Any) -> list[R]:
         """Return every row."""
+        connection = database()
         compiled = self._compiled.get(connection.vendor) or self._compile()
         params = list(compiled.params)
         for place, argument in compiled.places:
@@ -52,14 +53,14 @@ class Prepared(Generic[R]):
         with prepared_cursor() as cursor:
             cursor.execute(compiled.sql, params)
             found = cursor.fetchall()
-        return [self._row(compiled, row) for row in found]
+        return [self._row(compiled, row, connection) for row in found]
 
     def first(self, *arguments: Any) -> R | None:
         """Return the first row of an ordered or unique query, or None."""
         rows = self.all(*arguments)
         return rows[0] if rows else None
 
-    def _row(self, compiled: _Compiled, row: tuple[Any, ...]) -> R:
+    def _row(self, compiled: _Compiled, row: tuple[Any, ...], connection: Any) -> R:
         values = list(row[: compiled.width])
         for place, converters, expression in compiled.converters:
             for convert in converters:
@@ -68,17 +69,23 @@ class Prepared(Generic[R]):
         return made
 
     def _compile(self) -> _Compiled:
+        vendor = database().vendor
         with self._lock:
-            known = self._compiled.get(connection.vendor)
+            known = self._compiled.get(vendor)
             if known is None:
-                known = self._compiled[connection.vendor] = _compile(self._build, self._kinds)
+                known = self._compiled[vendor] = _compile(self._build, self._kinds)
         return known
+
+
+def database() -> Any:
+    """Return this thread's connection itself: each use of Django's proxy finds it anew."""
+    return connections[DEFAULT_DB_ALIAS]
 
 
 def prepared_cursor() -> Any:
     """Return a cursor for a statement of fixed text, which PostgreSQL parses once for each connection."""
-    wrapper: Any = connection
-    return wrapper.prepared_cursor() if wrapper.vendor == "postgresql" else wrapper.cursor()
+    connection = database()
+    return connection.prepared_cursor() if connection.vendor == "postgresql" else connection.cursor()
 
 
 def insert(row: Model) -> None:
@@ -86,6 +93,7 @@ def insert(row: Model) -> None:
 
     Joins an open transaction. Raises: IntegrityError.
     """
+    connection = database()
     sql, fields = _insertion(type(row), connection.vendor)
     values = [field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields]
     with prepared_cursor() as cursor:
@@ -96,7 +104,7 @@ def insert(row: Model) -> None:
 
 @cache
 def _insertion(model: type[Model], vendor: str) -> tuple[str, tuple[Any, ...]]:
-    quoted = connection.ops.quote_name
+    quoted = database().ops.quote_name
     fields = tuple(field for field in model._meta.concrete_fields if not field.primary_key)
     names = ", ".join(quoted(str(field.column)) for field in fields)
     marks = ", ".join(["%s"] * len(fields))
@@ -107,6 +115,7 @@ def _insertion(model: type[Model], vendor: str) -> tuple[str, tuple[Any, ...]]:
 def _compile(build: Build, kinds: tuple[type, ...]) -> _Compiled:
     marks = [_TEXT.format(n) if kind is str else _NUMBER - n for n, kind in enumerate(kinds)]
     rows = build(*marks)
+    connection = database()
     compiler = rows.query.get_compiler(connection=connection)
     sql, params = compiler.as_sql()
     places = tuple((place, marks.index(value)) for place, value in enumerate(params) if value in marks)

@@ -11,6 +11,7 @@ import os
 import re
 import threading
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 MASK: Final = "[redacted]"
@@ -40,6 +41,11 @@ _PAIR: Final = re.compile(
     r"(?i)((?:api[_-]?key|token|secret|password|passwd|authorization)[\"']?\s*[:=]\s*[\"']?)"
     r"([^\s\"',;&]{6,})"
 )
+_SHORT: Final = 40
+_MOST_HARMLESS: Final = 4096
+"""Short texts that were found harmless are not looked at again: names of members, kinds, states, versions."""
+_Known = tuple[re.Pattern[str] | None, set[str]]
+"""The known values as one pattern, and short texts that hold none of them."""
 
 
 class Redactor:
@@ -48,7 +54,7 @@ class Redactor:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._values: dict[str, str] = {}
-        self._pattern: re.Pattern[str] | None = None
+        self._known: _Known = (None, set())
 
     def register(self, name: str, value: str) -> None:
         """Remember ``value`` as secret under ``name``; text that holds it shows ``[redacted]``."""
@@ -59,16 +65,27 @@ class Redactor:
                 return
             self._values[value] = name
             longest_first = sorted(self._values, key=len, reverse=True)
-            self._pattern = re.compile("|".join(re.escape(item) for item in longest_first))
+            self._known = (re.compile("|".join(re.escape(item) for item in longest_first)), set())
 
     def text(self, text: str) -> str:
         """Return ``text`` with every known or secret-shaped part masked.
 
         Characters no database or UTF-8 stream can carry (NUL, lone surrogates) are replaced too.
         """
+        pattern, harmless = self._known
+        if text in harmless:
+            return text
+        clean = self._masked(text, pattern)
+        if clean == text and len(text) <= _SHORT:
+            if len(harmless) >= _MOST_HARMLESS:
+                harmless.clear()
+            harmless.add(text)
+        return clean
+
+    def _masked(self, text: str, pattern: re.Pattern[str] | None) -> str:
         text = text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
-        if self._pattern is not None:
-            text = self._pattern.sub(MASK, text)
+        if pattern is not None:
+            text = pattern.sub(MASK, text)
         # Unicode folds some letters outside ASCII to ASCII ones: there nothing is ruled out.
         folded = text.lower() if text.isascii() else None
         for hints, shape in _SHAPES:
@@ -121,6 +138,11 @@ def _overlap(text: str, value: str) -> int:
 
 def is_secret_name(name: str) -> bool:
     """Tell whether a header or a JSON member of this name holds a secret by convention."""
+    return _is_secret_word(name) if len(name) <= _SHORT else bool(_SECRET_MEMBER.search(name))
+
+
+@lru_cache(maxsize=1024)
+def _is_secret_word(name: str) -> bool:
     return bool(_SECRET_MEMBER.search(name))
 
 

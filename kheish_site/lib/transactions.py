@@ -8,6 +8,7 @@ only place that knows the two databases lock differently.
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from typing import Any, TypeVar
 
 from django.db import connection, transaction
@@ -23,6 +24,7 @@ class TransactionRequired(RuntimeError):
     """A helper was called outside a transaction: a mistake in the caller, never in the input."""
 
 
+@cache
 def on_postgresql() -> bool:
     """Tell whether rows can be locked one by one; otherwise one writer holds the whole file."""
     return connection.vendor == "postgresql"

@@ -77,6 +77,9 @@ class Run(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
+    accepted_place: int | None = None
+    """No column: how many runs of the session were queued once this one, the last, was accepted."""
+
     class Meta:
         ordering = ["-id"]
         constraints = [

@@ -18,7 +18,7 @@ import httpx
 import openai
 
 from sessions_app.providers import http_client, json_protocol, openai_errors, openai_request
-from sessions_app.providers.base import Cancelled, Endpoint, Part, ProviderError, Request
+from sessions_app.providers.base import Cancelled, Endpoint, Part, ProviderError, Request, Timeouts
 from sessions_app.providers.openai_stream import ChunkReader
 from sessions_app.providers.watch import CallStopped, Watch
 
@@ -51,7 +51,9 @@ class OpenAIChat:
             raise ProviderError("invalid", problem)
         headers = {str(name): str(value) for name, value in (endpoint.options.get("headers") or {}).items()}
         self._secrets = tuple(value for value in (endpoint.api_key, *headers.values()) if value)
-        self._client = self._make_client(endpoint.api_key, headers)
+        self._client = _client(
+            self._base_url, endpoint.api_key, tuple(headers.items()), self._limits, http_client.shared()
+        )
         # A local server may want no key, and must not get a made-up one.
         self._extra_headers = {} if endpoint.api_key else {"Authorization": openai.Omit()}
 
@@ -61,22 +63,6 @@ class OpenAIChat:
             plain = json_protocol.encode(request)
             return json_protocol.decode(self._guarded(plain, cancelled), request)
         return self._guarded(request, cancelled)
-
-    def _make_client(self, api_key: str, headers: dict[str, str]) -> openai.OpenAI:
-        limits = self._limits
-        timeout = httpx.Timeout(
-            limits.read_seconds, connect=limits.connect_seconds, pool=limits.connect_seconds
-        )
-        # The package would take organisation and project from the environment and send them anywhere.
-        quiet: dict[str, Any] = {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()}
-        return openai.OpenAI(
-            api_key=api_key or "none",
-            base_url=self._base_url,
-            max_retries=0,
-            timeout=timeout,  # type: ignore[arg-type]  # it takes httpx's as well as httpx2's
-            http_client=http_client.shared(),  # type: ignore[arg-type]  # the same
-            default_headers={**quiet, **headers},
-        )
 
     def _guarded(self, request: Request, cancelled: threading.Event) -> Iterator[Part]:
         """The parts of one call, with every failure translated."""
@@ -186,6 +172,24 @@ def problems(endpoint: Endpoint) -> list[str]:
         if not isinstance(endpoint.options.get(name) or {}, dict):
             found.append(f"option {name} must be an object")
     return found
+
+
+@functools.lru_cache(maxsize=64)
+def _client(
+    base_url: str, api_key: str, headers: tuple[tuple[str, str], ...], limits: Timeouts, http: httpx.Client
+) -> openai.OpenAI:
+    """Return the package's client; making one costs a tenth of a call, and it is safe to share."""
+    timeout = httpx.Timeout(limits.read_seconds, connect=limits.connect_seconds, pool=limits.connect_seconds)
+    # The package would take organisation and project from the environment and send them anywhere.
+    quiet: dict[str, Any] = {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()}
+    return openai.OpenAI(
+        api_key=api_key or "none",
+        base_url=base_url,
+        max_retries=0,
+        timeout=timeout,  # type: ignore[arg-type]  # it takes httpx's as well as httpx2's
+        http_client=http,  # type: ignore[arg-type]  # the same
+        default_headers={**quiet, **dict(headers)},
+    )
 
 
 @functools.lru_cache(maxsize=256)

@@ -33,11 +33,12 @@ def entry(
     at = now.replace(microsecond=now.microsecond // 1000 * 1000)
     clean = redact(payload)
     run_id = run.run_id if run is not None else None
+    text = canonical_json(clean)
     return Entry(
         kind=kind,
         run_pk=run.pk if run is not None else None,
-        payload=canonical_json(clean),
-        digest=_digest(session_id, run_id, kind, version, at, clean),
+        payload=text,
+        digest=_digest(session_id, run_id, kind, version, at, text),
         at=at,
         version=version,
     )
@@ -104,23 +105,19 @@ def _check(row: JournalEntry, run_id: str | None, session_id: str, head: str, se
         return f"entry {seq} is missing"
     if row.prev_hash != head:
         return "the entry does not follow the one before"
-    if row.digest != _digest(session_id, run_id, row.kind, row.version, row.at, row.payload):
+    text = canonical_json(row.payload)
+    if row.digest != _digest(session_id, run_id, row.kind, row.version, row.at, text):
         return "the entry was changed"
     if row.hash != sha256_hex(f"{head}:{seq}:{row.digest}"):
         return "the chain was changed"
     return ""
 
 
-def _digest(session_id: str, run_id: str | None, kind: str, version: int, at: datetime, payload: Any) -> str:
-    return sha256_hex(
-        canonical_json(
-            {
-                "session_id": session_id,
-                "run_id": run_id,
-                "kind": kind,
-                "version": version,
-                "at": clock.rfc3339(at),
-                "payload": payload,
-            }
-        )
-    )
+def _digest(session_id: str, run_id: str | None, kind: str, version: int, at: datetime, payload: str) -> str:
+    """Return the digest of an entry whose ``payload`` is canonical JSON already: it is put in as it is.
+
+    The members stand in their canonical order, which is that of their names.
+    """
+    before = canonical_json({"at": clock.rfc3339(at), "kind": kind})[:-1]
+    after = canonical_json({"run_id": run_id, "session_id": session_id, "version": version})[1:]
+    return sha256_hex(f'{before},"payload":{payload},{after}')

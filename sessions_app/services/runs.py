@@ -131,7 +131,7 @@ def _accept(session: Session, new: NewRun, kept: Kept, principal: str) -> Run:
     change = _change(session, new, kept, principal)
     run = change.accept
     assert run is not None
-    writes.commit(change)
+    run.accepted_place = writes.commit(change).queued_runs
     if new.reply_targets and new.source_plugin not in _OWN_PLUGINS:
         reply_targets.adopt(session, run)
     return run

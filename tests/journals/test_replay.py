@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from kheish_site.cli import chain
+from kheish_site.lib.canonical import canonical_json
 from sessions_app.engine import context
 from sessions_app.models import Checkpoint, JournalEntry, Run, Session
 from sessions_app.services import events, journal, sessions
@@ -65,7 +66,12 @@ def imported(recording: dict[str, Any]) -> Session:
             run_id=run.pk if run else None,
             at=at,
             digest=journal._digest(
-                session.session_id, entry["run_id"], entry["kind"], entry["version"], at, entry["payload"]
+                session.session_id,
+                entry["run_id"],
+                entry["kind"],
+                entry["version"],
+                at,
+                canonical_json(entry["payload"]),
             ),
             **{name: entry[name] for name in ("seq", "kind", "version", "payload", "hash", "prev_hash")},
         )

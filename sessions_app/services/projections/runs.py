@@ -80,7 +80,9 @@ def _places(queued: Sequence[Run]) -> dict[int, int]:
 
 
 def _place(run: Run) -> int:
-    """Return the place of one queued run: the same, by a query that is built once."""
+    """Return the place of one queued run: the same, by a query that is built once, if at all."""
+    if run.accepted_place is not None:
+        return run.accepted_place
     found = _UP_TO.first(run.session_id, run.position)
     return found[0] if found else 1
 

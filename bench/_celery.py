@@ -1,4 +1,4 @@
-"""Bare Celery making the same model call on the same broker: what a durable run is compared with.
+"""Bare Celery making the same model calls on the same broker: what a durable run is compared with.
 
 Nothing is kept: no queue per session, no journal, no recovery. The caller waits at a list for the answer.
 """
@@ -27,12 +27,19 @@ def _answers() -> "redis.Redis":
 
 
 @app.task(name="bare.call")
-def call(text: str, answer_to: str) -> None:
-    """Ask the model and say that it is done."""
-    body: dict[str, Any] = {"model": "bench", "messages": [{"role": "user", "content": text}], "stream": True}
+def call(text: str, model: str, answer_to: str) -> None:
+    """Ask the model, a second time with a result if it may want one, and say that it is done."""
+    messages: list[dict[str, Any]] = [{"role": "user", "content": text}]
+    _ask(model, messages)
+    if "tool=" in model:
+        _ask(model, [*messages, {"role": "tool", "content": "[nothing found]", "tool_call_id": "call_1"}])
+    _answers().lpush(answer_to, 1)
+
+
+def _ask(model: str, messages: list[dict[str, Any]]) -> None:
+    body: dict[str, Any] = {"model": model, "messages": messages, "stream": True}
     stream = _model().post(
         "/chat/completions", cast_to=object, body=body, stream=True, stream_cls=openai.Stream[object]
     )
     for _ in stream:
         pass
-    _answers().lpush(answer_to, 1)

@@ -1,4 +1,4 @@
-"""How fast a webhook is answered while the runs it makes are being driven, on the embedded profile.
+"""How fast a webhook is answered while the runs it makes are being driven.
 
 Open loop: events are sent when they are due, whether or not earlier ones were answered, and each latency
 counts from the moment its event was due, so that a stall is not hidden by the waiting it causes.
@@ -7,165 +7,127 @@ counts from the moment its event was due, so that a stall is not hidden by the w
 import argparse
 import http.client
 import json
-import os
-import platform
-import sys
 import threading
 import time
+import uuid
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-from kheish_site.cli.client import Client, path
-from kheish_site.demo.stage import OwnService
+from bench import _load
+from bench._figures import Report, spread
+from bench._service import Bench, Counts, say
+from bench._workload import Options, Workload
+from kheish_site.cli.client import path
 
-TOKEN = "bench-ingress-token"  # noqa: S105 (of a service that lives for this measurement)
-CONNECTOR = "bench"
-SETTLE_SECONDS = 120.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """One measurement. Times in milliseconds."""
-
-    rate_per_second: float
-    seconds: float
-    sessions: int
-    sent: int
-    answered: int
-    refused: int
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
-    longest_ms: float
-    drained_seconds: float
-    runs: int
-    processors: int
-    load_before: float
+TOKEN: Final = "bench-ingress-token"  # noqa: S105 (of a service that lives for this measurement)
+WARM_RATE: Final = 20.0
+WARM_SECONDS: Final = 2.0
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Measure and print; 1 when an event was lost, refused or made no run of its own."""
-    options = _options(arguments)
-    load = os.getloadavg()[0]
-    with OwnService() as service:
-        client = service.client
-        _prepare(client)
-        host = urlsplit(client.base_url).netloc
-        _send_all(host, rate=20, seconds=2, sessions=options.sessions, prefix="warm")
-        print(
-            f"sending {options.rate:g} events a second for {options.seconds:g} s", file=sys.stderr, flush=True
-        )
-        latencies, refused = _send_all(
-            host, rate=options.rate, seconds=options.seconds, sessions=options.sessions, prefix="event"
-        )
-        drained, runs = _drained(client, options.sessions)
-    report = Report(
-        rate_per_second=options.rate,
-        seconds=options.seconds,
-        sessions=options.sessions,
-        sent=int(options.rate * options.seconds),
-        answered=len(latencies),
-        refused=refused,
-        p50_ms=_at(latencies, 0.50),
-        p95_ms=_at(latencies, 0.95),
-        p99_ms=_at(latencies, 0.99),
-        longest_ms=_at(latencies, 1.0),
-        drained_seconds=drained,
-        runs=runs,
-        processors=os.cpu_count() or 1,
-        load_before=load,
-    )
-    _show(report, as_json=options.json)
-    return 0 if report.answered == report.sent and not refused and runs == report.sent + 40 else 1
-
-
-def _options(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="manage.py bench ingress", description=__doc__)
+def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, default=50.0, metavar="N", help="events a second (50)")
     parser.add_argument("--seconds", type=float, default=20.0, metavar="S", help="for how long (20)")
     parser.add_argument("--sessions", type=int, default=10, metavar="N", help="into how many sessions (10)")
-    parser.add_argument("--json", action="store_true", help="one JSON document")
-    return parser.parse_args(arguments)
+    parser.add_argument("--model-ms", type=float, default=0.0, metavar="MS", help="the model takes (0)")
 
 
-def _prepare(client: Client) -> None:
-    route = {
-        "route_id": "bench",
-        "driver": "scripted",
-        "model": "script",
-        "options": {"script": {"turns": [{"text": "noted"}]}},
-        "default": True,
+def measure(bench: Bench, options: Options) -> Report:
+    """Send events at an even pace, and wait for the ends of their runs."""
+    hook = _hook(bench, options)
+    events = _load.Events(bench)
+    _send(hook, rate=WARM_RATE, seconds=min(WARM_SECONDS, options.seconds), events=events)
+    say(f"sending {options.rate:g} events a second for {options.seconds:g} s")
+    usage, counts = bench.usage(), Counts(bench)
+    answered, run_ids, refused = _send(hook, rate=options.rate, seconds=options.seconds)
+    began = time.monotonic()
+    ends = [events.ended(run_id) for run_id in run_ids]
+    drained, used = time.monotonic() - began, usage.processor_seconds()
+    row = {
+        "rate_per_second": options.rate,
+        "sent": int(options.rate * options.seconds),
+        "answered": len(answered),
+        "refused": refused,
+        "runs": len(set(run_ids)),
+        **spread("answered", answered, (0.5, 0.95, 0.99, 1.0)),
+        "drained_seconds": round(drained, 2),
+        "processor_ms_per_event": round(1000 * sum(used.values()) / max(len(run_ids), 1), 2),
+        **counts.per(len(run_ids)),
     }
-    client.request("POST", path("routes"), route)
+    report = Report(rows=[row])
+    report.add(f"answered p50, {options.rate:g} events a second", row["answered_p50_ms"], "ms")
+    report.add(f"answered p99, {options.rate:g} events a second", row["answered_p99_ms"], "ms")
+    report.add("all runs ended after the last answer", row["drained_seconds"], "s")
+    if refused or row["runs"] != row["sent"] or any(kind != "run.completed" for kind in ends):
+        report.problems.append(f"events were refused or made no run of their own that completed: {row}")
+    return report
+
+
+@dataclass(frozen=True)
+class _Hook:
+    """Where events go, over one connection a thread."""
+
+    host: str
+    connector: str
+    sessions: int
+    local: threading.local = field(default_factory=threading.local)
+
+    def post(self, event_id: str, number: int) -> str:
+        """Send one event; returns its run's id, "" when it was refused."""
+        wire: http.client.HTTPConnection | None = getattr(self.local, "wire", None)
+        if wire is None:
+            wire = self.local.wire = http.client.HTTPConnection(self.host, timeout=30)
+        session = f"{self.connector}-{number % self.sessions}"
+        body = {"content": f"event {event_id}", "idempotency_key": event_id, "session_id": session}
+        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+        try:
+            wire.request("POST", path("connectors", "http", self.connector), json.dumps(body), headers)
+            answer = wire.getresponse()
+            said: dict[str, Any] = json.loads(answer.read())
+        except (OSError, http.client.HTTPException):
+            wire.close()
+            self.local.wire = None
+            return ""
+        return str(said["run_id"]) if answer.status == 200 else ""
+
+
+def _hook(bench: Bench, options: Options) -> _Hook:
+    """Make a connector whose sessions use the model: the route of what comes in is the daemon's default."""
+    route = bench.route(ms=options.model_ms, default=True)
+    name = f"bench-{route.rpartition('-')[2]}"
     body = {
         "settings": {"ingress_events_per_second": 10_000},
         "secrets": {"bearer_token": {"value": TOKEN}},
     }
-    client.request("PUT", path("runtime", "connectors", "http", CONNECTOR), body)
+    bench.client.request("PUT", path("runtime", "connectors", "http", name), body)
+    return _Hook(urlsplit(bench.client.base_url).netloc, name, options.sessions)
 
 
-def _send_all(
-    host: str, *, rate: float, seconds: float, sessions: int, prefix: str
-) -> tuple[list[float], int]:
-    """Send events at an even pace; return the latencies in ms of those accepted, and how many were not."""
-    local = threading.local()
-    begin = time.monotonic() + 0.2
-
-    def one(number: int) -> float | None:
-        due = begin + number / rate
-        time.sleep(max(0.0, due - time.monotonic()))
-        status = _post(local, host, f"{prefix}-{number}", session=f"bench-{number % sessions}")
-        return (time.monotonic() - due) * 1000 if status == 200 else None
-
-    with ThreadPoolExecutor(64) as pool:
-        found = list(pool.map(one, range(int(rate * seconds))))
-    return sorted(value for value in found if value is not None), found.count(None)
-
-
-def _post(local: Any, host: str, event_id: str, *, session: str) -> int:
-    wire: http.client.HTTPConnection | None = getattr(local, "wire", None)
-    if wire is None:
-        wire = local.wire = http.client.HTTPConnection(host, timeout=30)
-    body = {"content": f"event {event_id}", "idempotency_key": event_id, "session_id": session}
-    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
-    try:
-        wire.request("POST", f"/v1/connectors/http/{CONNECTOR}", json.dumps(body), headers)
-        answer = wire.getresponse()
-        answer.read()
-        return answer.status
-    except (OSError, http.client.HTTPException):
-        wire.close()
-        local.wire = None
-        return 0
-
-
-def _drained(client: Client, sessions: int) -> tuple[float, int]:
-    """Wait until every run has ended; return how long that took and how many completed."""
-    began = time.monotonic()
-    while time.monotonic() - began < SETTLE_SECONDS:
-        page = client.page(path("runs"), query={"status": "queued"}, limit=1)
-        active = client.page(path("runs"), query={"status": "running"}, limit=1)
-        if not page["items"] and not active["items"]:
-            break
-        time.sleep(0.2)
-    done = client.page(path("runs"), query={"status": "completed"}, limit=1)["pagination"]["total_count"]
-    return time.monotonic() - began, int(done)
-
-
-def _at(ordered: Sequence[float], share: float) -> float:
-    return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 1) if ordered else 0.0
-
-
-def _show(report: Report, *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(asdict(report)))
-        return
-    print(f"{platform.machine()}, {report.processors} processors, load before {report.load_before:.1f}")
-    print(f"{report.answered} of {report.sent} events answered, {report.refused} not")
-    print(f"answered within: p50 {report.p50_ms} ms, p95 {report.p95_ms} ms, p99 {report.p99_ms} ms")
-    print(
-        f"longest {report.longest_ms} ms; all {report.runs} runs ended {report.drained_seconds:.1f} s later"
+def _send(
+    hook: _Hook, *, rate: float, seconds: float, events: _load.Events | None = None
+) -> tuple[list[float], list[str], int]:
+    """Return the seconds until each accepted event was answered, its runs, and how many were refused."""
+    prefix = uuid.uuid4().hex[:8]
+    taken = _load.open_loop(
+        lambda number: hook.post(f"{prefix}-{number}", number), rate=rate, seconds=seconds
     )
+    good = [(late, run_id) for late, run_id in taken.found if run_id]
+    if events is not None:
+        for _, run_id in good:
+            events.ended(run_id)
+    return [late for late, _ in good], [run_id for _, run_id in good], len(taken.found) - len(good)
+
+
+WORKLOAD: Final = Workload(
+    name="ingress",
+    about=__doc__,
+    measure=measure,
+    options=_add_options,
+    profiles=("services", "embedded"),
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, print and remember."""
+    return WORKLOAD.run(arguments)

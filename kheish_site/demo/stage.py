@@ -86,6 +86,11 @@ class OwnService:
         return str(view["session_id"])
 
     @property
+    def state_dir(self) -> Path:
+        """The service's state folder."""
+        return self._state
+
+    @property
     def pid(self) -> int:
         """The supervisor's process id; web and worker are its children."""
         assert self._process is not None

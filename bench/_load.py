@@ -69,7 +69,7 @@ class Events:
             return next(kind for kind, *_ in reversed(self._seen[run_id]) if kind in ENDS)
 
     def came(self, run_id: str, kind: str, seconds: float = ANSWER_SECONDS) -> tuple[float, float]:
-        """Wait for an event; returns when it came and when it was written, by the clock. Raises TimeoutError."""
+        """Wait for an event; returns when it came and was written, by the clock. Raises TimeoutError."""
         deadline = time.monotonic() + seconds
         with self._news:
             while True:

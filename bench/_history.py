@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +12,7 @@ from typing import Any, Final
 FILE: Final = Path(__file__).with_name("history.jsonl")
 
 
-def remember(workload: str, found: dict[str, Any]) -> None:
+def remember(workload: str, found: Mapping[str, Any], file: Path = FILE) -> None:
     """Append one measurement with when, what was measured and on what."""
     line = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -24,8 +25,13 @@ def remember(workload: str, found: dict[str, Any]) -> None:
         },
         **found,
     }
-    with FILE.open("a") as history:
+    with file.open("a") as history:
         history.write(json.dumps(line) + "\n")
+
+
+def recall(file: Path = FILE) -> list[dict[str, Any]]:
+    """Return all measurements, oldest first."""
+    return [json.loads(line) for line in file.read_text().splitlines() if line.strip()]
 
 
 def _commit() -> str:

@@ -23,6 +23,11 @@ def no_settings(options: Options) -> Mapping[str, str]:
     return {}
 
 
+def no_variant(options: Options) -> str:
+    """Say that all measurements of the workload are of one kind."""
+    return ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Workload:
     """One measurement. ``measure`` does it on a running service, however small ``options`` say."""
@@ -34,6 +39,8 @@ class Workload:
     settings: Callable[[Options], Mapping[str, str]] = no_settings
     profiles: Sequence[str] = ("services",)
     """Where it is measured when nobody says."""
+    variant: Callable[[Options], str] = no_variant
+    """What distinguishes measurements of one workload that say different things; "" for the usual one."""
 
     def parser(self) -> argparse.ArgumentParser:
         """Return what reads its command line."""
@@ -53,9 +60,16 @@ class Workload:
             with _service.serving(profile, self.settings(options)) as bench:
                 report = found[profile] = self.measure(bench, options)
             if not options.forget:
-                remember(self.name, {"profile": profile, **report.as_json()})
+                how = {"profile": profile, "variant": self.variant(options), "options": _chosen(options)}
+                remember(self.name, {**how, **report.as_json()})
             if not options.json:
-                print(f"\n{self.name}, {profile}: {report.as_text()}")
+                title = " ".join(filter(None, [self.name, self.variant(options)]))
+                print(f"\n{title}, {profile}: {report.as_text()}")
         if options.json:
             print(json.dumps({profile: report.as_json() for profile, report in found.items()}))
         return 1 if any(report.problems for report in found.values()) else 0
+
+
+def _chosen(options: Options) -> dict[str, object]:
+    """Return the sizes that were chosen, as the history keeps them."""
+    return {name: value for name, value in vars(options).items() if name not in ("json", "forget", "profile")}

@@ -53,6 +53,11 @@ def _settings(options: Options) -> dict[str, str]:
     return {"KHEISH_WORKER_PROCESSES": str(options.workers)}
 
 
+def _variant(options: Options) -> str:
+    words = ["--tool"] * options.tool + [f"--model-ms {options.model_ms:g}"] * (options.model_ms > 0)
+    return " ".join(words + [f"--workers {options.workers}"] * (options.workers > 1))
+
+
 def measure(bench: Bench, options: Options) -> Report:
     """Measure each number of sessions in each round, both systems one after the other."""
     rows: list[Row] = []
@@ -154,7 +159,12 @@ def _add_pace(report: Report, sessions: int, of: Callable[..., Any], options: Op
 
 
 WORKLOAD: Final = Workload(
-    name="runs", about=__doc__, measure=measure, options=_add_options, settings=_settings
+    name="runs",
+    about=__doc__,
+    measure=measure,
+    options=_add_options,
+    settings=_settings,
+    variant=_variant,
 )
 
 

@@ -44,7 +44,7 @@ class Target:
                 with self._news:
                     self._came.append((when, body))
                     self._news.notify_all()
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             writer.close()
 
 

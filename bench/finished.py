@@ -17,7 +17,6 @@ from bench._workload import Options, Workload
 
 _RUNS_OF_A_SESSION: Final = 100
 _FOLLOWED: Final = "run.completed"
-_SETTLE_SECONDS: Final = 3.0
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -74,12 +73,11 @@ def _fill(bench: Bench, session: str, count: int) -> None:
         database.copy(ENTRIES, f"t.run_id = {run} AND t.kind = '{_FOLLOWED}'", count, own)
         say("letting the database count them")
         database.settle()
-    time.sleep(_SETTLE_SECONDS)
 
 
 def _idle(bench: Bench, seconds: float) -> dict[str, Any]:
     """Return what the service uses while nothing happens, in milliseconds of processor a second."""
-    time.sleep(1.0)
+    time.sleep(seconds / 3)  # let end what has only just begun to be over
     usage = bench.usage()
     time.sleep(seconds)
     used = usage.processor_seconds()

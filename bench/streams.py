@@ -6,6 +6,7 @@ pace. The time counts from an entry's ``at``, which is shortly before its commit
 
 import argparse
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -19,7 +20,8 @@ from kheish_site.cli.client import path
 
 IDLE_AIM_KB: Final = 100
 LATE_AIM_MS: Final = 30
-_SETTLE_SECONDS: Final = 2.0
+_SETTLE_SECONDS: Final = 0.3
+_PATIENCE_SECONDS: Final = 15.0
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -59,8 +61,10 @@ def measure(bench: Bench, options: Options) -> Report:
 def _heard(bench: Bench, options: Options, readers: Readers, busy: Sequence[str]) -> Row:
     """Give the busy sessions inputs at an even pace, and ask the readers how late they heard of it."""
     inputs, events, route = _load.Inputs(bench), _load.Events(bench), bench.route()
-    events.ended(inputs.submit(busy[0], route))
-    readers.heard()
+    first = [inputs.submit(session, route) for session in busy]
+    for run_id in first:
+        events.ended(run_id)
+    _hear(readers, _owed(bench, first, options))
     usage = bench.usage()
     taken = _load.open_loop(
         lambda number: inputs.submit(busy[number % len(busy)], route),
@@ -70,21 +74,39 @@ def _heard(bench: Bench, options: Options, readers: Readers, busy: Sequence[str]
     runs = [run_id for _, run_id in taken.found]
     for run_id in runs:
         events.ended(run_id)
-    time.sleep(_SETTLE_SECONDS)
-    used, (late, alive) = usage.processor_seconds(), readers.heard()
-    entries = sum(len(list(bench.client.runs(run_id).events())) for run_id in runs)
+    used, expected = usage.processor_seconds(), _owed(bench, runs, options)
+    late, alive = _hear(readers, expected)
     return {
         "idle": options.idle,
         "busy": options.busy,
         "alive": alive,
         "runs": len(runs),
-        "entries": entries,
         "heard": len(late),
-        "expected": entries * options.busy // len(busy),
+        "expected": expected,
         **spread("late", [each / 1000 for each in late]),
         "web_seconds": round(used["web"], 2),
         "seconds": round(taken.seconds, 2),
     }
+
+
+def _owed(bench: Bench, runs: Sequence[str], options: Options) -> int:
+    """Return how much the busy readers hear of ended runs that were given to the busy sessions in turn."""
+    readers = Counter(number % options.busy_sessions for number in range(options.busy))
+    owed = 0
+    for number, run_id in enumerate(runs):
+        owed += len(list(bench.client.runs(run_id).events())) * readers[number % options.busy_sessions]
+    return owed
+
+
+def _hear(readers: Readers, expected: int) -> tuple[list[float], int]:
+    """Return what was heard, once it is all there, and what came too much, and how many readers live."""
+    late, deadline = list[float](), time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        time.sleep(_SETTLE_SECONDS)
+        more, alive = readers.heard()
+        late += more
+        if len(late) >= expected or time.monotonic() > deadline:
+            return late, alive
 
 
 def _stream(session: str) -> str:

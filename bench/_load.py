@@ -109,14 +109,14 @@ class Taken:
 
 
 def closed_loop(work: Callable[[int], Any], sessions: int, seconds: float) -> Taken:
-    """Let every session work, one piece after the other; whatever has begun is finished and counted.
+    """Let every session work, one piece after the other and at least one; what has begun is counted.
 
     A thread, and with it a connection, lives for this loop alone.
     """
     began = time.monotonic()
 
     def session(number: int) -> list[Any]:
-        done = []
+        done = [work(number)]
         while time.monotonic() - began < seconds:
             done.append(work(number))
         return done

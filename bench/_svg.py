@@ -12,11 +12,11 @@ _WIDTH, _LEFT, _RIGHT, _TOP, _HEIGHT, _GAP, _FOOT = 880, 64, 120, 64, 200, 64, 7
 _MOST_LABELS: Final = 24
 _LABEL_GAP: Final = 14.0
 _COLOURS: Final = ("busy", "good", "wait", "bad", "calm")
-_LIGHT: Final = {
+LIGHT: Final = {
     "surface": "#ffffff", "line": "#dde3ea", "ink": "#17202b", "soft": "#55616f", "busy": "#1d4ed8",
     "good": "#14713f", "wait": "#8a4b00", "bad": "#b3201b", "calm": "#4b5765",
 }  # fmt: skip
-_DARK: Final = {
+DARK: Final = {
     "surface": "#171e28", "line": "#2b3644", "ink": "#e6ebf2", "soft": "#9dabbc", "busy": "#93bbff",
     "good": "#6ed79b", "wait": "#ffc266", "bad": "#ff9d96", "calm": "#b3c0cf",
 }  # fmt: skip
@@ -69,7 +69,7 @@ def _style() -> str:
 
     font = "text{font:12px system-ui,'Segoe UI',Roboto,'DejaVu Sans',sans-serif;stroke:none}"
     shapes = ".strong{font-weight:600;font-size:14px}polyline{fill:none;stroke-width:2}"
-    return f"{font}{shapes}{rules(_LIGHT)}@media (prefers-color-scheme:dark){{{rules(_DARK)}}}"
+    return f"{font}{shapes}{rules(LIGHT)}@media (prefers-color-scheme:dark){{{rules(DARK)}}}"
 
 
 def _x(place: int, count: int) -> float:

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--history", type=Path, default=FILE, metavar="FILE", help="bench/history.jsonl")
     parser.add_argument("--into", type=Path, default=PICTURE, metavar="FILE", help=f"{PICTURE.name}")
     options = parser.parse_args(arguments)
-    measured = _measured(recall(options.history))
+    measured = measured_in(recall(options.history))
     if not measured:
         print("nothing was measured yet: manage.py bench runs", file=sys.stderr)
         return 1
@@ -71,7 +71,7 @@ def as_picture(measured: Sequence[_Measured]) -> str:
     return _svg.drawn("Kheish by commit", panels, [each.commit for each in measured])
 
 
-def _measured(lines: Iterable[Mapping[str, Any]]) -> list[_Measured]:
+def measured_in(lines: Iterable[Mapping[str, Any]]) -> list[_Measured]:
     """Return the measurements of the plain workload, those of one commit in a row put together."""
     found: list[_Measured] = []
     for line in lines:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from bench import _load, _target
-from bench._figures import Report, spread
+from bench._figures import Report, Row, spread
 from bench._service import Bench, Counts, say
 from bench._workload import Options, Workload
 
@@ -29,21 +29,14 @@ def measure(bench: Bench, options: Options) -> Report:
     inputs, events, route = _load.Inputs(bench), _load.Events(bench), bench.route()
     bench.warm(route)
     with _target.listening() as target:
-        sessions = [
-            bench.sessions(
-                1, reply_targets=[target.handle(f"{n}-{each}") for each in range(options.targets)]
-            )[0]
-            for n in range(options.sessions)
-        ]
+        sessions = _sessions(bench, target, options)
         expected = options.sessions * options.targets * options.runs
         say(f"{expected} messages for {options.sessions * options.targets} targets")
         usage, counts, began = bench.usage(), Counts(bench), time.time()
 
-        def one(session: str) -> list[str]:
-            run_ids = [inputs.submit(session, route) for _ in range(options.runs)]
-            for run_id in run_ids:
+        def one(session: str) -> None:
+            for run_id in [inputs.submit(session, route) for _ in range(options.runs)]:
                 events.ended(run_id)
-            return run_ids
 
         _load.all_at_once(one, sessions, threads=len(sessions))
         ran = time.time() - began
@@ -51,26 +44,31 @@ def measure(bench: Bench, options: Options) -> Report:
         used, per = usage.processor_seconds(), counts.per(expected)
     late = [when - events.came(run_id, "run.completed")[1] for when, run_id in arrivals]
     taken = max((when for when, _ in arrivals), default=began) - began
-    report = Report(
-        rows=[
-            {
-                "targets": options.sessions * options.targets,
-                "messages": expected,
-                "arrived": len(arrivals),
-                "seconds": round(taken, 2),
-                "runs_seconds": round(ran, 2),
-                "messages_per_second": round(len(arrivals) / taken, 1) if taken else 0.0,
-                **spread("delivered", late),
-                "processor_ms_per_message": round(1000 * sum(used.values()) / max(expected, 1), 2),
-                **per,
-            }
-        ]
-    )
-    return _judged(report, Counter(run_id for _, run_id in arrivals), options)
+    row: Row = {
+        "targets": options.sessions * options.targets,
+        "messages": expected,
+        "arrived": len(arrivals),
+        "seconds": round(taken, 2),
+        "runs_seconds": round(ran, 2),
+        "messages_per_second": round(len(arrivals) / taken, 1) if taken else 0.0,
+        **spread("delivered", late),
+        "processor_ms_per_message": round(1000 * sum(used.values()) / max(expected, 1), 2),
+        **per,
+    }
+    return _judged(row, Counter(run_id for _, run_id in arrivals), options)
 
 
-def _judged(report: Report, came: Counter[str], options: Options) -> Report:
-    row = report.rows[0]
+def _sessions(bench: Bench, target: _target.Target, options: Options) -> list[str]:
+    """Make sessions that answer to some targets each."""
+    made = []
+    for number in range(options.sessions):
+        handles = [target.handle(f"{number}-{each}") for each in range(options.targets)]
+        made += bench.sessions(1, reply_targets=handles)
+    return made
+
+
+def _judged(row: Row, came: Counter[str], options: Options) -> Report:
+    report = Report(rows=[row])
     report.add(f"messages to {row['targets']} targets", row["messages_per_second"], "/s")
     report.add("end of the run to delivered p50", row["delivered_p50_ms"], "ms")
     report.add("end of the run to delivered p99", row["delivered_p99_ms"], "ms")

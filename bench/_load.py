@@ -15,6 +15,7 @@ from bench._service import Bench
 from kheish_site.cli.client import path
 
 ANSWER_SECONDS: Final = 120.0
+_IDLE_SECONDS: Final = 20.0
 ENDS: Final = ("run.completed", "run.failed", "run.cancelled", "run.interrupted")
 
 
@@ -37,15 +38,22 @@ class Inputs:
 
     def post(self, target: str, body: dict[str, Any], *, expected: int = 200) -> dict[str, Any]:
         """POST over this thread's connection. Raises RuntimeError for another status."""
-        wire: http.client.HTTPConnection | None = getattr(self._local, "wire", None)
-        if wire is None:
-            wire = self._local.wire = http.client.HTTPConnection(self._host, timeout=ANSWER_SECONDS)
+        wire = self._wire()
         wire.request("POST", target, json.dumps(body), self._headers)
         answer = wire.getresponse()
         said: dict[str, Any] = json.loads(answer.read())
         if answer.status != expected:
             raise RuntimeError(f"{answer.status}: {said}")
         return said
+
+    def _wire(self) -> http.client.HTTPConnection:
+        """Return this thread's connection, a new one when the server may have closed it for its idleness."""
+        wire: http.client.HTTPConnection | None = getattr(self._local, "wire", None)
+        now = time.monotonic()
+        if wire is None or now - self._local.used > _IDLE_SECONDS:
+            wire = self._local.wire = http.client.HTTPConnection(self._host, timeout=ANSWER_SECONDS)
+        self._local.used = now
+        return wire
 
 
 class Events:

@@ -121,19 +121,21 @@ class Counts:
     """What PostgreSQL was asked to do since this was made; nothing in the embedded profile.
 
     A commit is a transaction that wrote (they are numbered), a statement is one that is none of the words
-    around transactions. ``per`` is None where the server does not count its statements.
+    around transactions, a page is one that these looked at, wherever it was. Statements and pages are left
+    out where the server does not count them.
     """
 
     def __init__(self, bench: Bench) -> None:
         self._url = bench.database_url
         self._began = self._now()
 
-    def per(self, runs: int) -> dict[str, float | None]:
-        """Return statements and commits for each of ``runs``."""
+    def per(self, runs: int) -> dict[str, float]:
+        """Return commits, statements and pages for each of ``runs``."""
         now = self._now()
         return {
-            name: round((value - self._began[name]) / max(runs, 1), 2) if name in self._began else None
+            name: round((value - self._began[name]) / max(runs, 1), 2)
             for name, value in now.items()
+            if name in self._began
         }
 
     def _now(self) -> dict[str, float]:
@@ -143,7 +145,8 @@ class Counts:
             found = {"commits": _one(connection, _COMMITS)}
             try:
                 connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
-                return found | {"statements": _one(connection, _STATEMENTS)}
+                statements, pages = connection.execute(_STATEMENTS).fetchone() or (0, 0)
+                return found | {"statements": float(statements), "pages": float(pages)}
             except psycopg.Error:
                 return found
 
@@ -153,7 +156,7 @@ _CONNECTIONS = """
 SELECT count(*), count(*) FILTER (WHERE state <> 'idle') FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()"""
 _STATEMENTS = """
-SELECT coalesce(sum(calls), 0) FROM pg_stat_statements
+SELECT coalesce(sum(calls), 0), coalesce(sum(shared_blks_hit + shared_blks_read), 0) FROM pg_stat_statements
 WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
 AND query !~* '^ *(begin|commit|rollback|savepoint|release|set|show|listen|deallocate)'"""
 

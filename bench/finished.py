@@ -12,7 +12,7 @@ from typing import Any, Final
 from bench import _load, _rows, _sweeps
 from bench._figures import Report, Row, spread
 from bench._rows import ENTRIES, RUNS, SESSIONS
-from bench._service import Bench, say
+from bench._service import Bench, Counts, say
 from bench._workload import Options, Workload
 
 _RUNS_OF_A_SESSION: Final = 100
@@ -35,13 +35,17 @@ def measure(bench: Bench, options: Options) -> Report:
 
     def look(words: str) -> None:
         say(f"measuring {words}")
-        taken = []
+        taken, counts = [], Counts(bench)
         for _ in range(options.runs):
             sent = time.monotonic()
             events.ended(inputs.submit(session, route))
             taken.append(time.monotonic() - sent)
-        row: Row = {"database": words, **spread("completed", taken), **_idle(bench, options.idle_seconds)}
-        report.rows.append(row | _sweeps.times(bench, options.sweeps))
+        row: Row = {"database": words, **spread("completed", taken), **counts.per(options.runs)}
+        row |= _idle(bench, options.idle_seconds)
+        counts = Counts(bench)
+        row |= _sweeps.times(bench, options.sweeps)
+        pages = counts.per(options.sweeps + 1).get("pages")
+        report.rows.append(row | ({"sweep_pages": pages} if pages is not None else {}))
 
     look("empty")
     began = time.monotonic()
@@ -86,12 +90,18 @@ def _idle(bench: Bench, seconds: float) -> dict[str, Any]:
 
 
 def _judged(report: Report, filled: float) -> Report:
-    report.columns = ("database", "completed_p50_ms", "completed_p99_ms", "idle_ms", *_sweeps.PARTS)
     before, after = report.rows
+    pages = [name for name in ("pages", "sweep_pages") if name in before]
+    report.columns = ("database", "completed_p50_ms", *pages, "idle_ms", *_sweeps.PARTS)
     report.add("filling", filled, "s")
     for name, words in (("completed_p50_ms", "a run, p50"), ("idle_ms", "an idle second's processor")):
         report.add(f"{words}, empty", before[name], "ms")
         report.add(f"{words}, full", after[name], "ms")
+    for name, words in zip(
+        pages, ("database pages a run reads", "database pages a sweep reads"), strict=False
+    ):
+        report.add(f"{words}, empty", before[name])
+        report.add(f"{words}, full", after[name])
     for part in _sweeps.PARTS:
         report.add(f"sweep: {part.replace('_', ' ')}, empty", before[part], "ms")
         report.add(f"sweep: {part.replace('_', ' ')}, full", after[part], "ms")

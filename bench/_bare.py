@@ -14,6 +14,7 @@ from bench._service import Bench
 
 PROCESSES: Final = 8
 ANSWER_SECONDS: Final = 60
+MOST_SESSIONS: Final = 2000
 _QUIET: Final = ("-l", "ERROR", "--without-gossip", "--without-mingle")
 
 
@@ -29,7 +30,9 @@ def working(bench: Bench, model: str) -> Iterator[tuple[int, Callable[[int], tup
     with processes.running([*command, "-P", "prefork", "-c", str(PROCESSES), *_QUIET], **told) as pid:
         from bench._celery import call  # it reads the environment
 
-        answers = redis.Redis.from_url(bench.redis_url, socket_timeout=ANSWER_SECONDS + 5)
+        answers = redis.Redis.from_url(
+            bench.redis_url, socket_timeout=ANSWER_SECONDS + 5, max_connections=MOST_SESSIONS
+        )
 
         def one(session: int) -> tuple[float, float]:
             sent = time.monotonic()

@@ -24,8 +24,8 @@ SIZES: Final = {
     "ingress": "--rate 10 --seconds 0.4 --sessions 2",
     "history": "--entries 300 --runs 2",
     "finished": "--finished 250 --runs 2 --sweeps 1 --idle-seconds 0.1",
+    "recovery": "--rounds 1 --sessions 2 --runs 2 --model-ms 700",
     "accept": "--sessions 2 --seconds 0.3",  # it leaves runs behind, which would disturb the others
-    "recovery": "--rounds 1 --sessions 2 --runs 2 --model-ms 300",
 }
 """The arguments of each workload."""
 

@@ -33,7 +33,7 @@ def found() -> dict[str, Any]:
         "--only",
         *CHOSEN,
     ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=540)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PACKAGES = ("kheish_site", "sessions_app", "channels_app", "connectors_app")
+PACKAGES = ("kheish_site", "sessions_app", "channels_app", "connectors_app", "bench")
 CHECKS: tuple[tuple[str, ...], ...] = (
     ("-m", "ruff", "check", "--quiet", "."),
     ("-m", "ruff", "format", "--check", "--quiet", "."),

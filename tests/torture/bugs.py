@@ -320,8 +320,8 @@ def _is_caught(bug: Bug, seed: int, ground: Any) -> bool:
     from tests.torture import harness
 
     order = harness.Order(
-        seed=seed, profile=ground.profile, kills=0, seconds=bug.seconds, limit=bug.seconds + 60,
-        command=f"manage.py torture --bugs {bug.name}", bug=bug.name, quick=True, lives=bug.lives,
+        seed=seed, profile=ground.profile, wanted=None, seconds=bug.seconds, limit=bug.seconds + 60,
+        command=f"manage.py torture --bugs {bug.name}", bug=bug.name, lives=bug.lives,
         faults=bug.faults,
     )  # fmt: skip
     report = harness.torture(order, ground)

@@ -3,13 +3,14 @@
 import argparse
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tests.torture import harness
 from tests.torture.evidence import found_in
 from tests.torture.harness import Order
 from tests.torture.invariants import judge_all
-from tests.torture.report import commit
+from tests.torture.report import WANTED, Wanted, commit
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     order = Order(
         seed=options.seed,
         profile=options.profile,
-        kills=options.kills,
+        wanted=_wanted(options),
         seconds=3600.0 if options.long else options.seconds,
         limit=7200.0 if options.long else options.limit,
         command=_again(options),
@@ -50,9 +51,15 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if report.is_green else 1
 
 
+def _wanted(options: argparse.Namespace) -> Wanted:
+    usual = WANTED[options.profile]
+    return usual if options.kills is None else replace(usual, kills=options.kills)
+
+
 def _again(options: argparse.Namespace) -> str:
     """Return the command that replays the schedule."""
-    wanted = f"manage.py torture --seed {options.seed} --profile {options.profile} --kills {options.kills}"
+    wanted = f"manage.py torture --seed {options.seed} --profile {options.profile}"
+    wanted += "" if options.kills is None else f" --kills {options.kills}"
     return wanted + " --long" * options.long + (f" --bug {options.bug}" if options.bug else "")
 
 
@@ -66,12 +73,12 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--profile", choices=("services", "embedded"), default="services")
     parser.add_argument(
-        "--kills", type=int, default=300, metavar="N", help="processes to kill at least (300)"
+        "--kills", type=int, metavar="N", help="processes to kill at least (300; embedded: 100)"
     )
     parser.add_argument(
         "--seconds", type=float, default=60.0, metavar="S", help="faults last at least so long (60)"
     )
-    parser.add_argument("--limit", type=float, default=900.0, metavar="S", help="and at most so long (900)")
+    parser.add_argument("--limit", type=float, default=1500.0, metavar="S", help="and at most so long (1500)")
     parser.add_argument("--long", action="store_true", help="an hour of faults")
     parser.add_argument("--json", action="store_true", help="one JSON document")
     parser.add_argument("--report", default="", metavar="FILE", help="write the table there as well")

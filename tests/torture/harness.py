@@ -22,16 +22,16 @@ from tests.support.service_process import ROOT
 from tests.support.telegram_server import TOKEN as BOT_TOKEN
 from tests.torture import evidence as evidence_of
 from tests.torture import stage as processes
-from tests.torture.evidence import ORACLES, Evidence
+from tests.torture.evidence import ORACLES, Evidence, moment
 from tests.torture.faults import Torturer
 from tests.torture.invariants import SETTLE_SECONDS, judge_all
 from tests.torture.load import CELLS, Caller, Load
 from tests.torture.record import Record, read
-from tests.torture.report import Report, commit
+from tests.torture.report import Report, Wanted, commit
 from tests.torture.schedule import Life, Profile, Role
 from tests.torture.stage import CANARY, Ground, Stage
 
-SESSIONS: Final = {"services": 20, "embedded": 8}
+SESSIONS: Final = {"services": 48, "embedded": 16}
 EVENT_TOKEN: Final = "torture-event-token"
 CALM_SECONDS: Final = 300.0
 _SCHEDULES: Final = 4
@@ -41,20 +41,19 @@ _WITNESSES: Final = ("keyed", "plain", "sidecar", "keyed", "", "asked", "plain",
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What to do. Faults end when ``kills`` processes were killed and ``seconds`` are over, or at ``limit``.
+    """What to do. Faults end when all that is wanted has happened and ``seconds`` are over, or at ``limit``.
 
-    ``quick`` is for a proof that one bug is caught: no crash point has to be reached.
+    Nothing is ``wanted`` of a proof that one bug is caught: there it is over when its ``seconds`` are.
     """
 
     seed: int
     profile: Profile
-    kills: int
+    wanted: Wanted | None
     seconds: float
     limit: float
     command: str
     bug: str = ""
     keep: bool = False
-    quick: bool = False
     lives: Mapping[Role, Sequence[Life]] | None = None
     faults: Sequence[str] = ()
 
@@ -275,6 +274,7 @@ def _hurt_and_judge(world: World, order: Order, report: Report) -> None:
     load = Load(
         url=stage.url, token=stage.token, folder=folder, seed=order.seed, sessions=world.sessions,
         effects_port=world.effects_port, event_token=EVENT_TOKEN, effects=world.effects,
+        races_a_cell=order.wanted.races_a_cell if order.wanted else 1,
     )  # fmt: skip
     torturer = Torturer(
         stage, order.seed, world.record, folder, lives=order.lives, faults=order.faults
@@ -293,7 +293,8 @@ def _hurt_and_judge(world: World, order: Order, report: Report) -> None:
     world.start_calm()
     stage.wait_ready()
     world.end_schedules()
-    seconds, unsettled = _heal(load, SETTLE_SECONDS + 5 if order.quick else CALM_SECONDS, quick=order.quick)
+    patience = CALM_SECONDS if order.wanted else SETTLE_SECONDS + 5
+    seconds, unsettled = _heal(load, patience, quick=order.wanted is None)
     load.end()
     caller = Caller(stage.url, stage.token, world._never)
     evidence_of.collect(caller, folder)
@@ -305,19 +306,33 @@ def _hurt_and_judge(world: World, order: Order, report: Report) -> None:
 
 
 def _wait(torturer: Torturer, load: Load, order: Order) -> None:
-    """Until enough were killed, at every point, or the time is over."""
+    """Until all that is wanted has happened, at every crash point, or the time is over."""
     began = said = time.monotonic()
     while (passed := time.monotonic() - began) < order.limit:
-        missing = [] if order.quick else [point for point in POINTS if not torturer.kills[point]]
-        if torturer.total >= order.kills and passed >= order.seconds and not missing:
+        missing = _missing(torturer, load, order.wanted) if order.wanted else []
+        if passed >= order.seconds and not missing:
             return
         if torturer.troubles or len(load.failures) > 20:
             return
         if time.monotonic() - said > 15:
             said = time.monotonic()
-            left = ", ".join(missing) or "-"
-            say(f"{passed:5.0f} s  {torturer.total} killed, {load.cuts} cuts, not yet at: {left}")
+            say(f"{passed:5.0f} s  {torturer.total} killed, {load.runs} runs; missing: {', '.join(missing)}")
         time.sleep(0.2)
+
+
+def _missing(torturer: Torturer, load: Load, wanted: Wanted) -> list[str]:
+    """Return in words what has not happened often enough yet."""
+    races: Counter[str] = Counter()
+    for cell in CELLS:
+        races[cell[0]] += max(0, wanted.races_a_cell - load.cells[cell])
+    counts = {
+        "kills": wanted.kills - torturer.total,
+        "runs": wanted.runs - load.runs,
+        "cuts": wanted.cuts - load.cuts,
+        **{f"{kind} races": count for kind, count in races.items()},
+    }
+    left = [f"{count} {name}" for name, count in counts.items() if count > 0]
+    return left + [point for point in POINTS if not torturer.kills[point]]
 
 
 def _heal(load: Load, patience: float, *, quick: bool) -> tuple[float, list[str]]:
@@ -399,7 +414,8 @@ def _fill(report: Report, found: Evidence, torturer: Torturer, load: Load, order
     report.runs = dict(Counter(run["status"] for run in found.runs))
     report.cells = {f"{kind} x{k} {mode}": load.cells[kind, k, mode] for kind, k, mode in CELLS}
     report.counts = {
-        "runs": len(found.runs), "journal entries": sum(map(len, found.journals.values())),
+        "runs": len(found.runs), "runs among faults": _among_faults(found),
+        "journal entries": sum(map(len, found.journals.values())),
         "stream cuts": load.cuts, "stream events": sum(map(len, found.streams)),
         "deliveries": len(found.deliveries), "tool calls": len(found.calls),
         "unknown effects": sum(len(call.of("tool.unknown")) for call in found.calls),
@@ -407,7 +423,14 @@ def _fill(report: Report, found: Evidence, torturer: Torturer, load: Load, order
     }  # fmt: skip
     report.judgements = judge_all(found)
     report.failures = [*torturer.troubles, *load.failures[:10]]
-    report.least_kills = 0 if order.quick else order.kills
+    report.wanted = order.wanted
+
+
+def _among_faults(found: Evidence) -> int:
+    """Count the runs that were accepted before the faults ended."""
+    (calm,) = (line["at"] for line in found.faults if line["what"] == "calm")
+    accepted = (entry for entries in found.by_run.values() for entry in entries[:1])
+    return sum(moment(entry) < calm for entry in accepted)
 
 
 def _faults_of(found: Evidence, name: str) -> list[str]:

@@ -175,6 +175,9 @@ class Target(HttpTarget):
     def _behave(self, arrival: Arrival, before: int) -> None:
         if arrival.path == "/effect":
             self._record.add("effect", key=arrival.key, value=arrival.body["value"])
+            chance = random.Random(f"{self._seed}:{arrival.key}")
+            if self._calm.strikes(chance, 0.6):  # whoever dies meanwhile does not know
+                arrival.gone.wait(chance.uniform(0.1, 1.2))
             arrival.answer(200, b"did it")
             return
         chance = random.Random(f"{self._seed}:{arrival.body['content']}:{before}")

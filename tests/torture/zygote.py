@@ -7,6 +7,7 @@ asked (a subreaper), which therefore sees with its own eyes how it ends.
 """
 
 import ctypes
+import gc
 import json
 import logging
 import os
@@ -49,6 +50,8 @@ def _load() -> None:
     if bug:
         import_module("tests.torture.bugs").install(bug)
     assert "twisted.internet.reactor" not in sys.modules, "a reactor must not be shared by forks"
+    gc.collect()
+    gc.freeze()  # what is loaded stays shared: a collection in a child would copy every page of it
 
 
 def _fork(order: dict[str, Any], master: int) -> int:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from kheish_site.lib.crashpoints import POINTS
 from tests.torture import schedule
 from tests.torture.bugs import BUGS
 from tests.torture.invariants import INVARIANTS, Judgement
-from tests.torture.report import Report
+from tests.torture.report import Report, Wanted
 
 ROOT = Path(__file__).resolve().parents[3]
 APPS = ("kheish_site", "sessions_app", "channels_app", "connectors_app")
@@ -69,25 +70,46 @@ def test_a_seed_is_a_schedule() -> None:
     assert schedule.planned(5, "worker", 0, 80) != schedule.planned(6, "worker", 0, 80)
 
 
-def test_a_report_with_a_point_nobody_died_at_is_red() -> None:
-    looked_at = [Judgement("held", "it holds", checked=1)]
-    whole = dict.fromkeys(POINTS, 2)
-    given = {"seed": 1, "commit": "c", "profile": "services", "command": "torture", "least_kills": 10}
-    assert Report(**given, kills=whole, judgements=looked_at).is_green
-    for point in POINTS:
-        report = Report(**given, kills=whole | {point: 0}, judgements=looked_at)
-        assert not report.is_green and f"nobody was killed at {point}" in report.as_text()
+GIVEN: dict[str, Any] = {
+    "seed": 1, "commit": "c", "profile": "services", "command": "torture",
+    "wanted": Wanted(kills=40, runs=20, cuts=10, races_a_cell=2),
+    "kills": dict.fromkeys(POINTS, 2),
+    "counts": {"runs among faults": 20, "stream cuts": 10},
+    "cells": {"approval x2 same": 2, "approval x2 split": 3},
+    "judgements": [Judgement("held", "it holds", checked=1)],
+}  # fmt: skip
 
 
-def test_a_report_that_looked_at_nothing_or_killed_too_few_is_red() -> None:
-    given = {"seed": 1, "commit": "c", "profile": "services", "command": "torture"}
-    whole = dict.fromkeys(POINTS, 2)
-    assert not Report(**given, kills=whole, least_kills=1000).is_green
-    assert not Report(
-        **given, kills=whole, least_kills=1, judgements=[Judgement("held", "it holds")]
-    ).is_green
+def test_a_report_of_all_that_was_wanted_is_green() -> None:
+    assert Report(**GIVEN).is_green
+    assert "GREEN" in Report(**GIVEN).as_text()
+
+
+@pytest.mark.parametrize("point", sorted(POINTS))
+def test_a_report_with_a_point_nobody_died_at_is_red(point: str) -> None:
+    report = Report(**GIVEN | {"kills": dict.fromkeys(POINTS, 20) | {point: 0}})
+    assert not report.is_green and f"nobody was killed at {point}" in report.as_text()
+
+
+@pytest.mark.parametrize(
+    ("less", "words"),
+    [
+        ({"wanted": Wanted(kills=45, runs=0, cuts=0, races_a_cell=0)}, "44 of 45"),
+        ({"counts": {"runs among faults": 19, "stream cuts": 10}}, "runs accepted among faults: 19 of 20"),
+        ({"counts": {"runs among faults": 20, "stream cuts": 9}}, "cuts of open streams: 9 of 10"),
+        ({"cells": {"approval x2 same": 1, "approval x2 split": 30}}, "races of these: 3 of 4"),
+        ({"judgements": [Judgement("held", "it holds")]}, "held was never looked at"),
+    ],
+)
+def test_a_report_of_less_than_was_wanted_is_red(less: dict[str, Any], words: str) -> None:
+    report = Report(**GIVEN | less)
+    assert not report.is_green and words in report.as_text()
+
+
+def test_a_report_of_a_violation_or_a_failure_is_red() -> None:
     violated = Judgement("held", "it holds", checked=1, violations=["it does not"])
-    assert not Report(**given, judgements=[violated]).is_green
+    assert not Report(**GIVEN | {"judgements": [violated]}).is_green
+    assert not Report(**GIVEN | {"failures": ["a worker did not leave"]}).is_green
 
 
 def test_every_invariant_says_where_it_is_promised() -> None:

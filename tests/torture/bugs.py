@@ -240,6 +240,8 @@ def newest_run_first() -> None:
     with connection.cursor() as cursor:
         cursor.execute("DROP INDEX IF EXISTS run_one_active")
     connection.close()
+    if connection.vendor == "postgresql":
+        connection.close_pool()  # its threads would be missing in every fork
     _patch("sessions_app.services.runs", head=newest)
 
 

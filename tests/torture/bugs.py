@@ -4,6 +4,7 @@ A bug is a patch of the loaded service, made in the process from which all other
 nowhere else: the service's own code knows nothing of it.
 """
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Final
 
+from tests.torture.report import commit
 from tests.torture.schedule import Life, Profile, Role
 
 BUGS: dict[str, "Bug"] = {}
@@ -310,11 +312,17 @@ def prove(names: Sequence[str], *, seed: int, profile: Profile) -> int:
     """Torture once with each bug; 0 when each was noticed by an invariant that it is to be noticed by."""
     from tests.torture import harness
 
+    unknown = sorted(set(names) - BUGS.keys())
+    if unknown:
+        print(f"no such bug: {', '.join(unknown)}; there are: {', '.join(BUGS)}", file=sys.stderr)
+        return 2
     chosen = [BUGS[name] for name in names] or list(BUGS.values())
-    print(f"seed {seed}, profile {profile}", flush=True)
+    began = time.monotonic()
+    print(f"seed {seed}, commit {commit()}, profile {profile}", flush=True)
     with harness.prepared(profile) as ground:
         missed = [bug.name for bug in chosen if not _is_caught(bug, seed, ground)]
-    print(f"{len(chosen)} bugs, missed: {', '.join(missed) or 'none'}")
+    told = f"missed: {', '.join(missed) or 'none'}"
+    print(f"{len(chosen)} bugs, {len(chosen) - len(missed)} caught, {told}; {time.monotonic() - began:.0f} s")
     return 1 if missed else 0
 
 
@@ -326,7 +334,11 @@ def _is_caught(bug: Bug, seed: int, ground: Any) -> bool:
         command=f"manage.py torture --bugs {bug.name}", bug=bug.name, lives=bug.lives,
         faults=bug.faults,
     )  # fmt: skip
-    report = harness.torture(order, ground)
+    try:
+        report = harness.torture(order, ground)
+    except (RuntimeError, OSError) as error:  # a service that cannot even be set up shows nothing
+        print(f"MISSED  {bug.name}: {error}", flush=True)
+        return False
     caught = [name for name in report.red if name in bug.caught_by]
     others = [name for name in report.red if name not in bug.caught_by]
     print(f"{'caught' if caught else 'MISSED':7} {bug.name:28} by {', '.join(caught) or '-'}")

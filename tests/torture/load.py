@@ -117,9 +117,10 @@ class Load:
         self.cuts, self.runs = 0, 0
         self._races_a_cell = races_a_cell
         self.failures: list[str] = []
-        self._racers = ThreadPoolExecutor(40, thread_name_prefix="racer")
+        # As many as can stand at barriers at once, and senders of events: fewer would wait for each other.
+        self._racers = ThreadPoolExecutor(len(KINDS) * max(RACERS) + 4, thread_name_prefix="racer")
         self._seen: set[str] = set()
-        self._live, self._updates = 0, 100
+        self.live, self._updates = 0, 100
         self._threads: list[threading.Thread] = []
 
     def start(self, arrive: Callable[[int, str], None], *, writers: int = 3, readers: int = 4) -> None:
@@ -166,12 +167,12 @@ class Load:
             self.caller.get(f"/v1/runs?status={status}&limit=1")["pagination"]["total_count"]
             for status in ("queued", "running")
         ]
-        self._live = sum(counts)
+        self.live = sum(counts)
         self.runs = self.caller.get("/v1/runs?limit=1")["pagination"]["total_count"]
         self.quiet.wait(0.7)
 
     def _submit(self, chance: random.Random) -> None:
-        if self._live > MOST_LIVE:
+        if self.live > MOST_LIVE:
             self.quiet.wait(0.3)
             return
         token, plan = f"r{uuid.UUID(int=chance.getrandbits(128)).hex[:10]}", chance.choices(PLANS, WEIGHTS)[0]

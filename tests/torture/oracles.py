@@ -91,7 +91,9 @@ class Model:
         self._asked: Counter[tuple[str, int]] = Counter()
 
     def answer(self, exchange: Exchange) -> None:
-        """Answer one request, well or badly."""
+        """Answer one request, well or badly; one that was cut off with its sender is none."""
+        if "messages" not in exchange.body:
+            raise ConnectionResetError
         token, plan, turn = _place(exchange.body["messages"])
         self._asked[token, turn] += 1
         number = self._asked[token, turn]
@@ -176,12 +178,12 @@ class Target(HttpTarget):
         if arrival.path == "/effect":
             self._record.add("effect", key=arrival.key, value=arrival.body["value"])
             chance = random.Random(f"{self._seed}:{arrival.key}")
-            if self._calm.strikes(chance, 0.6):  # whoever dies meanwhile does not know
-                arrival.gone.wait(chance.uniform(0.1, 1.2))
+            if self._calm.strikes(chance, 0.7):  # whoever dies meanwhile does not know
+                arrival.gone.wait(chance.uniform(0.2, 2.0))
             arrival.answer(200, b"did it")
             return
         chance = random.Random(f"{self._seed}:{arrival.body['content']}:{before}")
-        fault = chance.choice(TARGET_FAULTS) if self._calm.strikes(chance, 0.15) else ""
+        fault = chance.choice(TARGET_FAULTS) if self._calm.strikes(chance, 0.25) else ""
         self._record.add(
             "arrival", key=arrival.key, content=arrival.body["content"], fault=fault,
             delivery_id=arrival.body["metadata"]["delivery_id"],

@@ -154,11 +154,10 @@ class Torturer:
             time.sleep(0.3)
 
     def _kill(self, pid: int, role: str, where: str) -> None:
-        try:
-            stage.kill(pid)
-        except ProcessLookupError:
-            return
-        self._note_kill(pid, role, where)
+        if stage.kill(pid):
+            self._note_kill(pid, role, where)
+        else:
+            self._record.add("ended", pid=pid, role=role)
 
     def _note_kill(self, pid: int, role: str, where: str) -> None:
         self._record.add("killed", pid=pid, role=role, point=where, status=-9)

@@ -120,7 +120,8 @@ class World:
     def end_calm(self) -> None:
         """End it at once: the first deaths of the torture."""
         for pid in self.calm:
-            processes.kill(pid)
+            if not processes.kill(pid):
+                raise processes.NotDead(f"process {pid} had left before anything was done to it")
             self.record.add("killed", pid=pid, role="worker", point="at random", status=-9)
         self.calm = []
 

@@ -271,12 +271,13 @@ def end(pid: int) -> None:
         wait_end(pid, 30)
 
 
-def kill(pid: int) -> None:
-    """SIGKILL a child and see it dead of it. Raises: NotDead."""
+def kill(pid: int) -> bool:
+    """SIGKILL a child and see it dead; False when it had ended by itself just before. Raises: NotDead."""
     os.kill(pid, signal.SIGKILL)
     code = wait_end(pid, 30)
-    if code != -signal.SIGKILL:
-        raise NotDead(f"process {pid} was killed and ended with {code}")
+    if code is None:
+        raise NotDead(f"process {pid} was killed and lives")
+    return code == -signal.SIGKILL
 
 
 def _free_port() -> int:

@@ -12,6 +12,10 @@ def test_nothing_breaks_in_any_world(capfd: pytest.CaptureFixture[str]) -> None:
     assert "24 worlds from seed 1" in capfd.readouterr().out
 
 
-def test_a_bug_breaks_some(capfd: pytest.CaptureFixture[str]) -> None:
-    assert simulator.run(1, 8, bug="nobody_is_asked") == 1
-    assert "never approved" in capfd.readouterr().out
+@pytest.mark.parametrize(
+    ("bug", "worlds", "words"),
+    [("nobody_is_asked", 8, "never approved"), ("opaque_run_again", 24, "AssertionError")],
+)
+def test_a_bug_breaks_some(capfd: pytest.CaptureFixture[str], bug: str, worlds: int, words: str) -> None:
+    assert simulator.run(1, worlds, bug=bug) == 1
+    assert words in capfd.readouterr().out

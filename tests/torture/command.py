@@ -46,7 +46,8 @@ def main(arguments: Sequence[str]) -> int:
     with harness.prepared(options.profile) as ground:
         report = harness.torture(order, ground)
     if options.report:
-        Path(options.report).write_text(report.as_text() + "\n")
+        file = Path(options.report)
+        file.write_text(report.as_markdown() if file.suffix == ".md" else report.as_text() + "\n")
     print(report.as_json() if options.json else report.as_text(), flush=True)
     return 0 if report.is_green else 1
 

@@ -20,7 +20,7 @@ from tests.torture.stage import LEASE_SECONDS, Stage
 AT_RANDOM: Final = "at random"
 THAWED: Final = "after a thaw"
 _DRAIN_SECONDS: Final = 45.0
-_LOOK_SECONDS: Final = 0.005
+_LOOK_SECONDS: Final = 0.01
 _FOR_EVER_SECONDS: Final = 1e6
 _ACTIONS: Final = {"freeze": ":stop"}
 
@@ -171,6 +171,8 @@ class Torturer:
         code = stage.wait_end(pid, _DRAIN_SECONDS)
         if code is None:
             self.troubles.append(f"a {life.role} did not leave within {_DRAIN_SECONDS:g} s of SIGTERM")
+            os.kill(pid, signal.SIGUSR1)
+            time.sleep(0.5)
             self._kill(pid, life.role, AT_RANDOM)
 
     def _freeze(self, life: Life, pid: int) -> None:

@@ -25,14 +25,14 @@ from tests.torture.oracles import effect_command
 from tests.torture.record import Record
 
 PLANS: Final = ("plain", "look", "say", "write", "act", "ask", "batch", "twice")
-WEIGHTS: Final = (3, 1, 3, 2, 6, 4, 2, 2)
+WEIGHTS: Final = (5, 2, 4, 2, 6, 4, 1, 2)
 KINDS: Final = ("approval", "question", "decision", "delivery", "cancel")
 RACERS: Final = (2, 4, 8, 16)
 MODES: Final = ("same", "split")
 CELLS: Final = tuple((kind, k, mode) for kind in KINDS for k in RACERS for mode in MODES)
 """Every kind of wait, with every number of deciders, who agree or do not: 40 cells."""
 LEFT_ALONE: Final = 0.01
-MOST_LIVE: Final = 80
+MOST_LIVE: Final = 120
 _AGAIN_SECONDS: Final = 0.1
 Answer = tuple[int, Any]
 
@@ -210,7 +210,7 @@ class Load:
         self.quiet.wait(chance.uniform(2.0, 4.5))
 
     def _cancel(self, chance: random.Random) -> None:
-        self.quiet.wait(chance.uniform(0.8, 2.0))
+        self.quiet.wait(chance.uniform(0.4, 1.2))
         status = chance.choice(("queued", "running", "running", "waiting_for_approval"))
         found = self.caller.get(f"/v1/runs?status={status}&limit=20")["items"]
         if not found:

@@ -94,6 +94,13 @@ class Report:
         whole: dict[str, Any] = asdict(self) | {"green": self.is_green, "shortcomings": self.shortcomings}
         return json.dumps(whole, indent=1)
 
+    def as_markdown(self) -> str:
+        """The table as a page."""
+        colour = "green" if self.is_green else "red"
+        title = f"# Torture, profile {self.profile}, seed {self.seed}: {colour}"
+        made = f"Made by `python3 {self.command}` at commit {self.commit}."
+        return f"{title}\n\n{made}\n\n```text\n{self.as_text()}\n```\n"
+
     def as_text(self) -> str:
         """The table."""
         lines = [

@@ -29,6 +29,8 @@ DEEPEST: Final = 2
 SESSIONS: Final = 2
 STEPS: Final = 20
 MOST_RUNS: Final = 5
+DEADLY: Final = 0.36
+"""How likely a worker dies around an effect, where most can go wrong; a third of it elsewhere."""
 
 
 class Clock:
@@ -162,16 +164,17 @@ class World:
 
         from tests.support.engine import Died
 
-        fate = self.chance.random() if self.mortal else 1.0
-        if fate < 0.16:
+        deadly = DEADLY if here.startswith("tool.") else DEADLY / 3
+        fate = self.chance.random() - deadly if self.mortal else 1.0
+        if fate < 0:
             self.deaths += 1
             raise Died(here)
         if self.depth >= DEEPEST or connection.in_atomic_block:
             return
-        if fate < 0.24:  # frozen for longer than its lease, while others act
+        if fate < 0.08:  # frozen for longer than its lease, while others act
             CLOCK.seconds += 40.0
             self.others_act()
-        elif fate < 0.34:
+        elif fate < 0.18:
             self.others_act()
 
     def others_act(self) -> None:

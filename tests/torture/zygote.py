@@ -7,6 +7,7 @@ asked (a subreaper), which therefore sees with its own eyes how it ends.
 """
 
 import ctypes
+import faulthandler
 import gc
 import json
 import logging
@@ -93,6 +94,7 @@ def _settle_in(order: dict[str, Any], master: int) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
+    faulthandler.register(signal.SIGUSR1)  # where it hangs, when it does not leave
     os.environ |= order["environment"]
     while os.getppid() != master:
         time.sleep(0.001)

@@ -40,7 +40,9 @@ def claim(
 
     A queued run becomes running (``run.started``, or ``run.recovered`` for one that was running when
     its worker died, which keeps its status and its steps). ``entries`` follow in the same commit.
-    ``run`` and its session were read together: had anybody held the lease since, the epoch would differ.
+    ``run`` and its session were read together: had anybody held the lease since, the epoch would differ. Of a
+    running one its holder may still write what it began in time, a plan for instance, and keep the epoch:
+    then the session's next number differs, and what ``step_start`` was read from is no longer true.
     Raises: LeaseBusy (another worker drives it), StaleRun (the head changed since it was read).
     """
     session_id = run.session.session_id
@@ -61,6 +63,7 @@ def claim(
             entries=(head, *entries),
             take=owner,
             seen_epoch=run.session.lease_epoch,
+            seen_seq=run.session.next_seq if recovered else None,
             lease_seconds=lease_seconds(),
             move=moving,
             step_start=step_start,

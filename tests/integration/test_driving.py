@@ -2,10 +2,11 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from django.db import DataError, OperationalError
+from django.db import DataError, OperationalError, connection
 
 from sessions_app.engine import loop
 from sessions_app.engine.loop import RUNS_IN_A_ROW
@@ -23,7 +24,6 @@ Script = Callable[..., Any]
 
 def drive_in_time(session: Session, heartbeat: Heartbeat, seconds: float = 10.0) -> None:
     """Drive in a thread, so that a driver that never returns fails the test instead of hanging it."""
-    from django.db import connection
 
     def work() -> None:
         try:
@@ -147,6 +147,52 @@ def test_a_head_that_moved_on_since_it_was_read_is_not_taken_as_it_was(
     ended = runs.get(run.run_id)
     assert (ended.status, ended.step) == ("completed", 3), ended.error
     assert kinds(run).count("tool.started") == 2
+    check_session(session.pk)
+
+
+def test_a_plan_that_is_committed_while_somebody_takes_over_is_carried_out(
+    script: Script, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its holder began the commit in time, froze in it and died after it; the next one had read the run."""
+    script({"tool_calls": [call("bash", command="echo 1 >> log")]}, {"text": "done"})
+    run = submit(session)
+    answered, read = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with suppress(Died):
+            loop.drive(session.pk, Heartbeat("holder"))
+        connection.close()
+
+    holder = threading.Thread(target=work, daemon=True)
+
+    def dies(here: str) -> bool:
+        if threading.current_thread() is not holder:
+            return False
+        if here == "model.after":
+            answered.set()
+            read.wait(30)
+        return here == "planned"
+
+    real = leases.claim
+
+    def late(stale: Run, owner: str, **more: Any) -> Any:
+        if owner == "next" and not read.is_set():
+            read.set()
+            holder.join(30)
+            expire_lease(session.pk)
+        return real(stale, owner, **more)
+
+    monkeypatch.setattr(leases, "claim", late)
+    with dying_at(dies):
+        holder.start()
+        assert answered.wait(30)
+        loop.drive(session.pk, Heartbeat("next"))
+    assert runs.get(run.run_id).status == "waiting_for_approval"
+    _approve(run)
+    loop.drive(session.pk, Heartbeat("next"))
+    ended = runs.get(run.run_id)
+    assert (ended.status, ended.step) == ("completed", 2), ended.error
+    assert kinds(run).count("tool.started") == 1
     check_session(session.pk)
 
 

@@ -77,9 +77,9 @@ class Change:
     """One atomic change of one session.
 
     ``lease`` fences it; ``take`` takes the lease for that owner when it is free or expired, and nobody
-    had it since the epoch was ``seen_epoch``; neither is for submitters and deciders, whom the row lock
-    alone orders. ``accept`` inserts a run; with ``seen_revision`` only while the session's settings are those
-    of that revision.
+    had it since the epoch was ``seen_epoch``, nor wrote anything since ``seen_seq`` was the next number;
+    neither is for submitters and deciders, whom the row lock alone orders. ``accept`` inserts a run; with
+    ``seen_revision`` only while the session's settings are those of that revision.
     ``release`` gives the lease back: ``always``, or ``idle`` unless the session has a run to drive,
     which is decided in the row that a submitter locks too, so that no wake-up is lost.
     """
@@ -89,6 +89,7 @@ class Change:
     lease: Lease | None = None
     take: str = ""
     seen_epoch: int | None = None
+    seen_seq: int | None = None
     seen_revision: int | None = None
     lease_seconds: float = 0.0
     move: Move | None = None

@@ -96,7 +96,7 @@ def _check_guard(row: dict[str, Any], change: Change, moment: datetime) -> None:
         held = (row["lease_owner"], row["lease_epoch"]) == (change.lease.owner, change.lease.epoch)
         if not (held and alive):
             raise LeaseLost
-    if change.seen_epoch is not None and change.seen_epoch != row["lease_epoch"]:
+    if change.seen_epoch not in (None, row["lease_epoch"]) or change.seen_seq not in (None, row["next_seq"]):
         raise StaleRun
     if change.take and row["lease_owner"] and alive:
         raise LeaseBusy

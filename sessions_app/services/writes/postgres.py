@@ -33,7 +33,10 @@ held AS MATERIALIZED (
   FROM sessions_app_session WHERE id = %(session)s FOR NO KEY UPDATE)"""
 _FENCED = "(lease_owner = %(owner)s AND lease_epoch = %(epoch)s AND lease_expires_at > clock_timestamp())"
 _FREE = "(lease_owner = '' OR lease_expires_at <= clock_timestamp())"
-_SEEN = "(%(seen)s::bigint IS NULL OR lease_epoch = %(seen)s)"
+_SEEN = (
+    "(%(seen)s::bigint IS NULL OR lease_epoch = %(seen)s)"
+    " AND (%(seen_seq)s::bigint IS NULL OR next_seq = %(seen_seq)s)"
+)
 _OPEN = "(ended_at IS NULL AND (%(revision)s::bigint IS NULL OR revision = %(revision)s))"
 
 _CHAINED = """
@@ -69,7 +72,7 @@ journal AS (
 
 _ANSWER = """
 SELECT held.ok, held.found_epoch, session.first_seq, session.lease_epoch, session.queued_runs,
-       session.blocked, session.lease_owner, held.next_position, held.is_open, {run}
+       session.blocked, session.lease_owner, held.next_position, held.is_open, held.next_seq, {run}
 FROM held LEFT JOIN session ON session.id = held.id"""
 
 
@@ -81,9 +84,9 @@ def commit(change: Change) -> Committed:
         row = cursor.fetchone()
     if row is None:
         raise SessionMissing
-    ok, found_epoch, first, epoch, queued, blocked, owner, position, is_open, run_pk = row
+    ok, found_epoch, first, epoch, queued, blocked, owner, position, is_open, seq, run_pk = row
     if not ok or first is None:
-        raise _refusal(change, fenced=bool(ok), epoch=found_epoch, is_open=is_open)
+        raise _refusal(change, fenced=bool(ok), epoch=found_epoch, seq=seq, is_open=is_open)
     if change.accept is not None:
         change.accept.pk, change.accept.position = run_pk, position
     return Committed(
@@ -97,10 +100,10 @@ def commit(change: Change) -> Committed:
     )
 
 
-def _refusal(change: Change, *, fenced: bool, epoch: int, is_open: bool) -> Exception:
+def _refusal(change: Change, *, fenced: bool, epoch: int, seq: int, is_open: bool) -> Exception:
     if fenced and change.move is not None:
         return StaleRun(was=str(change.move.was), to=str(change.move.to))
-    if change.seen_epoch is not None and change.seen_epoch != epoch:
+    if change.seen_epoch not in (None, epoch) or change.seen_seq not in (None, seq):
         return StaleRun()
     if change.lease is not None:
         return LeaseLost()
@@ -150,6 +153,7 @@ def _values(change: Change) -> dict[str, Any]:
         "owner": lease.owner if lease else change.take,
         "epoch": lease.epoch if lease else 0,
         "seen": change.seen_epoch,
+        "seen_seq": change.seen_seq,
         "revision": change.seen_revision,
         "seconds": change.lease_seconds,
         "taken": 1 if change.take else 0,

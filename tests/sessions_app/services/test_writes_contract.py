@@ -212,6 +212,27 @@ def test_an_expired_lease_is_taken_with_a_new_epoch(session: Session) -> None:
     assert other.recovered_count == 1
 
 
+def test_what_its_holder_wrote_since_it_was_read_keeps_a_run_from_being_taken_over(session: Session) -> None:
+    run = accept(session)
+    done = claim(run)
+    read = Session.objects.get(pk=session.pk)
+    journal.append(session.pk, entry(session, run), lease=lease(run, done.epoch), lease_seconds=-1)
+
+    def take(seen_seq: int) -> Committed:
+        moved = writes.Move(run_pk=run.pk, was=RunStatus.RUNNING, to=RunStatus.RUNNING, fields={})
+        return writes.commit(
+            Change(
+                session_pk=session.pk, take="w2", lease_seconds=LIFE, move=moved,
+                seen_epoch=read.lease_epoch, seen_seq=seen_seq,
+            )
+        )  # fmt: skip
+
+    with pytest.raises(StaleRun):
+        take(read.next_seq)
+    assert Session.objects.get(pk=session.pk).lease_epoch == done.epoch
+    assert take(read.next_seq + 1).epoch == done.epoch + 1
+
+
 def test_a_move_from_a_state_that_is_gone_changes_nothing(session: Session) -> None:
     run = accept(session)
     claim(run)

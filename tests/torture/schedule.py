@@ -23,7 +23,7 @@ _RARE: Final = (
     "observation_schedule.after_commit",
 )  # fmt: skip
 _PATIENCE_SECONDS: Final = 10.0
-_MOST_SKIPPED: Final = {"claimed": 3, "model.": 3, "request.": 80, "ingress.": 20}
+_MOST_SKIPPED: Final = {"claimed": 3, "model.": 3, "request.": 80, "ingress.": 8}
 """How often a process passes such a point unharmed: at most so often."""
 FAULTS: Final[dict[Profile, tuple[str, ...]]] = {
     "services": (

@@ -171,8 +171,9 @@ class Torturer:
         code = stage.wait_end(pid, _DRAIN_SECONDS)
         if code is None:
             self.troubles.append(f"a {life.role} did not leave within {_DRAIN_SECONDS:g} s of SIGTERM")
-            os.kill(pid, signal.SIGUSR1)
-            time.sleep(0.5)
+            for tell in (signal.SIGUSR1, signal.SIGUSR2):
+                os.kill(pid, tell)
+                time.sleep(0.5)
             self._kill(pid, life.role, AT_RANDOM)
 
     def _freeze(self, life: Life, pid: int) -> None:

@@ -6,6 +6,7 @@ are JSON lines on standard input; the answer is the child's process id. The chil
 asked (a subreaper), which therefore sees with its own eyes how it ends.
 """
 
+import asyncio
 import ctypes
 import faulthandler
 import gc
@@ -95,6 +96,7 @@ def _settle_in(order: dict[str, Any], master: int) -> None:
     for source, target in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
     faulthandler.register(signal.SIGUSR1)  # where it hangs, when it does not leave
+    signal.signal(signal.SIGUSR2, lambda number, frame: _tell_tasks())
     os.environ |= order["environment"]
     while os.getppid() != master:
         time.sleep(0.001)
@@ -112,6 +114,15 @@ def _settle_in(order: dict[str, Any], master: int) -> None:
 
         now = clock.now
         clock.now = lambda: now() + timedelta(seconds=skew)
+
+
+def _tell_tasks() -> None:
+    """Print where each task of the event loop waits."""
+    reactor: Any = sys.modules.get("twisted.internet.reactor")
+    if reactor is not None:
+        for task in asyncio.all_tasks(reactor._asyncioEventloop):
+            print(task, file=sys.stderr)
+            task.print_stack(file=sys.stderr)
 
 
 def _worker(order: dict[str, Any]) -> int:

@@ -1,5 +1,6 @@
 """What a torture rests on: crash points are listed, refused in service, dealt deaths, and missed."""
 
+import os
 import re
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 
 from kheish_site.lib.crashpoints import POINTS
-from tests.torture import schedule
+from tests.support.service_process import state, until
+from tests.torture import bugs, schedule, stage
 from tests.torture.bugs import BUGS
 from tests.torture.invariants import INVARIANTS, Judgement
 from tests.torture.report import Report, Wanted
@@ -110,6 +112,19 @@ def test_a_report_of_a_violation_or_a_failure_is_red() -> None:
     violated = Judgement("held", "it holds", checked=1, violations=["it does not"])
     assert not Report(**GIVEN | {"judgements": [violated]}).is_green
     assert not Report(**GIVEN | {"failures": ["a worker did not leave"]}).is_green
+
+
+def test_a_kill_is_one_only_of_what_lived_until_then() -> None:
+    living = os.posix_spawn("/bin/sleep", ["sleep", "60"], os.environ)
+    assert stage.kill(living)
+    left = os.posix_spawn("/bin/true", ["true"], os.environ)
+    until(lambda: state(left) == "Z", 10, lambda: state(left))
+    assert not stage.kill(left)
+
+
+def test_a_bug_that_does_not_exist_proves_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bugs.prove(["fence_droped"], seed=1, profile="services") == 2
+    assert "no such bug: fence_droped; there are: fence_dropped" in capsys.readouterr().err
 
 
 def test_every_invariant_says_where_it_is_promised() -> None:

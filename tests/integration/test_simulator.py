@@ -13,9 +13,8 @@ def test_nothing_breaks_in_any_world(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bug", "worlds", "words"),
-    [("nobody_is_asked", 8, "never approved"), ("opaque_run_again", 24, "AssertionError")],
+    ("bug", "first", "words"), [("nobody_is_asked", 1, "never approved"), ("opaque_run_again", 17, "call_")]
 )
-def test_a_bug_breaks_some(capfd: pytest.CaptureFixture[str], bug: str, worlds: int, words: str) -> None:
-    assert simulator.run(1, worlds, bug=bug) == 1
+def test_a_bug_breaks_some(capfd: pytest.CaptureFixture[str], bug: str, first: int, words: str) -> None:
+    assert simulator.run(first, 8, bug=bug) == 1
     assert words in capfd.readouterr().out

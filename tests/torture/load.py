@@ -25,7 +25,7 @@ from tests.torture.oracles import effect_command
 from tests.torture.record import Record
 
 PLANS: Final = ("plain", "look", "say", "write", "act", "ask", "batch", "twice")
-WEIGHTS: Final = (5, 2, 4, 2, 6, 4, 1, 2)
+WEIGHTS: Final = (4, 1, 4, 2, 6, 6, 2, 2)
 KINDS: Final = ("approval", "question", "decision", "delivery", "cancel")
 RACERS: Final = (2, 4, 8, 16)
 MODES: Final = ("same", "split")

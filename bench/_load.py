@@ -4,6 +4,7 @@ import http.client
 import json
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -35,6 +36,11 @@ class Inputs:
         body = {"content": content, "route_id": route_id}
         answer = self.post(path("sessions", session_id, "input"), body, expected=202)
         return str(answer["run_id"])
+
+    def session(self) -> str:
+        """Make a session and return its id. Raises RuntimeError."""
+        made = self.post(path("sessions"), {"session_id": f"bench-{uuid.uuid4().hex}"}, expected=201)
+        return str(made["session_id"])
 
     def post(self, target: str, body: dict[str, Any], *, expected: int = 200) -> dict[str, Any]:
         """POST over this thread's connection. Raises RuntimeError for another status."""

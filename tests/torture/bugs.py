@@ -28,6 +28,7 @@ class Bug:
     install: Callable[[], None]
     lives: Mapping[Role, Sequence[Life]] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
+    plans: tuple[str, ...] = ()
     seconds: float = 14.0
 
 
@@ -68,6 +69,8 @@ _FROZEN: Final[dict[Role, Sequence[Life]]] = {
         Life(role="worker", ending="kill", seconds=9.0),
     ]
 }
+_ACTS: Final = ("act", "twice")
+"""Only calls that act outside: whoever dies at a call dies at one of these."""
 _WEB_DIES: Final[dict[Role, Sequence[Life]]] = {
     "web": [Life(role="web", ending="point", point="request.done", skip=5, seconds=8.0)]
 }
@@ -258,7 +261,7 @@ def chain_forgotten() -> None:
     _patch("sessions_app.services.writes.portable", sha256_hex=lambda text: "0" * 64)
 
 
-@bug("opaque_effects_happen_at_most_once", lives=_dying("worker", "tool.returned"), seconds=25.0)
+@bug("opaque_effects_happen_at_most_once", lives=_dying("worker", "tool.returned"), plans=_ACTS, seconds=25.0)
 def intent_after_the_effect() -> None:
     """``started`` is committed with the result, not before the call leaves."""
     from sessions_app.engine import execute
@@ -272,13 +275,13 @@ def intent_after_the_effect() -> None:
     _patch("sessions_app.engine.execute", _commit_started=lambda turn, calls: None, _commit_results=both)
 
 
-@bug("opaque_effects_happen_at_most_once", lives=_dying("worker", "tool.returned"), seconds=25.0)
+@bug("opaque_effects_happen_at_most_once", lives=_dying("worker", "tool.returned"), plans=_ACTS, seconds=25.0)
 def opaque_run_again() -> None:
     """What a dead worker had started is started again, whatever it is."""
     _patch("sessions_app.engine.recover", _mark_unknown=lambda turn, call: None)
 
 
-@bug("opaque_effects_happen_at_most_once", lives=_dying("worker", "tool.started"), seconds=25.0)
+@bug("opaque_effects_happen_at_most_once", lives=_dying("worker", "tool.started"), plans=_ACTS, seconds=25.0)
 def unknown_taken_for_success() -> None:
     """What a dead worker had started counts as done."""
     from sessions_app.engine import recover
@@ -332,7 +335,7 @@ def _is_caught(bug: Bug, seed: int, ground: Any) -> bool:
     order = harness.Order(
         seed=seed, profile=ground.profile, wanted=None, seconds=bug.seconds, limit=bug.seconds + 60,
         command=f"manage.py torture --bugs {bug.name}", bug=bug.name, lives=bug.lives,
-        faults=bug.faults,
+        faults=bug.faults, plans=bug.plans,
     )  # fmt: skip
     try:
         report = harness.torture(order, ground)

@@ -58,6 +58,7 @@ class Order:
     keep: bool = False
     lives: Mapping[Role, Sequence[Life]] | None = None
     faults: Sequence[str] = ()
+    plans: Sequence[str] = ()
 
 
 class Oracle:
@@ -281,7 +282,7 @@ def _hurt_and_judge(world: World, order: Order, report: Report) -> None:
     load = Load(
         url=stage.url, token=stage.token, folder=folder, seed=order.seed, sessions=world.sessions,
         effects_port=world.effects_port, event_token=EVENT_TOKEN, effects=world.effects,
-        races_a_cell=order.wanted.races_a_cell if order.wanted else 1,
+        races_a_cell=order.wanted.races_a_cell if order.wanted else 1, plans=order.plans,
     )  # fmt: skip
     torturer = Torturer(
         stage, order.seed, world.record, folder, lives=order.lives, faults=order.faults

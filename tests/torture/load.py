@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -102,8 +102,9 @@ class Load:
 
     def __init__(
         self, *, url: str, token: str, folder: Path, seed: int, sessions: list[str], effects_port: int,
-        event_token: str, effects: Callable[[], set[str]], races_a_cell: int,
+        event_token: str, effects: Callable[[], set[str]], races_a_cell: int, plans: Sequence[str] = (),
     ) -> None:  # fmt: skip
+        """``plans`` are all that is asked for, by whom it may be; else any plan is, by its weight."""
         self.quiet, self.over, self.pausing = threading.Event(), threading.Event(), threading.Event()
         self.caller = Caller(url, token, self.over)
         self.connector = Caller(url, event_token, self.over)
@@ -116,6 +117,8 @@ class Load:
         self.cells: Counter[tuple[str, int, str]] = Counter()
         self.cuts, self.runs = 0, 0
         self._races_a_cell = races_a_cell
+        self._plans, self._weights = (plans, [1] * len(plans)) if plans else (PLANS, list(WEIGHTS))
+        self._event_plans = plans or ("plain", "say", "look")
         self.failures: list[str] = []
         # As many as can stand at barriers at once, and senders of events: fewer would wait for each other.
         self._racers = ThreadPoolExecutor(len(KINDS) * max(RACERS) + 4, thread_name_prefix="racer")
@@ -175,7 +178,10 @@ class Load:
         if self.live > MOST_LIVE:
             self.quiet.wait(0.3)
             return
-        token, plan = f"r{uuid.UUID(int=chance.getrandbits(128)).hex[:10]}", chance.choices(PLANS, WEIGHTS)[0]
+        token, plan = (
+            f"r{uuid.UUID(int=chance.getrandbits(128)).hex[:10]}",
+            chance.choices(self._plans, self._weights)[0],
+        )
         session = chance.choice(self._sessions)
         self.inputs.add("asked", token=token, plan=plan, session=session)
         path, body = f"/v1/sessions/{session}/runs", {"content": f"torture {token} {plan}"}
@@ -188,7 +194,7 @@ class Load:
     def _send_events(self, chance: random.Random) -> None:
         """The same event comes from one to four senders at once, as gateways do."""
         token = f"e{uuid.UUID(int=chance.getrandbits(128)).hex[:10]}"
-        plan = chance.choice(("plain", "say", "look"))
+        plan = chance.choice(self._event_plans)
         body = {"content": f"torture {token} {plan}", "idempotency_key": token}
         body["session_id"] = chance.choice(self._sessions)
         self.events.add("sent", token=token)

@@ -79,6 +79,12 @@ class Bench:
             self.client.sessions(name).create(**fields)
         return names
 
+    def settle(self) -> None:
+        """Let PostgreSQL look at its tables, as it does by itself once a minute: its plans need to know sizes."""
+        if self.database_url:
+            with psycopg.connect(self.database_url, autocommit=True) as connection:
+                connection.execute("ANALYZE")
+
     def warm(self, route: str) -> None:
         """Let the service do one run, so that what is measured is not its first."""
         (session,) = self.sessions(1)

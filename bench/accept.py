@@ -41,6 +41,7 @@ def measure(bench: Bench, options: Options) -> Report:
     with _service.standing_still(bench):
         for sessions in options.sessions:
             _load.closed_loop(one, sessions, min(WARM_SECONDS, options.seconds))
+            bench.settle()
             usage, counts = bench.usage(), Counts(bench)
             taken = _load.closed_loop(one, sessions, options.seconds)
             inputs_done = len(taken.found)

@@ -107,6 +107,7 @@ def _bare_celery(bench: Bench, options: Options, model: str) -> Iterator[_System
 
 def _row(bench: Bench, system: _System, sessions: int, options: Options) -> Row:
     _load.closed_loop(system.work, sessions, min(WARM_SECONDS, options.seconds))
+    bench.settle()
     bench.model.most_waiting()
     usage, counts = processes.Usage(system.trees), system.count()
     taken = _load.closed_loop(system.work, sessions, options.seconds)

@@ -80,7 +80,7 @@ class Bench:
         return names
 
     def settle(self) -> None:
-        """Let PostgreSQL look at its tables, as it does by itself once a minute: its plans need to know sizes."""
+        """Let PostgreSQL look at its tables, as it does by itself every minute: plans need to know sizes."""
         if self.database_url:
             with psycopg.connect(self.database_url, autocommit=True) as connection:
                 connection.execute("ANALYZE")

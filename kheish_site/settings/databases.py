@@ -40,7 +40,8 @@ def _postgresql(kheish: Kheish) -> dict[str, Any]:
     # that may not come back for it. Who gets none in 5 s is told so (503) rather than kept waiting.
     config: dict[str, Any] = environ.Env.db_url_config(kheish.database_url)
     options = config.setdefault("OPTIONS", {})
-    options["pool"] = {"min_size": 1, "max_size": kheish.database_connections, "timeout": 5}
+    most = kheish.database_connections or kheish.worker_threads + 8
+    options["pool"] = {"min_size": 1, "max_size": most, "timeout": 5}
     options["prepare_threshold"] = PREPARED_FROM if kheish.prepared_statements else None
     options.setdefault("connect_timeout", 5)
     options.setdefault("options", POSTGRESQL_LIMITS)

@@ -19,7 +19,7 @@ class Kheish:
     database_url: str = field(repr=False)
     """PostgreSQL URL of the services profile; "" is SQLite in the state folder."""
     database_connections: int
-    """Connections to PostgreSQL one process opens at most; threads give theirs back before they wait."""
+    """Connections to PostgreSQL one process opens at most; 0 is one for each worker thread and eight more."""
     prepared_statements: bool
     """Lets PostgreSQL keep prepared statements; off behind a pooler that cannot (old PgBouncer)."""
     redis_url: str = field(repr=False)
@@ -120,7 +120,7 @@ def load() -> Kheish:
     return Kheish(
         state_dir=state_dir,
         database_url=env.url("KHEISH_DATABASE_URL", schemes=("postgres", "postgresql")),
-        database_connections=env.integer("KHEISH_DATABASE_CONNECTIONS", 40, low=2, high=1000),
+        database_connections=env.integer("KHEISH_DATABASE_CONNECTIONS", 0, low=0, high=1000),
         prepared_statements=env.flag("KHEISH_PREPARED_STATEMENTS", True),
         redis_url=env.url("KHEISH_REDIS_URL", schemes=("redis", "rediss", "unix")),
         master_keys=keys.master_keys(state_dir),

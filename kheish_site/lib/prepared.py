@@ -17,7 +17,7 @@ from django.db.models.query import ModelIterable, get_related_populators
 
 R = TypeVar("R")
 _TEXT: Final = "\x01argument {}"
-_NUMBER: Final = -918_273_640
+_NUMBER: Final = 918_273_640
 Build = Callable[..., QuerySet[Any, Any]]
 
 

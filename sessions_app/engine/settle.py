@@ -1,15 +1,23 @@
 """How a run starts, ends or leaves a worker: each a single commit under the lease."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from kheish_site.lib import clock
+from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import write
 from sessions_app.engine.turn import Turn
 from sessions_app.models import Run, RunStatus, StepStatus, ToolCallState
 from sessions_app.services import leases, ports, run_state, shell_tasks, waiting
 from sessions_app.services.writes import Entry, Lease, StepEnd, StepStart
+
+_STOP: Final = Prepared[tuple[str, str, str]](
+    lambda pk: (
+        Run.objects.filter(pk=pk).order_by().values_list("stop_requested", "stop_requested_by", "stop_reason")
+    ),
+    int,
+)
 
 
 def step_start(run: Run, *, number: int, attempt: int = 1) -> StepStart:
@@ -71,7 +79,7 @@ def stop_if_asked(turn: Turn) -> bool:
 
 def stop_requested(run: Run) -> bool:
     """Read whether somebody asked the run to stop, and who."""
-    run.refresh_from_db(fields=["stop_requested", "stop_requested_by", "stop_reason"])
+    ((run.stop_requested, run.stop_requested_by, run.stop_reason),) = _STOP.all(run.pk)
     return bool(run.stop_requested)
 
 

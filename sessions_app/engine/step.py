@@ -1,9 +1,10 @@
 """One model call of a run: fold, ask outside any transaction, commit the answer."""
 
-from typing import Any
+from typing import Any, Final
 
 from kheish_site.lib import clock
 from kheish_site.lib.crashpoints import crashpoint
+from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import write
 from sessions_app.engine import compaction, context, model_call, plan, settle
@@ -14,6 +15,13 @@ from sessions_app.providers.base import Cancelled, ProviderError
 from sessions_app.services import effects, journal, writes
 from sessions_app.services.writes import Change, Entry, StepEnd
 
+_STEP: Final = Prepared[Step](
+    lambda run_pk, number: (
+        Step.objects.select_related("run__session").filter(run_id=run_pk, number=number).order_by()
+    ),
+    int,
+    int,
+)
 _FAILURE_CODES = {"overflow": "context_window_exceeded", "invalid": "invalid_request"}
 
 
@@ -76,7 +84,8 @@ def _commit_answer(turn: Turn, answer: Answer) -> None:
 def _commit_plan(turn: Turn, answer: Answer) -> None:
     """Commit the assistant's message, its planned calls and what was refused at once, together."""
     run, usage = turn.run, answer.completion.usage
-    step = Step.objects.select_related("run__session").get(run=run, number=run.step)
+    step = _STEP.first(run.pk, run.step)
+    assert step is not None  # the lease holder opened it
     calls = plan.calls(turn, step, answer.completion.tool_calls)
     session_id = turn.session_id
     entries = [_spoken(turn, answer, calls), *(_planned(session_id, run, call) for call in calls)]

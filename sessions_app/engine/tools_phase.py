@@ -1,5 +1,10 @@
 """The calls of one answer, as a batch: suspend together, then run what may run, then open the next step."""
 
+from typing import Final
+
+from django.db.models import QuerySet
+
+from kheish_site.lib.prepared import Prepared
 from sessions_app.engine import execute, recover, settle, suspend
 from sessions_app.engine.turn import Outcome, Phase, Turn
 from sessions_app.models import ToolCall, ToolCallState
@@ -29,9 +34,19 @@ def advance(turn: Turn) -> Outcome:
     return _opened(turn, opening)
 
 
+def _of_step(run_pk: int, number: int) -> QuerySet[ToolCall]:
+    rows = ToolCall.objects.filter(run_id=run_pk, step__number=number).select_related("stored", "step")
+    return rows.order_by("index")
+
+
+_OF_STEP: Final = Prepared[ToolCall](_of_step, int, int)
+
+
 def _calls(turn: Turn) -> list[ToolCall]:
-    rows = turn.run.tool_calls.filter(step__number=turn.run.step).select_related("stored", "step")
-    return list(rows.order_by("index"))
+    calls = _OF_STEP.all(turn.run.pk, turn.run.step)
+    for call in calls:
+        call.run = turn.run
+    return calls
 
 
 def _groups(calls: list[ToolCall]) -> list[list[ToolCall]]:

@@ -6,14 +6,15 @@ Taking it adds one to the epoch, so a former holder's next write finds another e
 
 from collections.abc import Collection
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from kheish_site.lib import clock
+from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.transactions import on_postgresql, write
 from sessions_app.models import Run, RunStatus, Session
 from sessions_app.services import journal, run_state, writes
@@ -135,13 +136,20 @@ def clear_expired(session_pk: int) -> bool:
 
     Its holder died between two runs and the rest of the queue was cancelled since.
     """
-    running = Run.objects.filter(session=OuterRef("pk"), status=RunStatus.RUNNING)
-    covers_nothing = (Q(queued_runs=0) | Q(blocked=True)) & ~Q(lease_owner="") & ~Exists(running)
-    rows = Session.objects.filter(covers_nothing, pk=session_pk, lease_expires_at__lte=Now())
-    if not rows.exists():
+    if not _COVERING_NOTHING.all(session_pk):
         return False
     with write():
-        return rows.update(lease_owner="", lease_expires_at=None) == 1
+        return _covering_nothing(session_pk).update(lease_owner="", lease_expires_at=None) == 1
+
+
+def _covering_nothing(session_pk: int) -> QuerySet[Session]:
+    running = Run.objects.filter(session=OuterRef("pk"), status=RunStatus.RUNNING)
+    covers_nothing = (Q(queued_runs=0) | Q(blocked=True)) & ~Q(lease_owner="") & ~Exists(running)
+    return Session.objects.filter(covers_nothing, pk=session_pk, lease_expires_at__lte=Now()).order_by()
+
+
+_COVERING_NOTHING: Final = Prepared[tuple[int]](lambda pk: _covering_nothing(pk).values_list("pk"), int)
+"""Asked at the end of every drive."""
 
 
 def release(lease: Lease) -> Committed:

@@ -10,13 +10,14 @@ from connectors_app.models import IngressReceipt
 from connectors_app.services import connectors, identities, ingress
 from kheish_site.lib import clock
 from kheish_site.lib.prepared import Prepared, insert
-from sessions_app.engine import context, loop
+from sessions_app.engine import context, loop, settle, step, tools_phase
 from sessions_app.models import Run, Session
-from sessions_app.services import routes, runs, runtime_settings, secrets, sessions, tokens
+from sessions_app.services import leases, routes, runs, runtime_settings, secrets, sessions, tokens
 from sessions_app.services.heartbeat import Heartbeat
 from sessions_app.services.projections import runs as projected
 from tests.connectors_app.rows import make_connector, make_event
 from tests.factories import make_persona, make_run, make_session
+from tests.sessions_app.api import rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -44,6 +45,10 @@ def test_each_is_the_orms_own(world: Session) -> None:
     connector = connectors.get("http", "alerts")
     slot = connectors.slot_of(connector, "bearer_token")
     token_hash = tokens._issue("reader", role="viewer", created_by="me", expires_at=None)[0].secret_hash
+    asked = make_run(world)
+    call = rows.make_call(asked)
+    expired = make_session("expired")
+    Session.objects.filter(pk=expired.pk).update(lease_owner="gone", lease_expires_at=clock.now())
     reads: list[tuple[Prepared[Any], tuple[Any, ...]]] = [
         (sessions._BY_ID, ("desk",)),
         (sessions._BY_ID, ("nobody",)),
@@ -61,11 +66,18 @@ def test_each_is_the_orms_own(world: Session) -> None:
         (connectors._BY_NAME, ("http", "alerts")),
         (identities._PERSON, (connector.pk, "nobody")),
         (ingress._RECEIPT, (connector.pk, "event-1")),
+        (step._STEP, (asked.pk, 1)),
+        (tools_phase._OF_STEP, (asked.pk, 1)),
+        (settle._STOP, (asked.pk,)),
+        (leases._COVERING_NOTHING, (world.pk,)),
+        (leases._COVERING_NOTHING, (expired.pk,)),
     ]
     for read, arguments in reads:
         for _ in range(2):  # compiled, then kept
             prepared = [values(row) for row in read.all(*arguments)]
             assert prepared == [values(row) for row in read._build(*arguments)]
+    assert tools_phase._OF_STEP.all(asked.pk, call.step.number) == [call]
+    assert leases._COVERING_NOTHING.all(expired.pk) == [(expired.pk,)]
     assert sessions._BY_ID.first("desk") == world
     assert context._CONVERSATION.all(world.pk)
 

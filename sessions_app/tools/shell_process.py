@@ -34,10 +34,13 @@ DRAIN_SECONDS: Final = 1.0
 GRACE_SECONDS: Final = 3.0
 
 # Standard input is the lifeline's read end; $1 is the shell, $2 the command. The watcher gives up the
-# output pipe and outlasts a polite signal to the group, so that the group's number stays taken.
+# output pipe and outlasts a polite signal to the group, so that the group's number stays taken: it is born
+# ignoring them, for one that had to set its own trap first could be ended before it has.
 _LAUNCHER: Final = """
 exec 3<&0 </dev/null
-(trap '' TERM INT HUP; read -r _ <&3; kill -KILL 0) >/dev/null 2>&1 &
+trap '' TERM INT HUP
+(read -r _ <&3; kill -KILL 0) >/dev/null 2>&1 &
+trap - TERM INT HUP
 exec 3<&-
 exec "$1" -c "$2"
 """

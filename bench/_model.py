@@ -16,6 +16,7 @@ from http.client import HTTPConnection
 from typing import Any, Final
 
 from bench import _processes as processes
+from bench._wire import read_body
 
 _BASE: Final = {"id": "chatcmpl-bench", "object": "chat.completion.chunk", "created": 1, "model": "bench"}
 _USAGE: Final = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
@@ -94,9 +95,7 @@ class _Server:
         """Answer one connection for as long as it lasts."""
         try:
             while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                sizes = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-                body = await reader.readexactly(int(sizes[0].split(b":")[1]) if sizes else 0)
+                body = await read_body(reader)
                 writer.write(await self._answer(body) if body else self._tell())
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):

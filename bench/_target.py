@@ -9,6 +9,8 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
+from bench._wire import read_body
+
 _OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 
 
@@ -35,9 +37,7 @@ class Target:
         """Take what comes over one connection."""
         try:
             while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                sizes = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-                body = await reader.readexactly(int(sizes[0].split(b":")[1]) if sizes else 0)
+                body = await read_body(reader)
                 when = time.time()
                 writer.write(_OK)
                 await writer.drain()

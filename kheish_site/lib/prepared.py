@@ -50,7 +50,7 @@ class Prepared(Generic[R]):
         params = list(compiled.params)
         for place, argument in compiled.places:
             params[place] = arguments[argument]
-        with prepared_cursor() as cursor:
+        with _cursor(connection) as cursor:
             cursor.execute(compiled.sql, params)
             found = cursor.fetchall()
         return [self._row(compiled, row, connection) for row in found]
@@ -84,7 +84,10 @@ def database() -> Any:
 
 def prepared_cursor() -> Any:
     """Return a cursor for a statement of fixed text, which PostgreSQL parses once for each connection."""
-    connection = database()
+    return _cursor(database())
+
+
+def _cursor(connection: Any) -> Any:
     return connection.prepared_cursor() if connection.vendor == "postgresql" else connection.cursor()
 
 
@@ -96,7 +99,7 @@ def insert(row: Model) -> None:
     connection = database()
     sql, fields = _insertion(type(row), connection.vendor)
     values = [field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields]
-    with prepared_cursor() as cursor:
+    with _cursor(connection) as cursor:
         cursor.execute(sql, values)
         (row.pk,) = cursor.fetchone()
     row._state.adding, row._state.db = False, connection.alias

@@ -2,10 +2,14 @@
 
 from django.contrib import admin
 from django.templatetags.static import static
-from django.urls import include, path
+from django.urls import path
 from django.views.generic import RedirectView
 
+from connectors_app import urls as connectors
 from kheish_site.health import healthz, readyz
+from kheish_site.lib.addresses import by_noun
+from sessions_app.api import urls as api
+from sessions_app.streams import urls as streams
 
 admin.autodiscover()
 
@@ -17,9 +21,7 @@ urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url=static("kheish/favicon.svg"))),
     path("admin/second-factor/", admin.site.admin_view(login.page), name="second-factor"),
     path("admin/", admin.site.urls),
-    path("", include("sessions_app.streams.urls")),
-    path("", include("connectors_app.urls")),
-    path("", include("sessions_app.api.urls")),  # the last: it answers every unknown path under /v1/
+    *by_noun([*streams.urlpatterns, *connectors.urlpatterns, *api.urlpatterns]),
 ]
 handler400 = "sessions_app.api.problems.bad_request"
 handler500 = "sessions_app.api.problems.server_error"

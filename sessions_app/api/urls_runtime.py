@@ -18,6 +18,9 @@ from sessions_app.api.views import (
 _SESSION = "v1/sessions/<str:session_id>"
 
 urlpatterns = [
+    # Most requests are one of these two, and the first that fits is taken.
+    path(f"{_SESSION}/input", runs.SessionInput.as_view()),
+    path(f"{_SESSION}/runs", runs.SessionRuns.as_view()),
     path("v1/sessions", sessions.Sessions.as_view(), name="sessions"),
     path(_SESSION, sessions.OneSession.as_view(), name="session"),
     path(f"{_SESSION}/end", sessions.SessionEnd.as_view()),
@@ -35,8 +38,6 @@ urlpatterns = [
     path(f"{_SESSION}/capability-scope", session_settings.SessionCapabilityScope.as_view()),
     path(f"{_SESSION}/credential-scope", session_settings.SessionCredentialScope.as_view()),
     path(f"{_SESSION}/reply-targets", reply_targets.SessionReplyTargets.as_view()),
-    path(f"{_SESSION}/runs", runs.SessionRuns.as_view()),
-    path(f"{_SESSION}/input", runs.SessionInput.as_view()),
     path(f"{_SESSION}/approvals", runs.SessionApprovals.as_view()),
     path(f"{_SESSION}/external-actions", audit.SessionExternalActions.as_view()),
     path(f"{_SESSION}/external-actions/export", audit.SessionExternalActionsExport.as_view()),

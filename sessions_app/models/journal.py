@@ -15,7 +15,7 @@ class JournalEntry(models.Model):
     (commit_order, id).
     """
 
-    session = models.ForeignKey(Session, on_delete=models.PROTECT, related_name="entries")
+    session = models.ForeignKey(Session, on_delete=models.PROTECT, related_name="entries", db_index=False)
     seq = models.BigIntegerField()
     run_id = models.BigIntegerField(null=True, blank=True)
     kind = name_field(length=40)

@@ -39,7 +39,7 @@ class Run(models.Model):
     """
 
     run_id = name_field(unique=True, length=40)
-    session = models.ForeignKey(Session, on_delete=models.PROTECT, related_name="runs")
+    session = models.ForeignKey(Session, on_delete=models.PROTECT, related_name="runs", db_index=False)
     position = models.BigIntegerField()
     kind = name_field(length=40, default="input")
     status = models.CharField(max_length=30, choices=RunStatus.choices, default=RunStatus.QUEUED)
@@ -48,7 +48,9 @@ class Run(models.Model):
     model = name_field(blank=True, default="")
     fallbacks = JSONObject(default=list)
     generation = JSONObject()
-    persona = models.ForeignKey(PersonaRevision, null=True, blank=True, on_delete=models.PROTECT)
+    persona = models.ForeignKey(
+        PersonaRevision, null=True, blank=True, on_delete=models.PROTECT, db_index=False
+    )
     permission_mode = name_field(length=30)
     runtime_revision = models.PositiveIntegerField(default=0)
     reply_targets = JSONObject(default=list)
@@ -99,6 +101,8 @@ class Run(models.Model):
             ),
             # lists by status: WHERE status = ? ORDER BY id DESC
             models.Index(fields=["status", "-id"], name="run_by_status"),
+            # a persona's runs; most runs have none
+            models.Index(fields=["persona"], condition=Q(persona__isnull=False), name="run_by_persona"),
         ]
 
     def __str__(self) -> str:
@@ -116,7 +120,7 @@ class StepStatus(models.TextChoices):
 class Step(models.Model):
     """One model call of a run. Born before the call; a call repeated after a crash adds an attempt."""
 
-    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="steps")
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="steps", db_index=False)
     number = models.PositiveIntegerField()
     attempt = models.PositiveIntegerField(default=1)
     status = models.CharField(max_length=10, choices=StepStatus.choices, default=StepStatus.STARTED)

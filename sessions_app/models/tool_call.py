@@ -46,8 +46,8 @@ class ToolCall(models.Model):
     """
 
     call_id = name_field(unique=True, length=40)
-    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="tool_calls")
-    step = models.ForeignKey(Step, on_delete=models.PROTECT, related_name="tool_calls")
+    run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="tool_calls", db_index=False)
+    step = models.ForeignKey(Step, on_delete=models.PROTECT, related_name="tool_calls", db_index=False)
     index = models.PositiveSmallIntegerField()
     provider_call_id = name_field(blank=True, default="")
     tool_name = name_field()

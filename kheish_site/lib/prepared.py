@@ -6,7 +6,7 @@ It leans on Django's own compiler, so a test holds each of its results against t
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Generic, TypeVar
@@ -103,6 +103,38 @@ def insert(row: Model) -> None:
         cursor.execute(sql, values)
         (row.pk,) = cursor.fetchone()
     row._state.adding, row._state.db = False, connection.alias
+
+
+def update(row: Model, changes: Mapping[str, Any], *, where: Mapping[str, Any]) -> bool:
+    """Write some columns of a row while it is as ``where`` says; tell whether it was.
+
+    What ``filter(pk=…, **where).update(**changes)`` does. A relation is given as the related row or None.
+    Joins an open transaction. Raises: IntegrityError.
+    """
+    connection = database()
+    sql, fields = _updating(type(row), tuple(changes), tuple(where), connection.vendor)
+    values = [
+        field.get_db_prep_save(value.pk if isinstance(value, Model) else value, connection)
+        for field, value in zip(fields, (*changes.values(), *where.values()), strict=True)
+    ]
+    with _cursor(connection) as cursor:
+        cursor.execute(sql, [*values, row.pk])
+        return bool(cursor.rowcount)
+
+
+@cache
+def _updating(
+    model: type[Model], changed: tuple[str, ...], guards: tuple[str, ...], vendor: str
+) -> tuple[str, tuple[Any, ...]]:
+    quoted = database().ops.quote_name
+    fields: tuple[Any, ...] = tuple(model._meta.get_field(name) for name in (*changed, *guards))
+    columns = [f"{quoted(str(field.column))} = %s" for field in fields]
+    table, key = quoted(model._meta.db_table), quoted(str(model._meta.pk.column))
+    sets, held = (
+        ", ".join(columns[: len(changed)]),
+        "".join(f"{is_so} AND " for is_so in columns[len(changed) :]),
+    )
+    return f"UPDATE {table} SET {sets} WHERE {held}{key} = %s", fields
 
 
 @cache

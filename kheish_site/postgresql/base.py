@@ -56,11 +56,40 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Return a cursor whose statements the server parses once for each connection.
 
         For statements of fixed text; the server binds the parameters, and must be able to tell their types.
+        Whoever counts or logs statements is told of these as of all others.
         """
-        self.ensure_connection()
         wrapper: Any = self
-        with self.wrap_database_errors:
-            return wrapper._prepare_cursor(ServerBindingCursor(self.connection))
+        self.ensure_connection()
+        if self.queries_logged or self.execute_wrappers:
+            with self.wrap_database_errors:
+                return wrapper._prepare_cursor(ServerBindingCursor(self.connection))
+        return _PreparedCursor(self.connection, self.wrap_database_errors)
+
+
+class _PreparedCursor:
+    """The driver's cursor with Django's exceptions, and nothing else between statement and server."""
+
+    __slots__ = ("_cursor", "_errors", "fetchall", "fetchone")
+
+    def __init__(self, connection: Any, errors: Any) -> None:
+        self._cursor, self._errors = ServerBindingCursor(connection), errors
+        self.fetchone, self.fetchall = self._cursor.fetchone, self._cursor.fetchall
+
+    def __enter__(self) -> "_PreparedCursor":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._cursor.close()
+
+    def execute(self, statement: str, params: Any = None) -> None:
+        """Raises what any other cursor of Django's raises."""
+        with self._errors:
+            self._cursor.execute(statement, params)
+
+    @property
+    def rowcount(self) -> int:
+        """Rows written or found."""
+        return int(self._cursor.rowcount)
 
 
 def check(connection: "Connection[Any]") -> None:

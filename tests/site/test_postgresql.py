@@ -4,7 +4,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import DataError, connection
 from django.test.utils import CaptureQueriesContext
 from psycopg_pool import ConnectionPool
 
@@ -38,6 +38,11 @@ def test_a_prepared_statement_is_shown_with_its_values() -> None:
         cursor.execute("SELECT %s::int + 1", [41])
         assert cursor.fetchone() == (42,)
     assert seen.captured_queries[0]["sql"] == "SELECT 41::int + 1"
+
+
+def test_a_prepared_statement_fails_as_any_other() -> None:
+    with pytest.raises(DataError), prepared_cursor() as cursor:
+        cursor.execute("SELECT 1 / %s::int", [0])
 
 
 def test_a_live_connection_is_given_out_unasked(monkeypatch: pytest.MonkeyPatch) -> None:

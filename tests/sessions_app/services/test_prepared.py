@@ -9,9 +9,9 @@ from django.db.models import Model, QuerySet
 from connectors_app.models import IngressReceipt
 from connectors_app.services import connectors, identities, ingress
 from kheish_site.lib import clock
-from kheish_site.lib.prepared import Prepared, insert
+from kheish_site.lib.prepared import Prepared, insert, update
 from sessions_app.engine import context, loop, settle, step, tools_phase
-from sessions_app.models import Run, Session
+from sessions_app.models import Run, Session, StoredResult, ToolCall
 from sessions_app.services import leases, routes, runs, runtime_settings, secrets, sessions, tokens
 from sessions_app.services.heartbeat import Heartbeat
 from sessions_app.services.projections import runs as projected
@@ -103,6 +103,18 @@ def test_a_row_is_inserted_as_save_does_it(world: Session) -> None:
     assert IngressReceipt.objects.get(key="event-2").duplicates == 5
     with pytest.raises(IntegrityError):
         insert(receipt(world))
+
+
+def test_a_row_is_updated_as_a_query_does_it(world: Session) -> None:
+    call = rows.make_call(make_run(world))
+    stored = StoredResult.objects.create(sha256="f" * 64, content="much", size_bytes=4)
+    changes = {"state": "started", "prepared": {"to": ["a"]}, "started_at": clock.now(), "stored": stored}
+    assert update(call, changes, where={"state": "planned"})
+    written = ToolCall.objects.get(pk=call.pk)
+    assert {name: getattr(written, name) for name in changes} == changes
+    assert not update(call, {"state": "failed"}, where={"state": "planned"})
+    assert update(call, {"stored": None}, where={"state": "started", "stored": stored})
+    assert ToolCall.objects.filter(pk=call.pk, stored=None, state="started").exists()
 
 
 def test_an_argument_that_the_text_does_not_hold_is_refused() -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
@@ -15,7 +15,17 @@ from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.transactions import release_connection, write
 from sessions_app.engine.turn import Turn
 from sessions_app.models import Session, ToolCall, ToolCallState
-from sessions_app.services import effects, journal, leases, output_files, outward, ports, sessions, writes
+from sessions_app.services import (
+    effects,
+    journal,
+    leases,
+    output_files,
+    outward,
+    ports,
+    run_state,
+    sessions,
+    writes,
+)
 from sessions_app.services.output_files import Outgoing
 from sessions_app.services.shell_tasks import SessionTasks
 from sessions_app.services.writes import Change, Entry, LeaseLost, StaleRun, StepStart
@@ -205,23 +215,32 @@ def _commit_results(
     turn: Turn, results: list[tuple[ToolCall, ToolResult, Effects]], opening: StepStart | None
 ) -> None:
     run = turn.run
+    began = [call for call, _, _ in results if call.state == ToolCallState.STARTED]
     with write():
-        writes.commit(Change(session_pk=run.session_id, lease=turn.lease, lease_seconds=turn.lease_seconds))
+        if any(map(_leaves_more, results)) or any(map(outward.is_outward, began)):
+            leases.check(turn.lease)  # the session before files, stored results and the ledger
         output_files.claim(file for _, _, kept in results for _, files in kept.outputs for file in files)
-        began = [call for call, _, _ in results if call.state == ToolCallState.STARTED]
         entries: list[Entry] = []
         said: list[tuple[str, Any]] = []
+        settled = []
         for call, result, kept in results:
             state = ToolCallState.FAILED if result.is_error else ToolCallState.SUCCEEDED
-            effects.settle(call, state, result)
+            settled.append(effects.settled(call, state, result))
             entries.append(effects.settled_entry(turn.session_id, run, call))
             entries += _keep(turn, call, kept, said)
         outward.finished(run, began)
-        _commit(turn, tuple(entries), opening)
+        fields = {"outputs": run.outputs, "step": opening.number if opening else run.step}
+        _commit(turn, tuple(entries), opening, fields)
+        for advance in settled:
+            effects.keep(advance)
         for key, output in said:
             ports.output_emitted(run, output, key)
-        fields = {"outputs": run.outputs, "step": opening.number if opening else run.step}
-        type(run).objects.filter(pk=run.pk).update(**fields)
+
+
+def _leaves_more(outcome: tuple[ToolCall, ToolResult, Effects]) -> bool:
+    """Tell whether a call leaves rows beside its own: files, todos, or a result of its own row."""
+    _, result, kept = outcome
+    return bool(kept.outputs) or kept.todos is not None or effects.is_large(result)
 
 
 def _keep(turn: Turn, call: ToolCall, kept: Effects, said: list[tuple[str, Any]]) -> list[Entry]:
@@ -240,7 +259,12 @@ def _keep(turn: Turn, call: ToolCall, kept: Effects, said: list[tuple[str, Any]]
     return entries
 
 
-def _commit(turn: Turn, entries: tuple[Entry, ...], opening: StepStart | None = None) -> None:
+def _commit(
+    turn: Turn,
+    entries: tuple[Entry, ...],
+    opening: StepStart | None = None,
+    fields: Mapping[str, Any] | None = None,
+) -> None:
     writes.commit(
         Change(
             session_pk=turn.run.session_id,
@@ -248,5 +272,6 @@ def _commit(turn: Turn, entries: tuple[Entry, ...], opening: StepStart | None = 
             lease=turn.lease,
             lease_seconds=turn.lease_seconds,
             step_start=opening,
+            move=run_state.staying(turn.run, fields) if fields else None,
         )
     )

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from kheish_site.lib import clock
 from kheish_site.lib.crashpoints import crashpoint
-from kheish_site.lib.prepared import Prepared
+from kheish_site.lib.prepared import Prepared, insert
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import write
 from sessions_app.engine import compaction, context, model_call, plan, settle
@@ -12,7 +12,7 @@ from sessions_app.engine.model_call import Answer
 from sessions_app.engine.turn import Outcome, Phase, Turn
 from sessions_app.models import Run, Step, StepStatus, ToolCall, ToolCallState
 from sessions_app.providers.base import Cancelled, ProviderError
-from sessions_app.services import effects, journal, writes
+from sessions_app.services import effects, journal, run_state, writes
 from sessions_app.services.writes import Change, Entry, StepEnd
 
 _STEP: Final = Prepared[Step](
@@ -92,6 +92,9 @@ def _commit_plan(turn: Turn, answer: Answer) -> None:
     entries += [
         effects.settled_entry(session_id, run, call) for call in calls if call.state != ToolCallState.PLANNED
     ]
+    run.input_tokens += usage.input_tokens
+    run.output_tokens += usage.output_tokens
+    counted = {"input_tokens": run.input_tokens, "output_tokens": run.output_tokens}
     with write():
         writes.commit(
             Change(
@@ -99,13 +102,14 @@ def _commit_plan(turn: Turn, answer: Answer) -> None:
                 entries=tuple(entries),
                 lease=turn.lease,
                 lease_seconds=turn.lease_seconds,
+                move=run_state.staying(run, counted),
                 step_end=_answered(turn, answer),
             )
         )
-        ToolCall.objects.bulk_create(calls)
-        run.input_tokens += usage.input_tokens
-        run.output_tokens += usage.output_tokens
-        run.save(update_fields=["input_tokens", "output_tokens"])
+        if len(calls) == 1:
+            insert(calls[0])
+        else:
+            ToolCall.objects.bulk_create(calls)
     crashpoint("planned")
     turn.phase = Phase.TOOLS
 

@@ -7,11 +7,13 @@
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from kheish_site.lib import clock
 from kheish_site.lib.canonical import digest, sha256_hex
 from kheish_site.lib.errors import Conflict
+from kheish_site.lib.prepared import update
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import require_transaction
 from sessions_app.models import Run, StoredResult, ToolCall, ToolCallState
@@ -59,30 +61,52 @@ def idempotency_key(run_id: str, step: int, call_id: str, arguments: Mapping[str
     return digest({"run": run_id, "step": step, "call": call_id, "arguments": dict(arguments)})
 
 
+@dataclass(frozen=True, kw_only=True)
+class Advance:
+    """A call's move along one edge: made in the instance, not yet in its row (``keep``)."""
+
+    call: ToolCall
+    was: ToolCallState
+    changes: Mapping[str, Any]
+
+
 def advance(call: ToolCall, to: ToolCallState, **fields: Any) -> None:
     """Move one call along one edge, guarded by the state it was read in. Needs an open transaction.
 
     Raises: IllegalEffect when there is no such edge or somebody moved it first.
     """
+    keep(_advanced(call, to, **fields))
+
+
+def keep(advance: Advance) -> None:
+    """Write a move, guarded by the state it began in. Needs an open transaction.
+
+    Raises: IllegalEffect when somebody moved the call first; the transaction must then not commit.
+    """
     require_transaction()
-    was = ToolCallState(call.state)
-    if to not in EDGES[was]:
-        raise IllegalEffect(f"a {was} call cannot become {to}", call_id=call.call_id)
-    if ToolCall.objects.filter(pk=call.pk, state=was).update(state=to, **fields) != 1:
-        raise IllegalEffect(f"the call is no longer {was}", call_id=call.call_id)
-    call.state = to
-    for name, value in fields.items():
-        setattr(call, name, value)
+    if not update(advance.call, advance.changes, where={"state": advance.was}):
+        raise IllegalEffect(f"the call is no longer {advance.was}", call_id=advance.call.call_id)
 
 
 def settle(call: ToolCall, to: ToolCallState, result: ToolResult) -> None:
-    """Record what came of ``call``. Needs an open transaction that also appends ``settled_entry``.
+    """Record what came of ``call``. Needs an open transaction that also appends ``settled_entry``."""
+    keep(settled(call, to, result))
 
-    A result over the prompt limit is stored once under its digest; the row keeps what prompts show.
+
+def is_large(result: ToolResult) -> bool:
+    """Tell whether ``settled`` stores the result in a row of its own."""
+    return len(redact(result.content)) > PROMPT_LIMIT
+
+
+def settled(call: ToolCall, to: ToolCallState, result: ToolResult) -> Advance:
+    """Bring the instance to its end, so that its entry can be made before its row is written.
+
+    A result over the prompt limit is stored once under its digest; the row keeps what prompts show. That
+    needs an open transaction, with the session's row locked in it.
     """
     content = redact(result.content)
     stored = _store(content) if len(content) > PROMPT_LIMIT else None
-    advance(
+    return _advanced(
         call,
         to,
         content=_excerpt(content, stored) if stored else content,
@@ -92,6 +116,16 @@ def settle(call: ToolCall, to: ToolCallState, result: ToolResult) -> None:
         data=redact(result.data),
         finished_at=clock.now(),
     )
+
+
+def _advanced(call: ToolCall, to: ToolCallState, **fields: Any) -> Advance:
+    was = ToolCallState(call.state)
+    if to not in EDGES[was]:
+        raise IllegalEffect(f"a {was} call cannot become {to}", call_id=call.call_id)
+    changes = {"state": to, **fields}
+    for name, value in changes.items():
+        setattr(call, name, value)
+    return Advance(call=call, was=was, changes=changes)
 
 
 def settled_entry(session_id: str, run: Run, call: ToolCall) -> Entry:

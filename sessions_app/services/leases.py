@@ -52,9 +52,7 @@ def claim(
     if recovered:
         head = journal.entry(session_id, "run.recovered", payload, run=run)
         count = run.recovered_count + 1
-        moving = writes.Move(
-            run_pk=run.pk, was=RunStatus.RUNNING, to=RunStatus.RUNNING, fields={"recovered_count": count}
-        )
+        moving = run_state.staying(run, {"recovered_count": count})
     else:
         head = run_state.moved_entry(run, session_id, RunStatus.RUNNING, payload)
         moving = run_state.move(run, RunStatus.RUNNING, started_fields(run))

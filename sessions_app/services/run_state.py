@@ -65,6 +65,11 @@ def move(run: Run, to: RunStatus, fields: Mapping[str, Any] | None = None) -> Mo
     )
 
 
+def staying(run: Run, fields: Mapping[str, Any]) -> Move:
+    """Return the change of a running run that goes on running: ``fields`` alone."""
+    return Move(run_pk=run.pk, was=RUNNING, to=RUNNING, fields=fields)
+
+
 def moved_entry(run: Run, session_id: str, to: RunStatus, payload: Mapping[str, Any] | None = None) -> Entry:
     """Return the journal entry that reports the move of ``run`` to ``to``."""
     body: dict[str, Any] = {"from": run.status, "to": str(to), **(payload or {})}

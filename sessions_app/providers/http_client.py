@@ -11,6 +11,7 @@ import ssl
 import threading
 import urllib.request
 from collections.abc import Iterable, Iterator
+from http.cookiejar import CookieJar
 from typing import Any
 
 import httpcore
@@ -183,6 +184,13 @@ class _ShardedTransport(httpx.BaseTransport):
             shard.close()
 
 
+class _NoCookies(CookieJar):
+    """Keeps none: what a server says to one run's call is no business of the next run's."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        pass
+
+
 def _core_url(url: httpx.URL) -> httpcore.URL:
     return httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
 
@@ -206,7 +214,9 @@ def shared() -> httpx.Client:
     global _client
     with _lock:
         if _client is None:
-            _client = httpx.Client(transport=_ShardedTransport(), follow_redirects=False, trust_env=False)
+            _client = httpx.Client(
+                transport=_ShardedTransport(), cookies=_NoCookies(), follow_redirects=False, trust_env=False
+            )
         return _client
 
 

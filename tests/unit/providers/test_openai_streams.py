@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sessions_app.providers.base import Message, ProviderError, ReasoningDelta, ToolCallPart, collect
 from sessions_app.providers.openai_stream import ChunkReader
-from tests.support.fault_server import FaultServer, delta, finish, plain, stream, text, tool
+from tests.support.fault_server import Exchange, FaultServer, delta, finish, plain, sse, stream, text, tool
 from tests.unit.providers.conftest import Ask, make_request
 
 USAGE = {"choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}}
@@ -282,3 +282,16 @@ def test_no_shape_of_chunk_escapes_the_error_family(chunks: list[Any]) -> None:
     except ProviderError:
         return
     assert all(isinstance(call.arguments, str) for call in done.tool_calls)
+
+
+def test_a_servers_cookie_stays_with_the_call(server: FaultServer, ask: Ask) -> None:
+    def remembering(exchange: Exchange) -> None:
+        exchange.head(content_type="text/event-stream", connection="close", set_cookie="who=first; Path=/")
+        exchange.send(sse(text("ok"), finish(), b"data: [DONE]\n\n"))
+        exchange.close()
+
+    server.answer = remembering
+    ask()
+    ask()
+    assert all("cookie" not in map(str.lower, exchange.headers) for exchange in server.exchanges)
+    assert len(server.exchanges) == 2

@@ -27,7 +27,8 @@ class Options:
     state_dir: Path
     drain_seconds: float
     worker_processes: int
-    embedded: bool
+    database_url: str
+    """PostgreSQL's; "" is SQLite in the state folder."""
 
     @property
     def family(self) -> socket.AddressFamily:
@@ -58,7 +59,7 @@ def read_options(arguments: Sequence[str]) -> Options:
         or Path(os.environ.get("KHEISH_STATE_DIR") or ".kheish").expanduser().absolute(),
         drain_seconds=_number("KHEISH_DRAIN_SECONDS", 10.0),
         worker_processes=int(_number("KHEISH_WORKER_PROCESSES", 1)),
-        embedded=not (os.environ.get("KHEISH_DATABASE_URL") or os.environ.get("KHEISH_REDIS_URL")),
+        database_url=os.environ.get("KHEISH_DATABASE_URL", ""),
     )
 
 

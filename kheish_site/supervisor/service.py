@@ -16,6 +16,7 @@ from typing import Any
 from kheish_site.supervisor import words
 from kheish_site.supervisor.children import Child
 from kheish_site.supervisor.options import Options, Refused
+from kheish_site.supervisor.preparation import Preparation
 from kheish_site.supervisor.state import CODE, State, compile_code
 
 START_SECONDS = 60.0
@@ -87,7 +88,8 @@ class Service:
 
     def _prepare(self) -> dict[str, Any]:
         """Migrate, compile, make what a fresh installation needs; nothing when nothing changed since."""
-        if self._options.embedded and self._state.prepared():
+        preparation = Preparation(self._options.state_dir, self._options.database_url)
+        if preparation.holds():
             return {}
         words.say("Preparing the database")
         compile_code()
@@ -98,7 +100,7 @@ class Service:
             raise Refused("Stopped before the service was up.")
         if done.returncode:
             raise Refused("The database could not be prepared; the reason is above.")
-        self._state.note_prepared()
+        preparation.note()
         prepared: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
         return prepared
 

@@ -2,11 +2,9 @@
 
 import compileall
 import fcntl
-import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -56,19 +54,6 @@ class State:
         os.ftruncate(self._lock, 0)
         os.close(self._lock)
 
-    def prepared(self) -> bool:
-        """True when nothing changed since the preparation that was noted here."""
-        needed = ("kheish.sqlite3", "operator.token", "secret.key")
-        try:
-            noted = json.loads((self.folder / "prepared.json").read_text())["fingerprint"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
-        return noted == fingerprint() and all((self.folder / name).exists() for name in needed)
-
-    def note_prepared(self) -> None:
-        """Remember that the database fits this code and configuration."""
-        (self.folder / "prepared.json").write_text(json.dumps({"fingerprint": fingerprint()}) + "\n")
-
     def _who_holds_it(self) -> str:
         try:
             told: dict[str, Any] = json.loads((self.folder / "serve.lock").read_text())
@@ -90,26 +75,3 @@ def compile_code() -> None:
     for package in sorted(CODE.glob("*/__init__.py")):
         if package.parent.name != "tests":
             compileall.compile_dir(package.parent, quiet=2)
-
-
-def fingerprint() -> str:
-    """Digest of all that preparation depends on: migrations, the lock, the configuration of routes."""
-    digest = hashlib.sha256()
-    for file in _sources():
-        digest.update(f"{file}\0".encode())
-        digest.update(file.read_bytes() if file.is_file() else b"missing")
-    settings = (name for name in os.environ if name.startswith("KHEISH_"))
-    for name in sorted(
-        name for name in settings if not name.startswith(("KHEISH_CRASHPOINT", "KHEISH_TESTING"))
-    ):
-        digest.update(f"{name}={os.environ[name]}\0".encode())
-    return digest.hexdigest()
-
-
-def _sources() -> Iterable[Path]:
-    yield CODE / "requirements.txt"
-    yield from sorted(CODE.glob("*_app/migrations/*.py"))
-    yield from sorted(CODE.glob("sessions_app/services/*.py"))
-    routes = os.environ.get("KHEISH_ROUTES_FILE")
-    if routes:
-        yield Path(routes).expanduser().absolute()

@@ -70,7 +70,6 @@ def test_a_killed_child_comes_back(serving: Service, part: str):
     assert serving.ask("GET", "/readyz")[0] == 200
 
 
-@pytest.mark.embedded_only
 def test_a_killed_service_is_back_without_preparing_again(own: Deployment, say: Say):
     own.start()
     prepared = own.words().count("Preparing")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from kheish_site.supervisor.state import fingerprint
+from kheish_site.supervisor.preparation import fingerprint
 from tests.support import service_process as processes
 from tests.support.service_process import ROOT as ROOT
 

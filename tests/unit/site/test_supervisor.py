@@ -11,6 +11,7 @@ import pytest
 
 from kheish_site.supervisor import children, state
 from kheish_site.supervisor.options import Refused, read_options
+from kheish_site.supervisor.preparation import Preparation
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 PARENT = """
@@ -27,7 +28,7 @@ def test_defaults(monkeypatch):
     for name in [name for name in os.environ if name.startswith("KHEISH_")]:
         monkeypatch.delenv(name)
     read = read_options([])
-    assert (read.host, read.port, read.embedded, read.loopback) == ("127.0.0.1", 4000, True, True)
+    assert (read.host, read.port, read.database_url, read.loopback) == ("127.0.0.1", 4000, "", True)
     assert read.state_dir == Path.cwd() / ".kheish"
 
 
@@ -72,14 +73,22 @@ def test_an_unusable_state_folder_is_explained(tmp_path):
 
 
 def test_preparation_is_repeated_when_configuration_changed(tmp_path, monkeypatch):
-    folder = state.State(tmp_path)
+    preparation = Preparation(tmp_path, "")
     for name in ("kheish.sqlite3", "operator.token", "secret.key"):
         (tmp_path / name).touch()
-    assert not folder.prepared()
-    folder.note_prepared()
-    assert folder.prepared()
+    assert not preparation.holds()
+    preparation.note()
+    assert preparation.holds()
     monkeypatch.setenv("KHEISH_ROUTES_FILE", str(tmp_path / "routes.toml"))
-    assert not folder.prepared()
+    assert not preparation.holds()
+
+
+def test_what_a_database_that_is_away_needs_is_not_known(tmp_path):
+    for name in ("kheish.sqlite3", "operator.token", "secret.key"):
+        (tmp_path / name).touch()
+    preparation = Preparation(tmp_path, "postgresql://127.0.0.1:1/kheish")
+    preparation.note()
+    assert not preparation.holds()
 
 
 def test_a_child_is_restarted_at_once_and_then_with_patience():

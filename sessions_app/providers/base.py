@@ -19,9 +19,13 @@ ToolProtocol = Literal["native", "json"]
 RETRYABLE_KINDS: frozenset[ErrorKind] = frozenset({"rate_limited", "overloaded", "transport"})
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ToolDefinition:
-    """A tool as the model sees it; ``schema`` is the JSON schema of its arguments object."""
+    """A tool as the model sees it; ``schema`` is the JSON schema of its arguments object.
+
+    One is made for each tool of the process and is equal to itself alone, so that others may keep what they
+    know of it.
+    """
 
     name: str
     description: str

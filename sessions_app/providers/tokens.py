@@ -6,9 +6,10 @@ rule of thumb for English prose is 4; source code, JSON and other scripts take m
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
-from sessions_app.providers.base import Message, Request
+from sessions_app.providers.base import Message, Request, ToolDefinition
 
 MESSAGE_OVERHEAD_TOKENS = 4
 TOOL_OVERHEAD_TOKENS = 8
@@ -44,15 +45,16 @@ def estimate_message(message: Message) -> int:
     return MESSAGE_OVERHEAD_TOKENS + estimate_tokens(message.content) + calls + images
 
 
+@lru_cache(maxsize=1_000)
+def estimate_tool(tool: ToolDefinition) -> int:
+    """Tokens of one tool definition and the framing around it."""
+    texts = (tool.name, tool.description, tool.schema_json)
+    return TOOL_OVERHEAD_TOKENS + sum(map(estimate_tokens, texts))
+
+
 def estimate_request(request: Request) -> int:
     """Tokens a request puts into the model's window: system prompt, messages and tool definitions."""
-    tools = sum(
-        TOOL_OVERHEAD_TOKENS
-        + estimate_tokens(tool.name)
-        + estimate_tokens(tool.description)
-        + estimate_tokens(tool.schema_json)
-        for tool in request.tools
-    )
+    tools = sum(map(estimate_tool, request.tools))
     messages = sum(estimate_message(message) for message in request.messages)
     return MESSAGE_OVERHEAD_TOKENS + estimate_tokens(request.system) + messages + tools
 

@@ -118,6 +118,7 @@ def _digest(session_id: str, run_id: str | None, kind: str, version: int, at: da
 
     The members stand in their canonical order, which is that of their names.
     """
-    before = canonical_json({"at": clock.rfc3339(at), "kind": kind})[:-1]
-    after = canonical_json({"run_id": run_id, "session_id": session_id, "version": version})[1:]
-    return sha256_hex(f'{before},"payload":{payload},{after}')
+    names = f'"run_id":{canonical_json(run_id)},"session_id":{canonical_json(session_id)}'
+    return sha256_hex(
+        f'{{"at":"{clock.rfc3339(at)}","kind":{canonical_json(kind)},"payload":{payload},{names},"version":{version}}}'
+    )

@@ -228,10 +228,12 @@ RULE_SCHEMA: Final[dict[str, Any]] = {
 """JSON schema of a rule as clients write it; its scope is the place where it is written."""
 
 
+_RULES_SCHEMA: Final = {"type": "array", "items": RULE_SCHEMA, "maxItems": 200}
+
+
 def parse_rules(scope: Scope, values: Any) -> tuple[Rule, ...]:
     """Return the rules that a client wrote for ``scope``. Raises BadRequest(invalid_permission_rule)."""
-    from_client = {"type": "array", "items": RULE_SCHEMA, "maxItems": 200}
-    found = problems(from_client, values)
+    found = problems(_RULES_SCHEMA, values)
     if found:
         raise BadRequest("; ".join(found), code="invalid_permission_rule", domain="sessions")
     return tuple(_rule(scope, value) for value in values)

@@ -21,13 +21,29 @@ def _is_integer(_: object, value: object) -> bool:
 def problems(schema: dict[str, Any], value: Any) -> list[str]:
     """Return up to ten lines ``place: what is wrong``; empty when ``value`` conforms.
 
-    Text that no UTF-8 file or database column can hold (lone surrogates, NUL) is a problem too.
+    Text that no UTF-8 file or database column can hold (lone surrogates, NUL) is a problem too. ``schema``
+    must not be changed once it was used: what was made of it is kept.
     """
     unstorable = _unstorable_text(value)
     if unstorable:
         return [unstorable]
-    found = sorted(_validator(canonical_json(schema)).iter_errors(value), key=lambda error: error.json_path)
+    found = sorted(_validator_of(schema).iter_errors(value), key=lambda error: error.json_path)
     return [f"{error.json_path}: {_shortened(error.message)}" for error in found[:MAX_PROBLEMS]]
+
+
+def _validator_of(schema: dict[str, Any]) -> "Validator":
+    known = _KNOWN.get(id(schema))
+    if known is not None and known[0] is schema:
+        return known[1]
+    made = _validator(canonical_json(schema))
+    if len(_KNOWN) < _MOST_KNOWN:
+        _KNOWN[id(schema)] = schema, made
+    return made
+
+
+_MOST_KNOWN: Final = 1_000
+_KNOWN: Final[dict[int, tuple[dict[str, Any], "Validator"]]] = {}
+"""Validators by the schema object itself, which is kept with its own so that no other gets its ``id``."""
 
 
 @cache

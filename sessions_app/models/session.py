@@ -25,7 +25,9 @@ class Session(models.Model):
 
     session_id = name_field(unique=True)
     thread_id = name_field(blank=True, default="")
-    persona = models.ForeignKey(PersonaRevision, null=True, blank=True, on_delete=models.PROTECT)
+    persona = models.ForeignKey(
+        PersonaRevision, null=True, blank=True, on_delete=models.PROTECT, db_index=False
+    )
     persona_bound_at = models.DateTimeField(null=True, blank=True)
     route_policy = JSONObject()
     permission_mode = name_field(blank=True, default="", length=30)
@@ -69,6 +71,8 @@ class Session(models.Model):
             ),
             # leases.renew and recovery.due_sessions: WHERE lease_owner <> '' [AND expired]
             models.Index(fields=["lease_expires_at"], condition=~Q(lease_owner=""), name="session_leased"),
+            # a persona's sessions; most sessions have none
+            models.Index(fields=["persona"], condition=Q(persona__isnull=False), name="session_by_persona"),
         ]
         constraints = [
             models.CheckConstraint(

@@ -240,7 +240,7 @@ def _commit_results(
 def _leaves_more(outcome: tuple[ToolCall, ToolResult, Effects]) -> bool:
     """Tell whether a call leaves rows beside its own: files, todos, or a result of its own row."""
     _, result, kept = outcome
-    return bool(kept.outputs) or kept.todos is not None or effects.is_large(result)
+    return bool(kept.outputs) or kept.todos is not None or effects.may_be_large(result)
 
 
 def _keep(turn: Turn, call: ToolCall, kept: Effects, said: list[tuple[str, Any]]) -> list[Entry]:

@@ -93,9 +93,9 @@ def settle(call: ToolCall, to: ToolCallState, result: ToolResult) -> None:
     keep(settled(call, to, result))
 
 
-def is_large(result: ToolResult) -> bool:
-    """Tell whether ``settled`` stores the result in a row of its own."""
-    return len(redact(result.content)) > PROMPT_LIMIT
+def may_be_large(result: ToolResult) -> bool:
+    """Tell whether ``settled`` may store the result in a row of its own: redaction makes few texts longer."""
+    return len(result.content) > PROMPT_LIMIT // 8
 
 
 def settled(call: ToolCall, to: ToolCallState, result: ToolResult) -> Advance:

@@ -112,10 +112,11 @@ class StreamConsumer(AsyncWebsocketConsumer):
         """Pass one stream on until it ends; anything but the end of a run ends the socket."""
         try:
             with hub().subscribe(opened, self._bounds) as subscription:
-                async with aclosing(follow(subscription, self._bounds, status=opened.status)) as items:
-                    async for item in items:
-                        await self._send_text(messages.item(topic, opened.source, item))
-                        if isinstance(item, Ended):
+                async with aclosing(follow(subscription, self._bounds, status=opened.status)) as news:
+                    async for items in news:
+                        for item in items:
+                            await self._send_text(messages.item(topic, opened.source, item))
+                        if isinstance(items[-1], Ended):
                             self._tasks.pop(topic, None)
                             return
         except (DatabaseError, KheishError) as error:

@@ -29,9 +29,10 @@ Item = Event | Delta | Ended | Heartbeat
 
 async def follow(
     subscription: Subscription[P], limits: Limits, *, status: str = ""
-) -> AsyncGenerator[Item, None]:
+) -> AsyncGenerator[tuple[Item, ...], None]:
     """Yield every event after the subscription's position once and in order, with live text between.
 
+    What came together is yielded together, so that it can be sent together.
     ``status`` is that of a run known to be over. Ends with the run, at the age limit, or when the hub
     closes. Raises: DatabaseError when the rows cannot be read; the client resumes.
     """
@@ -40,20 +41,21 @@ async def follow(
         if subscription.lags:
             found, end = await _read(subscription, limits)
         elif status:
-            yield Ended(status)
+            yield (Ended(status),)
             return
         else:
             item = subscription.take()
             if item is None:
                 if not await subscription.wait(min(limits.heartbeat_seconds, left)):
-                    yield Heartbeat()
+                    yield (Heartbeat(),)
                 continue
             if isinstance(item, Delta):
-                yield item
+                yield (item,)
                 continue
             found, end = item.events, item.end
-        for event in subscription.advance(found, end):
-            yield event
+        if fresh := tuple(subscription.advance(found, end)):
+            yield fresh
+        for event in fresh:
             status = status or subscription.source.ended_by(event)
 
 

@@ -1,7 +1,7 @@
 """SSE: ``/v1/sessions/{id}/stream``, ``/v1/runs/{id}/stream`` and ``/v1/events/stream``."""
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from functools import partial
 from typing import Any, Final
@@ -23,6 +23,7 @@ from sessions_app.streams.reading import in_reader
 from sessions_app.streams.sources import AnyOpened, Opened, RunSource, Source
 
 logger: Final = logging.getLogger(__name__)
+_CHUNK_BYTES: Final = 16_384
 Opener = Callable[[Principal, list[str]], AnyOpened]
 
 
@@ -85,17 +86,29 @@ async def _bounded(opened: Opened[Any], bounds: Limits) -> AsyncIterator[bytes]:
     sent = 0
     try:
         with hub().subscribe(opened, bounds) as subscription:
-            async with aclosing(follow(subscription, bounds, status=opened.status)) as items:
-                async for item in items:
-                    frame = _frame(opened.source, item)
-                    yield frame
-                    sent += len(frame)
-                    if sent > bounds.max_bytes:
-                        return
+            async with aclosing(follow(subscription, bounds, status=opened.status)) as news:
+                async for items in news:
+                    for chunk in _chunks(opened.source, items, left=bounds.max_bytes - sent):
+                        yield chunk
+                        sent += len(chunk)
+                        if sent > bounds.max_bytes:
+                            return
     except TooManyStreams:
         return
     except DatabaseError as error:
         logger.warning("a stream was cut off: %s", error, extra={"action": "streams.cut"})
+
+
+def _chunks(source: Source[Any], items: tuple[Item, ...], *, left: int) -> Iterator[bytes]:
+    """Yield what is sent at once: each sending costs more than its frames. One ends where ``left`` does."""
+    chunk = b""
+    for item in items:
+        chunk += _frame(source, item)
+        if len(chunk) >= _CHUNK_BYTES or len(chunk) > left:
+            yield chunk
+            chunk, left = b"", left - len(chunk)
+    if chunk:
+        yield chunk
 
 
 def _frame(source: Source[Any], item: Item) -> bytes:

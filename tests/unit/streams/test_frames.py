@@ -8,7 +8,7 @@ from kheish_site.lib.errors import KheishError
 from sessions_app.services import events
 from sessions_app.services.doorbell.live import Delta, decode
 from sessions_app.services.events import Event, Place
-from sessions_app.streams import frames, messages
+from sessions_app.streams import frames, messages, views
 from sessions_app.streams.follow import Ended, Heartbeat
 from sessions_app.streams.sources import RunSource, SessionSource
 
@@ -34,6 +34,17 @@ def test_an_event_is_three_lines_and_a_blank_one() -> None:
         b'id: 3\nevent: tool.returned\ndata: {"seq": 3, "payload": {"text": "a\\nb"}}\n\n'
     )
     assert frames.event_frame(EVENT.place, EVENT).startswith(b"id: 5-11\n")
+
+
+def test_what_came_together_is_sent_together_within_bounds() -> None:
+    frame = frames.event_frame(3, EVENT)
+    source = SessionSource(session_pk=1)
+    assert list(views._chunks(source, (EVENT,) * 3, left=10**6)) == [frame * 3]
+    chunks = list(views._chunks(source, (EVENT,) * 1000, left=10**6))
+    assert b"".join(chunks) == frame * 1000
+    assert all(views._CHUNK_BYTES <= len(chunk) < views._CHUNK_BYTES + len(frame) for chunk in chunks[:-1])
+    shared = views._chunks(source, (EVENT,) * 10, left=len(frame))
+    assert next(shared) == frame * 2  # the share is used up, and what went over it went whole
 
 
 def test_live_text_and_the_end_have_no_id() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ from sessions_app.services.doorbell.live import Delta
 from sessions_app.services.events import Event, Place
 from sessions_app.streams import follow as follow_module
 from sessions_app.streams import hub as hub_module
-from sessions_app.streams.follow import Ended, Heartbeat, follow
+from sessions_app.streams.follow import Ended, Heartbeat, Item, follow
 from sessions_app.streams.hub import Hub, TooManyStreams
 from sessions_app.streams.limits import Limits
 from sessions_app.streams.sources import Opened
@@ -127,14 +127,20 @@ def delta(index: int) -> Delta:
     return Delta(session_pk=1, run_pk=1, run_id="r", session_id="s", step=1, attempt=1, index=index, text="t")
 
 
+async def one_by_one(news: AsyncIterator[tuple[Item, ...]]) -> AsyncIterator[Item]:
+    async for items in news:
+        for item in items:
+            yield item
+
+
 async def read(
     hub: Hub, opened: Opened[int], count: int, limits: Limits = LIMITS, pause: float = 0
 ) -> list[int]:
     """Return the sequence numbers of the next ``count`` events."""
     seen: list[int] = []
     with hub.subscribe(opened, limits) as subscription:
-        async with aclosing(follow(subscription, limits)) as items:
-            async for item in items:
+        async with aclosing(follow(subscription, limits)) as news:
+            async for item in one_by_one(news):
                 if isinstance(item, Event):
                     seen.append(item.seq)
                     await asyncio.sleep(pause)
@@ -225,8 +231,8 @@ def test_a_reader_that_is_too_slow_loses_its_buffer_and_nothing_else(journal: Jo
                 await asyncio.sleep(0.005)
             assert subscription._size <= 5
             seen = []
-            async with aclosing(follow(subscription, small)) as items:
-                async for item in items:
+            async with aclosing(follow(subscription, small)) as news:
+                async for item in one_by_one(news):
                     seen.append(item.seq)  # type: ignore[union-attr]
                     if len(seen) == 100:
                         break
@@ -259,9 +265,10 @@ def test_backlog_comes_before_live_text(journal: Journal) -> None:
             journal.append()
         with hub.subscribe(opened(journal, 0), LIMITS) as subscription:
             hub.deliver(delta(0))
-            items = follow(subscription, LIMITS)
+            news = follow(subscription, LIMITS)
+            items = one_by_one(news)
             names = [type(await anext(items)).__name__ for _ in range(4)]
-            await items.aclose()
+            await news.aclose()
         assert names == ["Event", "Event", "Event", "Delta"]
 
     asyncio.run(scenario())
@@ -274,7 +281,7 @@ def test_a_run_ends_its_stream_and_only_its_own(journal: Journal) -> None:
             journal.append(kind="run.completed", run_pk=1)
             journal.append(run_pk=2)
             hub.ring(1, journal.append(kind="run.completed", run_pk=2))
-            items = [item async for item in follow(subscription, LIMITS)]
+            items = [item async for item in one_by_one(follow(subscription, LIMITS))]
         assert [getattr(item, "seq", None) for item in items] == [2, 3, None]
         assert items[-1] == Ended("completed")
 
@@ -286,7 +293,7 @@ def test_heartbeats_and_age(journal: Journal) -> None:
         hub, _ = make_hub()
         short = Limits(max_seconds=0.25, max_bytes=1, heartbeat_seconds=0.1)
         with hub.subscribe(opened(journal, 0), short) as subscription:
-            items = [item async for item in follow(subscription, short)]
+            items = [item async for item in one_by_one(follow(subscription, short))]
         assert items == [Heartbeat()] * 3
 
     asyncio.run(scenario())

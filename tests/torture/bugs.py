@@ -10,12 +10,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
 from tests.torture.report import commit
 from tests.torture.schedule import Life, Profile, Role
 
 BUGS: dict[str, "Bug"] = {}
+MOST_TORTURES: Final = 4
+SEED_STEP: Final = 1000
+MEANING: Final = """Each bug is put into the service alone, which is then tortured until an
+invariant that is named for this bug is red: "red" are these, "tortures" is how many it took, of at most four."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,8 +316,11 @@ def newest_delivery_first() -> None:
     _patch("connectors_app.services.deliveries.targets", queue=lambda pk: queue(pk).order_by("-id"))
 
 
-def prove(names: Sequence[str], *, seed: int, profile: Profile) -> int:
-    """Torture once with each bug; 0 when each was noticed by an invariant that it is to be noticed by."""
+def prove(names: Sequence[str], *, seed: int, profile: Profile, report: str = "") -> int:
+    """Torture with each bug; 0 when each was noticed by an invariant that it is to be noticed by.
+
+    ``report`` is a file that the table is written to as well.
+    """
     from tests.torture import harness
 
     unknown = sorted(set(names) - BUGS.keys())
@@ -321,34 +329,57 @@ def prove(names: Sequence[str], *, seed: int, profile: Profile) -> int:
         return 2
     chosen = [BUGS[name] for name in names] or list(BUGS.values())
     began = time.monotonic()
-    print(f"seed {seed}, commit {commit()}, profile {profile}", flush=True)
+    lines: list[str] = []
+
+    def say(line: str) -> None:
+        lines.append(line)
+        print(line, flush=True)
+
+    say(f"seed {seed}, commit {commit()}, profile {profile}")
+    say(f"{'':7} {'bug':30} {'runs':>5} {'kills':>5} {'seconds':>7} {'tortures':>8}  red")
     with harness.prepared(profile) as ground:
-        missed = [bug.name for bug in chosen if not _is_caught(bug, seed, ground)]
+        missed = [bug.name for bug in chosen if not _is_caught(bug, seed, ground, say)]
     told = f"missed: {', '.join(missed) or 'none'}"
-    print(f"{len(chosen)} bugs, {len(chosen) - len(missed)} caught, {told}; {time.monotonic() - began:.0f} s")
+    say(f"{len(chosen)} bugs, {len(chosen) - len(missed)} caught, {told}; {time.monotonic() - began:.0f} s")
+    if report:
+        again = " ".join(["manage.py torture --seed", str(seed), "--profile", profile, "--bugs", *names])
+        table = "\n".join(lines)
+        title = f"# Seeded bugs, profile {profile}, seed {seed}"
+        made = f"Made by `python3 {again}` at commit {commit()}."
+        Path(report).write_text(f"{title}\n\n{made}\n\n{MEANING}\n\n```text\n{table}\n```\n")
     return 1 if missed else 0
 
 
-def _is_caught(bug: Bug, seed: int, ground: Any) -> bool:
+def _is_caught(bug: Bug, seed: int, ground: Any, say: Callable[[str], None]) -> bool:
+    """Torture with one bug until an invariant named for it is red, at most ``MOST_TORTURES`` times."""
     from tests.torture import harness
 
-    order = harness.Order(
-        seed=seed, profile=ground.profile, wanted=None, seconds=bug.seconds, limit=bug.seconds + 60,
-        command=f"manage.py torture --bugs {bug.name}", bug=bug.name, lives=bug.lives,
-        faults=bug.faults, plans=bug.plans,
-    )  # fmt: skip
-    try:
-        report = harness.torture(order, ground)
-    except (RuntimeError, OSError) as error:  # a service that cannot even be set up shows nothing
-        print(f"MISSED  {bug.name}: {error}", flush=True)
-        return False
-    caught = [name for name in report.red if name in bug.caught_by]
-    others = [name for name in report.red if name not in bug.caught_by]
-    print(f"{'caught' if caught else 'MISSED':7} {bug.name:28} by {', '.join(caught) or '-'}")
-    print(f"        {bug.what}")
-    runs, kills = sum(report.runs.values()), sum(report.kills.values())
-    words = f"also red: {', '.join(others)}; " if others else ""
-    print(f"        {words}{runs} runs, {kills} kills, {report.seconds:.0f} s", flush=True)
-    if report.failures:
-        print(f"        {report.failures[:2]}", flush=True)
+    began, runs, kills, done = time.monotonic(), 0, 0, 0
+    caught, others, troubles = [], [], []  # type: ignore[var-annotated]
+    for turn in range(MOST_TORTURES):
+        order = harness.Order(
+            seed=seed + turn * SEED_STEP, profile=ground.profile, wanted=None, seconds=bug.seconds,
+            limit=bug.seconds + 60, command=f"manage.py torture --bugs {bug.name}", bug=bug.name,
+            lives=bug.lives, faults=bug.faults, plans=bug.plans,
+        )  # fmt: skip
+        done += 1
+        try:
+            report = harness.torture(order, ground)
+        except (RuntimeError, OSError) as error:  # a service that cannot even be set up shows nothing
+            troubles.append(str(error)[-300:])
+            continue
+        runs, kills = runs + sum(report.runs.values()), kills + sum(report.kills.values())
+        troubles += report.failures[:2]
+        caught = [name for name in report.red if name in bug.caught_by]
+        others = [name for name in report.red if name not in bug.caught_by]
+        if caught:
+            break
+    seconds = time.monotonic() - began
+    counts = f"{runs:5} {kills:5} {seconds:7.0f} {done:8}"
+    say(f"{'caught' if caught else 'MISSED':7} {bug.name:30} {counts}  {', '.join(caught) or '-'}")
+    say(f"{'':7} {bug.what}")
+    if others:
+        say(f"{'':7} also red: {', '.join(others)}")
+    if troubles:
+        say(f"{'':7} {troubles}")
     return bool(caught)

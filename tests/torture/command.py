@@ -10,7 +10,7 @@ from tests.torture import harness
 from tests.torture.evidence import found_in
 from tests.torture.harness import Order
 from tests.torture.invariants import judge_all
-from tests.torture.report import WANTED, Wanted, commit
+from tests.torture.report import WANTED, Wanted, commit, commit_seed
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.bugs is not None:
         from tests.torture import bugs
 
-        return bugs.prove(options.bugs, seed=options.seed, profile=options.profile)
+        return bugs.prove(options.bugs, seed=options.seed, profile=options.profile, report=options.report)
     if options.simulate:
         from tests.torture import simulator
 
@@ -64,14 +64,20 @@ def _again(options: argparse.Namespace) -> str:
     return wanted + " --long" * options.long + (f" --bug {options.bug}" if options.bug else "")
 
 
+def _seed(text: str) -> int:
+    """Return the seed that ``text`` names: the same for everybody who has the same commit."""
+    return commit_seed() if text == "commit" else int(text)
+
+
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="manage.py torture",
         description="Kill, freeze, cut and race the real thing, and judge it by witnesses outside of it.",
     )
     parser.add_argument(
-        "--seed", type=int, default=secrets.randbelow(10**6), metavar="N", help="replays a schedule"
-    )
+        "--seed", type=_seed, default=secrets.randbelow(10**6), metavar="N",
+        help="replays a schedule; `commit` takes one from the commit",
+    )  # fmt: skip
     parser.add_argument("--profile", choices=("services", "embedded"), default="services")
     parser.add_argument(
         "--kills", type=int, metavar="N", help="processes to kill at least (300; embedded: 100)"

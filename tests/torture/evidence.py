@@ -41,6 +41,8 @@ class Evidence:
     streams: list[list[dict[str, Any]]]
     secrets_found: list[str] = field(default_factory=list)
     settle_seconds: float = 0.0
+    still_seconds: float = 0.0
+    """The longest time in which nothing went on, of what was not over and waited for nobody."""
     unsettled: list[str] = field(default_factory=list)
 
     @cached_property
@@ -82,7 +84,7 @@ class Evidence:
         """Tell whether something was done to process ``pid`` (0: any), or to the database, between these."""
         kinds = {"killed", "frozen", "thawed", "terminated", "ended"}
         for line in self.faults:
-            if begin - 1.0 <= line["at"] <= end + 1.0:
+            if begin - 1.0 <= line["at"] and line.get("since", line["at"]) <= end + 1.0:
                 if line["what"] in kinds and line.get("role") == "worker" and pid in (0, line["pid"]):
                     return True
                 if line["what"] in ("fault", "fault_over"):

@@ -13,7 +13,7 @@ from tests.torture.evidence import Evidence, ToolCall, moment, token_in, value_i
 from tests.torture.oracles import DOUBTFUL
 
 TERMINAL: Final = frozenset({"completed", "failed", "cancelled", "interrupted"})
-SETTLE_SECONDS: Final = 60.0
+STILL_SECONDS: Final = 60.0
 _MOVED: Final = "to"
 
 
@@ -477,11 +477,11 @@ def doubt_about_deliveries_has_a_cause(evidence: Evidence, judgement: Judgement)
 
 @invariant
 def all_settles_when_the_faults_are_over(evidence: Evidence, judgement: Judgement) -> None:
-    """Faults off, everything that does not wait for people is over within 60 s (DESIGN 1.1)."""
-    judgement.check(
-        evidence.settle_seconds <= SETTLE_SECONDS,
-        f"it took {evidence.settle_seconds:.1f} s: {evidence.unsettled[:5]}",
-    )
+    """Faults off, what does not wait for people never stands still for 60 s, and all ends (DESIGN 1.1)."""
+    still = evidence.still_seconds
+    judgement.check(still <= STILL_SECONDS, f"nothing went on for {still:.1f} s: {evidence.unsettled[:5]}")
+    left = evidence.unsettled
+    judgement.check(not left, f"{len(left)} left after {evidence.settle_seconds:.1f} s: {left[:5]}")
 
 
 @invariant

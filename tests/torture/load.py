@@ -44,8 +44,9 @@ class Gone(Exception):
 class Caller:
     """One token's way to the service."""
 
-    def __init__(self, url: str, token: str, over: threading.Event) -> None:
-        self.url, self.token, self._over = url, token, over
+    def __init__(self, url: str, token: str, over: threading.Event, *, seconds: float = 15.0) -> None:
+        """``seconds`` is how long one answer is waited for."""
+        self.url, self.token, self._over, self._seconds = url, token, over, seconds
 
     def once(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         """Ask once; status 0 when there is no whole answer."""
@@ -53,7 +54,7 @@ class Caller:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, headers=told, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=15) as answer:
+            with urllib.request.urlopen(request, timeout=self._seconds) as answer:
                 return answer.status, json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as refusal:
             return refusal.code, _json(refusal)
@@ -246,7 +247,7 @@ class Load:
         barrier = threading.Barrier(k)
 
         def one(number: int) -> None:
-            barrier.wait(60)
+            barrier.wait(300)
             act(number)
 
         list(self._racers.map(one, range(k)))

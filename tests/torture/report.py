@@ -28,6 +28,7 @@ WANTED: Final[Mapping[Profile, Wanted]] = {
     "services": Wanted(kills=300, runs=500, cuts=200, races_a_cell=5),
     "embedded": Wanted(kills=100, runs=150, cuts=60, races_a_cell=1),
 }
+ROOT: Final = Path(__file__).resolve().parents[2]
 QUIET_SECONDS: Final = 720.0
 """A quiet machine with two processors needs no longer. It is said, not judged: others may work there too."""
 
@@ -148,10 +149,20 @@ def _number(value: float) -> str:
 
 def commit() -> str:
     """The commit that is tortured, with a plus when something is changed in it."""
-    told = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-    )
-    return told.stdout.strip() or "unknown"
+    return _git("describe", "--always", "--dirty=+") or "unknown"
+
+
+def commit_seed() -> int:
+    """A seed of six digits for the commit, so that each one is tried by another; 1 where there is no git."""
+    return int((_git("rev-parse", "HEAD") or "1")[:12], 16) % 10**6
+
+
+def _git(*words: str) -> str:
+    here = Path(__file__).parent
+    try:
+        told = subprocess.run(
+            ["git", "-c", f"safe.directory={ROOT}", *words], cwd=here, capture_output=True, text=True
+        )
+    except OSError:
+        return ""
+    return told.stdout.strip()

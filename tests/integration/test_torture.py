@@ -1,13 +1,17 @@
-"""Everything at once, at random, for a bounded time: workers that die, people who decide, clients that stop.
+"""Everything at once, at random, on threads; and what must make a torture red.
 
-Each seed is a script of steps; after every step the rows must agree with each other and with the journal.
-At the end nothing crashes any more, everybody decides, and every run must end.
+The seed is a script of steps; after every step the rows must agree with each other and with the journal.
+At the end nothing crashes any more, everybody decides, and every run must end. One seed: ``.ci/run`` tortures
+processes for minutes and simulates thousands of worlds. The rest are guards of that torture.
 """
 
+import os
 import random
+import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,10 +25,14 @@ from sessions_app.services.heartbeat import Heartbeat
 from tests.factories import make_session
 from tests.sessions_app.engine.conftest import ALICE, BOB, call, submit
 from tests.support.engine import CRASHPOINT_MODULES, Died, check_ended, check_session, expire_lease
+from tests.torture import faults, harness, stage
+from tests.torture.faults import AT_RANDOM, Torturer
+from tests.torture.record import Record, read
+from tests.torture.schedule import Life
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 Script = Callable[..., Any]
-SESSIONS, STEPS, DEATH, FREEZE = 3, 40, 0.1, 0.05
+SESSIONS, STEPS, DEATH, FREEZE = 2, 14, 0.1, 0.05
 REFUSALS = (
     approvals.ApprovalConflict,
     questions.QuestionConflict,
@@ -163,10 +171,10 @@ def decide_something(session: Session, chance: random.Random) -> None:
         decisions.resolve(decision.decision_id, judged, principal=BOB)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_nothing_is_lost_doubled_or_stuck(script: Script, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+@pytest.mark.django_db(transaction=True)
+def test_nothing_is_lost_doubled_or_stuck(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     script(*TURNS)
-    world = World(seed)
+    world = World(0)
     for session in world.sessions * 2:
         world.submit(session)
     for module in CRASHPOINT_MODULES:
@@ -193,3 +201,91 @@ def check_effects(session: Session) -> None:
         said = run.input_message["content"]
         started = sum(call.attempt for call in run.tool_calls.filter(tool_name="bash"))
         assert lines.count(said) <= started, (said, lines)
+
+
+@pytest.fixture
+def torturer(tmp_path: Path) -> Torturer:
+    """One without a service."""
+    return Torturer(None, 1, Record(tmp_path / "faults.jsonl"), tmp_path)  # type: ignore[arg-type]
+
+
+def test_a_process_that_passed_its_point_and_did_not_die_of_it_is_noticed(
+    torturer: Torturer, tmp_path: Path
+) -> None:
+    life, marker = Life(role="worker", ending="point", point="claimed", seconds=1.0), tmp_path / "died"
+    marker.write_text("claimed")
+    with pytest.raises(stage.NotDead, match="passed claimed and ended with 0"):
+        torturer._ended_by_itself(life, 4711, 0, marker)
+    assert torturer.total == 0
+    torturer._ended_by_itself(life, 4711, -signal.SIGKILL, marker)
+    assert torturer.kills == {"claimed": 1}
+
+
+def test_a_death_is_dated_by_who_died_not_by_who_noticed(torturer: Torturer, tmp_path: Path) -> None:
+    marker = tmp_path / "died"
+    marker.write_text("claimed")
+    os.utime(marker, (1000, 1000))
+    life = Life(role="worker", ending="point", point="claimed", seconds=1.0)
+    torturer._ended_by_itself(life, 4711, -signal.SIGKILL, marker)
+    (line,) = read(tmp_path / "faults.jsonl")
+    assert line["since"] == 1000 < line["at"]
+
+
+def test_a_process_that_lives_on_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    living = os.posix_spawn("/bin/sleep", ["sleep", "60"], os.environ)
+    monkeypatch.setattr(stage, "_END_SECONDS", 0.2)
+    with monkeypatch.context() as patch, pytest.raises(stage.NotDead, match="was killed and lives"):
+        patch.setattr("os.kill", lambda pid, number: None)
+        stage.kill(living)
+    stage.end(living)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_of_the_torturer_that_fails_is_trouble(torturer: Torturer) -> None:
+    def fail() -> None:
+        raise stage.NotDead("process 4711 was killed and lives")
+
+    torturer._begin("worker-0", fail)
+    torturer.stop()
+    assert torturer.troubles == ["worker-0: NotDead('process 4711 was killed and lives')"]
+
+
+def test_a_place_that_nobody_came_to_in_time_is_waited_for_longer(torturer: Torturer) -> None:
+    life = Life(role="web", ending="point", point="request.done", skip=80, seconds=10.0)
+    assert torturer._patience(life) == 1
+    torturer._missed["request.done"] += 2
+    assert torturer._patience(life) == 2
+    torturer._missed["request.done"] += 98
+    assert torturer._patience(life) == faults._MOST_PATIENT
+    assert torturer._patience(Life(role="web", ending="kill", seconds=10.0)) == 1
+    assert AT_RANDOM not in torturer.kills
+
+
+class Looks:
+    """What is left, look after look."""
+
+    def __init__(self, *found: list[str]) -> None:
+        self.found = list(found)
+
+    def __call__(self) -> list[str]:
+        return self.found.pop(0) if len(self.found) > 1 else self.found[0]
+
+
+def healed(looks: Looks) -> harness.Healing:
+    healing = harness.Healing(None)  # type: ignore[arg-type]
+    healing._until_nothing_is_left(looks)
+    return healing
+
+
+def test_what_stands_still_is_noticed_and_what_goes_on_slowly_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "STILL_SECONDS", 1.0)
+    stuck = healed(Looks(["run_1 queued"]))
+    assert stuck.still_seconds > 1.0 and stuck.unsettled == ["run_1 queued"]
+    slow = healed(Looks(["run_1 queued"], ["run_1 running"], ["run_2 queued"], ["run_2 running"], []))
+    assert slow.still_seconds < 1.0 and slow.unsettled == []
+
+
+def test_what_goes_round_in_circles_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "CALM_SECONDS", 1.0)
+    circling = healed(Looks(*[[f"run_1 running at {number}"] for number in range(50)]))
+    assert circling.still_seconds < 1.0 and circling.unsettled

@@ -19,8 +19,8 @@ from tests.torture.schedule import Life, Profile, Role
 BUGS: dict[str, "Bug"] = {}
 MOST_TORTURES: Final = 4
 SEED_STEP: Final = 1000
-MEANING: Final = """Each bug is put into the service alone, which is then tortured until an
-invariant that is named for this bug is red: "red" are these, "tortures" is how many it took, of at most four."""
+MEANING: Final = """Each bug is put into the service alone, which is then tortured until an invariant
+that is named for this bug is red: "red" are these, "tortures" is how many it took, of at most four."""
 
 
 @dataclass(frozen=True, kw_only=True)

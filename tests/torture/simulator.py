@@ -1,6 +1,6 @@
 """The engine in one thread under a virtual clock: a small world for each seed, thousands, on all processors.
 
-What a world is says ``tests/torture/simulated.py``, what must hold of it ``tests/torture/simulated_judge.py``.
+What a world is, says ``tests/torture/simulated.py``; what must hold of it, ``simulated_judge.py`` beside it.
 Each process loads the service once, on a database in memory; before each world every table is made as it was
 then. What a seed plays is the same each time; only the names that the service gives to things differ.
 """
@@ -16,14 +16,17 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
+from kheish_site.lib.crashpoints import POINTS
+from kheish_site.supervisor.children import die_with_parent
 from tests.torture.report import commit
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -133,9 +136,8 @@ def _restorer(database: sqlite3.Connection) -> Callable[[], None]:
     return restore
 
 
-def play(seeds: Sequence[int]) -> Iterator[dict[str, Any]]:
+def play(restore: Callable[[], None], seeds: Sequence[int]) -> Iterator[dict[str, Any]]:
     """Play many worlds; yields each failure, and now and then how many were played and what happened."""
-    restore = prepare()
     from django.db import connection
 
     seen: Counter[str] = Counter()
@@ -175,9 +177,9 @@ class Tally:
 
     first: int
     count: int
+    bug: str = ""
     began: float = field(default_factory=time.monotonic)
     failed: list[int] = field(default_factory=list)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
     _played: dict[int, int] = field(default_factory=dict)
     _seen: dict[int, Counter[str]] = field(default_factory=dict)
 
@@ -196,24 +198,23 @@ class Tally:
         """Since the beginning."""
         return time.monotonic() - self.began
 
-    def hear(self, number: int, line: str) -> None:
-        """Take what process ``number`` says."""
-        said = json.loads(line)
-        with self._lock:
-            if "seed" in said:
-                self.failed.append(said["seed"])
-                if len(self.failed) <= _MOST_SHOWN:
-                    print(f"seed {said['seed']}: {said['words']}")
-                    print(f"    again: manage.py torture --simulate 1 --seed {said['seed']}", flush=True)
-            else:
-                self._played[number], self._seen[number] = said["played"], Counter(said["seen"])
+    def hear(self, said: dict[str, Any]) -> None:
+        """Take what a process says: of one failure, or of all worlds that it has played until now."""
+        if "seed" in said:
+            self.failed.append(said["seed"])
+            if len(self.failed) <= _MOST_SHOWN:
+                print(f"seed {said['seed']}: {said['words']}")
+                print(f"    again: {self._again(said['seed'])}", flush=True)
+        else:
+            process = said["process"]
+            self._played[process], self._seen[process] = said["played"], Counter(said["seen"])
+
+    def _again(self, seed: int) -> str:
+        return f"manage.py torture --simulate 1 --seed {seed}" + (f" --bug {self.bug}" if self.bug else "")
 
     def missing(self) -> list[str]:
         """What did not happen once in many worlds, so that they prove little."""
-        from kheish_site.lib.crashpoints import POINTS
-
-        engine = [f"died at {point}" for point in POINTS if _is_engines(point)]
-        wanted = (*engine, *DONE, *EXPECTED.values()) if self.count >= MANY else ()
+        wanted = (*engine_deaths(), *DONE, *EXPECTED.values()) if self.count >= MANY else ()
         seen = self.seen
         return [name for name in wanted if not seen[name]]
 
@@ -232,65 +233,81 @@ class Tally:
         return self.first + self.count - 1
 
 
-def _is_engines(point: str) -> bool:
+def engine_deaths() -> list[str]:
+    """Return what deaths at the engine's crash points are counted as."""
     others = ("request.", "ingress.", "delivery.", "telegram.", "observation_schedule.", "master_key.")
-    return not point.startswith(others)
+    return [f"died at {point}" for point in POINTS if not point.startswith(others)]
 
 
 def run(first: int, count: int, *, bug: str = "") -> int:
     """Play ``count`` worlds from seed ``first`` on all processors; 0 when everything held in each."""
-    tally, processes = Tally(first, count), min(os.cpu_count() or 1, count)
+    tally, processes = Tally(first, count, bug), min(os.cpu_count() or 1, count)
     print(f"{count} worlds from seed {first}, commit {commit()}, {processes} processes", flush=True)
     with tempfile.TemporaryDirectory(prefix="kheish-simulator-") as folder:
-        children = [_begin(Path(folder), number, processes, tally, bug) for number in range(processes)]
-        listeners = [
-            threading.Thread(target=_listen, args=(tally, number, child), daemon=True)
-            for number, child in enumerate(children)
-        ]
-        for listener in listeners:
-            listener.start()
+        child = _begin(Path(folder), processes, tally)
+        listener = threading.Thread(target=_listen, args=(tally, child), daemon=True)
+        listener.start()
         said = time.monotonic()
-        while any(listener.is_alive() for listener in listeners):
-            time.sleep(0.1)
+        while listener.is_alive():
+            listener.join(0.1)
             if time.monotonic() - said > _SAY_SECONDS:
                 said = time.monotonic()
                 told = f"{tally.played} of {count} worlds, {len(tally.failed)} failed"
                 print(f"{tally.seconds:5.0f} s  {told}", flush=True)
-        codes = [child.wait() for child in children]
+        code = child.wait()
     print(tally.as_text(), flush=True)
-    if any(codes) or tally.played != count:
-        print(f"the simulator itself failed: its processes ended with {codes}", file=sys.stderr)
+    if code or tally.played != count:
+        print(f"the simulator itself failed: it ended with {code}", file=sys.stderr)
         return 1
     return 1 if tally.failed or tally.missing() else 0
 
 
-def _begin(folder: Path, number: int, processes: int, tally: Tally, bug: str) -> "subprocess.Popen[str]":
-    state_dir = folder / str(number)
-    state_dir.mkdir(mode=0o700)
-    told = {"KHEISH_STATE_DIR": str(state_dir), "KHEISH_LEASE_SECONDS": "15", "PYTHONHASHSEED": "0"}
-    told |= {"KHEISH_TORTURE_BUG": bug}
+def _begin(folder: Path, processes: int, tally: Tally) -> "subprocess.Popen[str]":
+    told = {"KHEISH_STATE_DIR": str(folder), "KHEISH_LEASE_SECONDS": "15", "PYTHONHASHSEED": "0"}
+    told |= {"KHEISH_TORTURE_BUG": tally.bug}
     ours = ("KHEISH_", "DJANGO_", "PYTEST_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     command = [sys.executable, "-m", "tests.torture.simulator"]
-    command += [str(tally.first + number), str(tally.first + tally.count), str(processes)]
-    return subprocess.Popen(command, cwd=ROOT, env=kept | told, stdout=subprocess.PIPE, text=True)
+    command += [str(tally.first), str(tally.first + tally.count), str(processes)]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=kept | told, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent
+    )
 
 
-def _listen(tally: Tally, number: int, child: "subprocess.Popen[str]") -> None:
+def _listen(tally: Tally, child: "subprocess.Popen[str]") -> None:
     assert child.stdout is not None
-    for line in child.stdout:
-        tally.hear(number, line)
+    with child.stdout:
+        for line in child.stdout:
+            tally.hear(json.loads(line))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Play every STEPth world from FIRST to before END, in this process."""
+    """Prepare once, and fork PROCESSES that share out the worlds from FIRST to before END."""
     parser = argparse.ArgumentParser()
-    for name in ("first", "end", "step"):
+    for name in ("first", "end", "processes"):
         parser.add_argument(name, type=int)
     options = parser.parse_args(arguments)
-    for said in play(range(options.first, options.end, options.step)):
-        print(json.dumps(said), flush=True)
-    return 0
+    restore = prepare()
+    pids = []
+    for number in range(options.processes):
+        pids.append(os.fork())
+        if pids[-1] == 0:
+            _play_and_leave(restore, number, range(options.first + number, options.end, options.processes))
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+    return next((code for code in codes if code), 0)
+
+
+def _play_and_leave(restore: Callable[[], None], number: int, seeds: Sequence[int]) -> NoReturn:
+    code = 1
+    try:
+        die_with_parent()
+        for said in play(restore, seeds):
+            os.write(1, (json.dumps({"process": number, **said}) + "\n").encode())  # short: it is not torn
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
 
 
 if __name__ == "__main__":

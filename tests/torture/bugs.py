@@ -18,6 +18,7 @@ from tests.torture.schedule import Life, Profile, Role
 
 BUGS: dict[str, "Bug"] = {}
 MOST_TORTURES: Final = 4
+FEWEST_RUNS: Final = 60
 SEED_STEP: Final = 1000
 MEANING: Final = """Each bug is put into the service alone, which is then tortured until an invariant
 that is named for this bug is red: "red" are these, "tortures" is how many it took, of at most four."""
@@ -75,7 +76,9 @@ _FROZEN: Final[dict[Role, Sequence[Life]]] = {
     ]
 }
 _ACTS: Final = ("act", "twice")
-"""Only calls that act outside: whoever dies at a call dies at one of these."""
+"""Only calls that act outside: whoever dies at a call dies at one of these, and what is edited is one."""
+_SAYS: Final = ("say", "say", "plain")
+"""Much is said to targets."""
 _WEB_DIES: Final[dict[Role, Sequence[Life]]] = {
     "web": [Life(role="web", ending="point", point="request.done", skip=5, seconds=8.0)]
 }
@@ -162,7 +165,7 @@ def rung_before_the_commit() -> None:
     _patch("sessions_app.services.wake", ring_workers=lambda session_pk: bell().ring_workers(session_pk))
 
 
-@bug("decided_once_by_whoever_was_first")
+@bug("decided_once_by_whoever_was_first", plans=("act", "ask"))
 def decided_again() -> None:
     """Nobody looks whether it was decided already, and what is settled is not guarded by its state."""
     from sessions_app.models import Run, ToolCall
@@ -181,7 +184,7 @@ def decided_again() -> None:
     _patch("sessions_app.services.effects", advance=unguarded)
 
 
-@bug("only_the_approved_call_runs", seconds=35.0)
+@bug("only_the_approved_call_runs", plans=_ACTS, seconds=25.0)
 def digest_check_skipped() -> None:
     """An edited call keeps its planned arguments, and the executor compares nothing."""
     from sessions_app.services import effects
@@ -199,7 +202,7 @@ def digest_check_skipped() -> None:
     _patch("sessions_app.engine.execute", _not_the_approved_call=lambda call: None)
 
 
-@bug("only_the_approved_call_runs")
+@bug("only_the_approved_call_runs", plans=_ACTS)
 def nobody_is_asked() -> None:
     """Calls that need an approval run without one."""
     from sessions_app.engine import suspend
@@ -216,7 +219,7 @@ def streamed_from_memory() -> None:
     Subscription.lags = property(lambda self: False)  # type: ignore[assignment]
 
 
-@bug("no_message_shows_twice")
+@bug("no_message_shows_twice", plans=_SAYS)
 def sent_again_blindly() -> None:
     """An answer whose fate is not known is sent again, also where nobody recognises a repeat."""
     _patch("connectors_app.services.deliveries.send", honours_keys=lambda target: True)
@@ -236,7 +239,7 @@ def keys_forgotten() -> None:
     _patch("sessions_app.services.idempotency", begin=lambda claim: None, finish=lambda claim, answer: None)
 
 
-@bug("one_active_run_per_session", seconds=20.0)
+@bug("one_active_run_per_session", plans=(*_ACTS, "ask"), seconds=20.0)
 def newest_run_first() -> None:
     """The newest run of a session is driven first, beside one that waits."""
     from django.db import connection
@@ -307,7 +310,7 @@ def nothing_is_masked() -> None:
     redaction.Redactor.text = lambda self, text: text  # type: ignore[method-assign]
 
 
-@bug("targets_get_their_order", seconds=25.0)
+@bug("targets_get_their_order", plans=_SAYS, seconds=25.0)
 def newest_delivery_first() -> None:
     """A target gets the newest answer first."""
     from connectors_app.services.deliveries import targets
@@ -359,8 +362,8 @@ def _is_caught(bug: Bug, seed: int, ground: Any, say: Callable[[str], None]) -> 
     for turn in range(MOST_TORTURES):
         order = harness.Order(
             seed=seed + turn * SEED_STEP, profile=ground.profile, wanted=None, seconds=bug.seconds,
-            limit=bug.seconds + 60, command=f"manage.py torture --bugs {bug.name}", bug=bug.name,
-            lives=bug.lives, faults=bug.faults, plans=bug.plans,
+            limit=bug.seconds + 60, runs=FEWEST_RUNS, command=f"manage.py torture --bugs {bug.name}",
+            bug=bug.name, lives=bug.lives, faults=bug.faults, plans=bug.plans,
         )  # fmt: skip
         done += 1
         try:

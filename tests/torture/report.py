@@ -18,10 +18,10 @@ from tests.torture.schedule import Profile
 class Wanted:
     """How much must have happened: less of it proves too little, and the report is red."""
 
-    kills: int
-    runs: int
-    cuts: int
-    races_a_cell: int
+    kills: int = 0
+    runs: int = 0
+    cuts: int = 0
+    races_a_cell: int = 0
 
 
 WANTED: Final[Mapping[Profile, Wanted]] = {

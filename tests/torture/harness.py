@@ -25,7 +25,7 @@ from tests.torture import stage as processes
 from tests.torture.evidence import ORACLES, Evidence
 from tests.torture.faults import Torturer
 from tests.torture.invariants import STILL_SECONDS, judge_all
-from tests.torture.load import CELLS, Caller, Load
+from tests.torture.load import CELLS, KINDS, Caller, Load, is_unasked
 from tests.torture.record import Record, read
 from tests.torture.report import Report, Wanted, commit
 from tests.torture.schedule import Life, Profile, Role
@@ -34,6 +34,8 @@ from tests.torture.stage import CANARY, Ground, Stage
 SESSIONS: Final = {"services": 48, "embedded": 16}
 FEW_SESSIONS: Final = 20
 """For the proof that one bug is caught, which lasts seconds: more happens in each."""
+QUEUED: Final = ("pending", "sending", "retrying")
+EXPIRY_SECONDS: Final = 2
 EVENT_TOKEN: Final = "torture-event-token"
 CALM_SECONDS: Final = 600.0
 """However slow the machine: what is not over by then goes round in circles."""
@@ -46,7 +48,7 @@ _WITNESSES: Final = ("keyed", "plain", "sidecar", "keyed", "", "asked", "plain",
 class Order:
     """What to do. Faults end when all that is wanted has happened and ``seconds`` are over, or at ``limit``.
 
-    Of a proof that one bug is caught nothing is ``wanted`` but ``runs``: a slow machine takes longer for them.
+    Of a proof that one bug is caught nothing is ``wanted`` but ``runs``: a slow machine takes longer.
     """
 
     seed: int
@@ -160,9 +162,10 @@ class World:
         for number, name in enumerate(self.sessions):
             body: dict[str, Any] = {"session_id": name, "reply_targets": self._targets(number)}
             if number % 5 == 4:
-                rule = {"tool_name_pattern": "bash", "behavior": "ask", "expires_after_seconds": 2}
+                rule: dict[str, Any] = {"tool_name_pattern": "bash", "behavior": "ask"}
+                rule["expires_after_seconds"] = EXPIRY_SECONDS
                 body["permission_rules"] = [rule]
-            if number % 5 in (0, 2):  # nobody is waited for: more is in flight when somebody dies
+            if is_unasked(number):  # nobody is waited for: more is in flight when somebody dies
                 body["permission_rules"] = [{"tool_name_pattern": "bash", "behavior": "allow"}]
             if number % 5 == 3:
                 body["unknown_effects"] = "tell"
@@ -335,14 +338,11 @@ def _wait(torturer: Torturer, load: Load, order: Order) -> None:
 
 def _missing(torturer: Torturer, load: Load, wanted: Wanted) -> list[str]:
     """Return in words what has not happened often enough yet."""
-    races: Counter[str] = Counter()
-    for cell in CELLS:
-        races[cell[0]] += max(0, wanted.races_a_cell - load.cells[cell])
     counts = {
         "kills": wanted.kills - torturer.total,
         "runs": wanted.runs - load.runs,
         "cuts": wanted.cuts - load.cuts,
-        **{f"{kind} races": count for kind, count in races.items()},
+        **{f"{kind} races": load.missing_races(kind) * bool(wanted.races_a_cell) for kind in KINDS},
     }
     left = [f"{count} {name}" for name, count in counts.items() if count > 0]
     return left + [point for point in POINTS if wanted.kills and not torturer.kills[point]]
@@ -359,17 +359,26 @@ class Healing:
     def wait(self, *, quick: bool) -> None:
         """Wait until nothing moves that need not wait, while nobody decides.
 
-        Unless ``quick``, people then decide what is left, and everything runs to its end.
+        Unless ``quick``, people then decide what is left, and everything runs to its end. Either way nothing
+        may move any more while it is looked at afterwards, not even because an approval expires.
         """
         began = time.monotonic()
         self._until_nothing_is_left(lambda: _moving(self._load))
         self.seconds = time.monotonic() - began
+        while quick and not self.unsettled:
+            time.sleep(EXPIRY_SECONDS + 1.0)
+            if not self._moving_or_queued():
+                return
+            self._until_nothing_is_left(self._moving_or_queued)
         if quick or self.unsettled:
             return
         self._load.pausing.clear()
         self._until_nothing_is_left(
             lambda: _moving(self._load) + _undelivered(self._load) + _undecided(self._load)
         )
+
+    def _moving_or_queued(self) -> list[str]:
+        return _moving(self._load) + _undelivered(self._load, QUEUED)
 
     def _until_nothing_is_left(self, look: Callable[[], list[str]]) -> None:
         began = moved = time.monotonic()
@@ -404,10 +413,10 @@ def _blocked(load: Load) -> set[str]:
     return {run["session_id"] for page in pages for run in page["items"]}
 
 
-def _undelivered(load: Load) -> list[str]:
+def _undelivered(load: Load, statuses: Sequence[str] = (*QUEUED, "unknown")) -> list[str]:
     return [
         f"{each['delivery_id']} {status}"
-        for status in ("pending", "sending", "retrying", "unknown")
+        for status in statuses
         for each in load.caller.get(f"/v1/deliveries?status={status}&limit=100")["items"]
     ]
 

@@ -25,7 +25,7 @@ from sessions_app.services.heartbeat import Heartbeat
 from tests.factories import make_session
 from tests.sessions_app.engine.conftest import ALICE, BOB, call, submit
 from tests.support.engine import CRASHPOINT_MODULES, Died, check_ended, check_session, expire_lease
-from tests.torture import faults, harness, stage
+from tests.torture import faults, harness, stage, starved
 from tests.torture.faults import AT_RANDOM, Torturer
 from tests.torture.record import Record, read
 from tests.torture.schedule import Life
@@ -289,3 +289,20 @@ def test_what_goes_round_in_circles_is_noticed(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(harness, "CALM_SECONDS", 1.0)
     circling = healed(Looks(*[[f"run_1 running at {number}"] for number in range(50)]))
     assert circling.still_seconds < 1.0 and circling.unsettled
+
+
+def test_a_worker_that_the_machine_did_not_let_run_is_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert starved.waits(os.getpid()) and not starved.waits(2**22 + 1)
+    watch = starved.Watch(Record(tmp_path / "faults.jsonl"), lambda: (), 3.0)
+    watch.end()
+    watch._pids = lambda: (7, 8)
+    waited = {7: 0, 8: 0}
+    monkeypatch.setattr(starved, "waits", lambda pid: {"heartbeat": waited[pid]})
+    for _ in range(8):
+        watch.look()
+        waited[7], waited[8] = waited[7] + 10**8, waited[8] + 4 * 10**8
+    assert watch.found == {8}
+    lines = read(tmp_path / "faults.jsonl")
+    assert {(line["what"], line["pid"], line["role"]) for line in lines} == {("starved", 8, "worker")}

@@ -82,9 +82,10 @@ class Evidence:
 
     def troubles(self, begin: float, end: float, pid: int = 0) -> bool:
         """Tell whether something was done to process ``pid`` (0: any), or to the database, between these."""
-        kinds = {"killed", "frozen", "thawed", "terminated", "ended"}
+        kinds = {"killed", "frozen", "thawed", "terminated", "ended", "starved"}
         for line in self.faults:
-            if begin - 1.0 <= line["at"] and line.get("since", line["at"]) <= end + 1.0:
+            since = line.get("since", line["at"] - line.get("lasted", 0.0))
+            if begin - 1.0 <= line["at"] and since <= end + 1.0:
                 if line["what"] in kinds and line.get("role") == "worker" and pid in (0, line["pid"]):
                     return True
                 if line["what"] in ("fault", "fault_over"):

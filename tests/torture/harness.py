@@ -30,6 +30,7 @@ from tests.torture.record import Record, read
 from tests.torture.report import Report, Wanted, commit
 from tests.torture.schedule import Life, Profile, Role
 from tests.torture.stage import CANARY, Ground, Stage
+from tests.torture.starved import Watch
 
 SESSIONS: Final = {"services": 48, "embedded": 16}
 FEW_SESSIONS: Final = 20
@@ -106,6 +107,7 @@ class World:
         self._never = threading.Event()
         self._fires: list[str] = []
         self.stage = Stage(folder, ground, self.record, order.bug)
+        self.watch = Watch(self.record, self.stage.workers, processes.LEASE_SECONDS)
 
     def build(self) -> None:
         """Start everything, unharmed, and write the configuration."""
@@ -278,6 +280,7 @@ def torture(order: Order, ground: Ground) -> Report:
             world.build()
             _hurt_and_judge(world, order, report)
         finally:
+            world.watch.end()
             world.end()
     report.seconds = time.monotonic() - began
     return report
@@ -439,7 +442,10 @@ def _fill(report: Report, found: Evidence, torturer: Torturer, load: Load, order
         "answer after a commit lost": sum(
             line["what"] == "fault" and line.get("kind") == "answer_lost" for line in found.faults
         )
-        - torturer.faults["answer_lost"]
+        - torturer.faults["answer_lost"],
+        "workers starved of processors": len(
+            {line["pid"] for line in found.faults if line["what"] == "starved"}
+        ),
     }
     report.provider_faults = dict(Counter(_faults_of(found, "model")))
     report.target_faults = dict(

@@ -195,6 +195,7 @@ class Stage:
             "KHEISH_SERVICE_URL": self.url, "DJANGO_SETTINGS_MODULE": "kheish_site.settings",
         }  # fmt: skip
         self._orders = threading.Lock()
+        self._workers: list[int] = []
         self._names = 0
         self.worker_slots = 3 if self.parts.services else 1
         self._zygote = self._hatch({"KHEISH_TORTURE_BUG": bug} if bug else {})
@@ -228,7 +229,16 @@ class Stage:
             assert self._zygote.stdin is not None and self._zygote.stdout is not None
             self._zygote.stdin.write(json.dumps(full) + "\n")
             self._zygote.stdin.flush()
-            return int(json.loads(self._zygote.stdout.readline())["pid"])
+            pid = int(json.loads(self._zygote.stdout.readline())["pid"])
+            if role == "worker":
+                self._workers.append(pid)
+            return pid
+
+    def workers(self) -> list[int]:
+        """Return the process ids of all workers that live."""
+        with self._orders:
+            self._workers = [pid for pid in self._workers if Path(f"/proc/{pid}").exists()]
+            return list(self._workers)
 
     def is_ready(self) -> bool:
         """Ask ``/readyz``."""

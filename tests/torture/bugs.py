@@ -169,19 +169,23 @@ def rung_before_the_commit() -> None:
 def decided_again() -> None:
     """Nobody looks whether it was decided already, and what is settled is not guarded by its state."""
     from sessions_app.models import Run, ToolCall
+    from sessions_app.services.effects import Advance
 
     def unlocked(item: Any) -> Run:
         item.status = "pending"
         return Run.objects.select_related("session").get(pk=item.run_id)
 
-    def unguarded(call: ToolCall, to: str, **fields: Any) -> None:
-        ToolCall.objects.filter(pk=call.pk).update(state=to, **fields)
-        call.state = to
-        for name, value in fields.items():
+    def anyhow(call: ToolCall, to: Any, **fields: Any) -> Advance:
+        made = Advance(call=call, was=call.state, changes={"state": to, **fields})
+        for name, value in made.changes.items():
             setattr(call, name, value)
+        return made
+
+    def unguarded(advance: Advance) -> None:
+        ToolCall.objects.filter(pk=advance.call.pk).update(**advance.changes)
 
     _patch("sessions_app.services.waiting", lock=unlocked)
-    _patch("sessions_app.services.effects", advance=unguarded)
+    _patch("sessions_app.services.effects", _advanced=anyhow, keep=unguarded)
 
 
 @bug("only_the_approved_call_runs", plans=_ACTS, seconds=25.0)

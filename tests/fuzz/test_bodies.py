@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from tests.factories import make_client
-from tests.fuzz.world import World, make_world
+from tests.fuzz.world import World
 
 pytestmark = pytest.mark.django_db
 
@@ -76,11 +76,6 @@ values = st.recursive(
 )
 bodies = st.dictionaries(names, values, max_size=5) | values
 raw = st.binary(max_size=60) | bodies.map(lambda value: json.dumps(value).encode())
-
-
-@pytest.fixture
-def world() -> World:
-    return make_world()
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from schemathesis.python._constants.orchestrator import make_constants_value_sou
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
 from sessions_app.api.stream_schema import TAG
-from tests.fuzz.world import World, make_world
+from tests.fuzz.world import World
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow, pytest.mark.services_only]
 
@@ -47,13 +47,13 @@ OPERATIONS = {
 CHECKS = (not_a_server_error, content_type_conformance, response_schema_conformance)
 
 
-@pytest.fixture
-def world() -> Iterator[World]:
-    """The rows, and a connection that outlives a request, as Django's own test client arranges it."""
+@pytest.fixture(autouse=True)
+def connection_that_stays() -> Iterator[None]:
+    """A connection that outlives a request, as Django's own test client arranges it."""
     ends = (signals.request_started, signals.request_finished)
     for signal in ends:
         signal.disconnect(close_old_connections)
-    yield make_world()
+    yield
     for signal in ends:
         signal.connect(close_old_connections)
 

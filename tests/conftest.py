@@ -46,7 +46,7 @@ SLOW = tuple(
     )
 )  # fmt: skip
 """Folders that ``--fast`` leaves out whole."""
-LONG = tuple(HERE / folder for folder in ("acceptance", "browser", "fuzz", "integration"))
+LONG = tuple(HERE / folder for folder in ("browser", "integration", "acceptance", "fuzz"))
 """Folders whose files come first: a long file that begins last would keep one process busy alone."""
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 
@@ -72,7 +72,7 @@ class LongFirst:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Put the long files first; what is shuffled stays so."""
-        items.sort(key=lambda item: not _is_below(item, LONG))
+        items.sort(key=_place)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -106,6 +106,11 @@ def _ran_already(item: pytest.Item) -> bool:
     database = item.get_closest_marker("django_db")
     commits = database is not None and database.kwargs.get("transaction", False)
     return _is_below(item, TRANSLATORS) and not commits
+
+
+def _place(item: pytest.Item) -> int:
+    """Where the folder of a test stands in ``LONG``, or behind all of them."""
+    return next((place for place, folder in enumerate(LONG) if folder in item.path.parents), len(LONG))
 
 
 def _is_below(item: pytest.Item, folders: tuple[Path, ...]) -> bool:

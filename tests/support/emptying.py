@@ -1,5 +1,7 @@
 """Emptying the database after a test that commits."""
 
+from functools import cache
+
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
@@ -9,6 +11,13 @@ KEPT = {Permission._meta.db_table, ContentType._meta.db_table}
 """What migrations fill; no test changes it."""
 
 
+@cache
+def _which_are_filled() -> str:
+    tables = [name for name in connection.introspection.django_table_names() if name not in KEPT]
+    found = [f"SELECT '{name}' WHERE EXISTS (SELECT 1 FROM \"{name}\")" for name in tables]
+    return " UNION ALL ".join(found)
+
+
 def empty_tables(case: TransactionTestCase) -> None:
     """Delete every row, in place of Django's flush.
 
@@ -16,9 +25,7 @@ def empty_tables(case: TransactionTestCase) -> None:
     longer than most tests, and there are a thousand of them.
     """
     with connection.cursor() as cursor:
-        tables = [name for name in connection.introspection.django_table_names() if name not in KEPT]
-        found = [f"SELECT '{name}' WHERE EXISTS (SELECT 1 FROM \"{name}\")" for name in tables]
-        cursor.execute(" UNION ALL ".join(found))
+        cursor.execute(_which_are_filled())
         filled = [name for (name,) in cursor.fetchall()]
         with transaction.atomic():  # foreign keys are looked at when it ends
             for name in filled:

@@ -1,4 +1,7 @@
-"""The real server process: stopped while streams are open, started again, nothing lost."""
+"""The real server process: stopped while streams are open, started again, nothing lost.
+
+``tests/acceptance/test_streams.py`` kills it without warning, on either database.
+"""
 
 import base64
 import http.client
@@ -18,7 +21,7 @@ from django.db import connection
 from sessions_app.models import Session
 from tests.sessions_app.streams.helpers import append, make_session, make_token
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow, pytest.mark.embedded_only]
 
 SERVER = """
 import os, sys
@@ -148,15 +151,3 @@ def test_a_stop_ends_streams_cleanly_and_they_resume_at_the_next_start() -> None
     append(session)
     with serving(port), closing(Reader(port, session, auth, 5)) as reader:
         assert reader.ids(1) == [6]
-
-
-def test_killed_without_warning_and_resumed() -> None:
-    session, auth, port = make_session(), make_token(), free_port()
-    seen = [0]
-    for _ in range(3):
-        with serving(port) as server, closing(Reader(port, session, auth, seen[-1])) as reader:
-            for _ in range(4):
-                append(session)
-            seen += reader.ids(3)
-            server.process.kill()
-    assert seen == list(range(10))

@@ -37,6 +37,7 @@ def enter(project: Path, **environment: str) -> subprocess.CompletedProcess[str]
 
 @pytest.mark.slow
 def test_it_makes_the_environment_once_and_runs_the_command_inside(project):
+    """One environment for all of it: to make one takes seconds."""
     first = enter(project)
     assert first.stdout.split(maxsplit=1) == [str(project / ".venv"), "['a', 'b']\n"], first.stderr
     assert "Making" in first.stderr
@@ -45,10 +46,10 @@ def test_it_makes_the_environment_once_and_runs_the_command_inside(project):
     assert second.stderr == ""
     (project / bootstrap.RUNTIME_LOCK).write_text("# changed\n")
     assert "Installing" in enter(project).stderr
+    _a_failed_installation_shows_the_words_of_pip_and_is_tried_again(project)
 
 
-@pytest.mark.slow
-def test_a_failed_installation_shows_the_words_of_pip_and_is_tried_again(project):
+def _a_failed_installation_shows_the_words_of_pip_and_is_tried_again(project: Path) -> None:
     (project / bootstrap.RUNTIME_LOCK).write_text("no-such-package==1.0 --hash=sha256:" + "0" * 64 + "\n")
     for _ in range(2):
         failed = enter(project, PIP_NO_INDEX="1")

@@ -27,7 +27,7 @@ from tests.connectors_app.rows import TOKEN
 from tests.support.service_process import alive, until
 from tests.support.sidecar import TINY, free_port
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow, pytest.mark.embedded_only]
 VALUE = "swordfish-4711-canary"
 
 

@@ -4,7 +4,7 @@ import base64
 import importlib.util
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,21 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 WATCH = """
-window.kheishViolations = JSON.parse(sessionStorage.getItem('kheishViolations') || '[]');
-document.addEventListener('securitypolicyviolation', event => {
-  window.kheishViolations.push(event.violatedDirective + ' ' + event.blockedURI + ' ' + event.sourceFile);
-  sessionStorage.setItem('kheishViolations', JSON.stringify(window.kheishViolations));
-});
+if (!window.kheishViolations) {
+  window.kheishViolations = JSON.parse(sessionStorage.getItem('kheishViolations') || '[]');
+  document.addEventListener('securitypolicyviolation', event => {
+    window.kheishViolations.push(event.violatedDirective + ' ' + event.blockedURI + ' ' + event.sourceFile);
+    sessionStorage.setItem('kheishViolations', JSON.stringify(window.kheishViolations));
+  });
+}
 """
 WIDTHS = {"desk": 1360, "tablet": 768, "zoomed": 680, "phone": 390, "small": 320}
+COLOURS = ("color-contrast",)
+"""The rules of the accessibility checker that look at colours: all that depends on the theme."""
 AXE = """
-const done = arguments[arguments.length - 1];
-axe.run(document, {resultTypes: ['violations']}).then(
+const [rules, done] = arguments;
+const which = rules.length ? {runOnly: {type: 'rule', values: rules}} : {};
+axe.run(document, {...which, resultTypes: ['violations'], preload: false}).then(
   found => done(found.violations.map(one => [one.impact, one.id, one.nodes.map(n => n.html).slice(0, 3)])));
 """
 
@@ -48,12 +53,14 @@ class Browser:
         self.look("desk", "light")
 
     def look(self, width: str, theme: str) -> None:
-        """Set the width (one of `WIDTHS`) and the colour scheme the system prefers."""
+        """Set the width (one of `WIDTHS`) and the colour scheme the system prefers; nothing moves."""
         narrow = width in ("phone", "small")
         size = {"width": WIDTHS[width], "height": 844 if narrow else 900, "deviceScaleFactor": 1}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {**size, "mobile": narrow})
-        scheme = [{"name": "prefers-color-scheme", "value": theme}]
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
+        # A colour that fades would be judged half-way.
+        preferred = {"prefers-color-scheme": theme, "prefers-reduced-motion": "reduce"}
+        features = [{"name": name, "value": value} for name, value in preferred.items()]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
     def open(self, path: str) -> None:
         """Go to a page."""
@@ -114,11 +121,17 @@ class Browser:
         own = urlsplit(self.url).netloc
         return [url for url in self.driver.execute_script(asked) if urlsplit(url).netloc not in (own, "")]
 
-    def axe(self) -> list[Any]:
-        """Serious and critical findings of the accessibility checker."""
-        self.driver.execute_script(axe_source())
-        found = self.driver.execute_async_script(AXE)
+    def axe(self, rules: Sequence[str] = ()) -> list[Any]:
+        """Serious and critical findings of the accessibility checker; of these rules if any."""
+        if not self.driver.execute_script("return 'axe' in window"):
+            self.driver.execute_script(axe_source())
+        found = self.driver.execute_async_script(AXE, list(rules))
         return [one for one in found if one[0] in ("serious", "critical")]
+
+    def is_dark(self) -> bool:
+        """Tell whether the page has the ground of the dark theme."""
+        ground = "return getComputedStyle(document.body).backgroundColor"
+        return bool(self.driver.execute_script(ground) == "rgb(15, 20, 27)")
 
     def overflow(self) -> int:
         """How many pixels the page is wider than the window."""
@@ -142,9 +155,30 @@ class Browser:
         return file
 
 
+_IDLE: list[webdriver.Chrome] = []
+"""Windows that nobody uses: to start one takes longer than most tests."""
+
+
 @contextmanager
 def chromium(url: str) -> Iterator[Browser]:
-    """A browser that ends with the block. Needs Debian's chromium and chromium-driver."""
+    """A window as if it were new. Needs Debian's chromium and chromium-driver."""
+    driver = _IDLE.pop() if _IDLE else _started()
+    try:
+        yield Browser(driver, url)
+        _forget(driver, url)
+    except BaseException:
+        driver.quit()
+        raise
+    _IDLE.append(driver)
+
+
+def close_windows() -> None:
+    """End all that is idle."""
+    while _IDLE:
+        _IDLE.pop().quit()
+
+
+def _started() -> webdriver.Chrome:
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or "chromium"
     for flag in (
@@ -153,12 +187,31 @@ def chromium(url: str) -> Iterator[Browser]:
         "--disable-dev-shm-usage",
         "--hide-scrollbars",
         "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
     ):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Driver(shutil.which("chromedriver") or "chromedriver"))
     driver.set_script_timeout(60)
-    try:
-        yield Browser(driver, url)
-    finally:
-        driver.quit()
+    return driver
+
+
+def _forget(driver: webdriver.Chrome, url: str) -> None:
+    """Let nothing be left of who sat here: no tab, no cookie, nothing stored or blocked."""
+    first, *others = driver.window_handles
+    for handle in others:
+        driver.switch_to.window(handle)
+        driver.close()
+    driver.switch_to.window(first)
+    driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    driver.execute_cdp_cmd("Network.enable", {})
+    driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    driver.execute_cdp_cmd("Network.disable", {})
+    driver.get(f"{url}/healthz")  # a page of the service without scripts
+    driver.execute_script("sessionStorage.clear()")
+    driver.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": url, "storageTypes": "all"})
+    driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    driver.get_log("browser")

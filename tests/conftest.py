@@ -2,7 +2,8 @@
 
 Which profile runs a test: both, unless it would prove the same twice. Locks, races, commits, services, the
 engine, streams, deliveries and what is under ``acceptance`` are about the database and the broker, so
-both; there, what talks to the service as a client does or to a platform is marked ``embedded_only``. What
+both; there, what talks to the service as a client does or to a platform is marked ``embedded_only``, and the
+places where a process dies are shared out between the two, as ``manage.py torture`` has all in both. What
 only translates to services is the same on either database, and the embedded run has it: tests without a
 database, admin pages, API views and kinds of connectors. Of these the services run has the tests that
 commit (``transaction=True``), the one look at every admin page, and, as PostgreSQL refuses more than

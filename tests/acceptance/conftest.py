@@ -4,7 +4,9 @@ Preparing an installation takes longer than most tests, so it is done once and c
 embedded profile, a folder and a database in the other.
 """
 
+import fcntl
 import itertools
+import json
 import os
 import secrets
 import shutil
@@ -44,21 +46,31 @@ def redis_url() -> str:
 @contextmanager
 def database(template: str = "") -> Iterator[dict[str, str]]:
     """The environment of a database and a Redis number of its own; nothing in the embedded profile."""
+    environment = _create(template)
+    try:
+        yield environment
+    finally:
+        _drop(environment)
+
+
+def _create(template: str = "") -> dict[str, str]:
     if not SERVICES:
-        yield {}
-        return
+        return {}
     server = os.environ["KHEISH_TEST_DATABASE_URL"]
     name = f"kheish_{uuid.uuid4().hex[:12]}"
     source = f' TEMPLATE "{template}"' if template else ""
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"{source}')
-    try:
-        yield {
-            "KHEISH_DATABASE_URL": f"{server.rpartition('/')[0]}/{name}",
-            "KHEISH_REDIS_URL": redis_url(),
-        }
-    finally:
-        with psycopg.connect(server, autocommit=True) as connection:
+    return {
+        "KHEISH_DATABASE_URL": f"{server.rpartition('/')[0]}/{name}",
+        "KHEISH_REDIS_URL": redis_url(),
+    }
+
+
+def _drop(environment: dict[str, str]) -> None:
+    if environment:
+        name = environment["KHEISH_DATABASE_URL"].rpartition("/")[2]
+        with psycopg.connect(os.environ["KHEISH_TEST_DATABASE_URL"], autocommit=True) as connection:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
@@ -79,15 +91,49 @@ def service(tmp_path: Path, service_environment: dict[str, str]) -> Iterator[Ser
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """An installation that was started once and stopped: what the others are copied from."""
-    with database() as environment:
-        made = make(tmp_path_factory.mktemp("prepared") / "state", environment)
-        try:
-            made.start()
-            assert made.stop() == 0, made.words()
-        finally:
-            made.end()
-        yield made
+    """An installation that was started once and stopped: what the others are copied from.
+
+    The processes of a test run share it: the first to need it makes it, the last to leave removes its
+    database.
+    """
+    common = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        common = common.parent
+    folder = common / "prepared"
+    with _alone(common / "prepared.lock"):
+        if not folder.exists():
+            _prepare(folder)
+        (folder / f"user-{os.getpid()}").touch()
+    environment = json.loads((folder / "environment.json").read_text())
+    yield make(folder / "state", environment)
+    with _alone(common / "prepared.lock"):
+        (folder / f"user-{os.getpid()}").unlink()
+        if not list(folder.glob("user-*")):
+            _drop(environment)
+            shutil.rmtree(folder)
+
+
+def _prepare(folder: Path) -> None:
+    folder.mkdir()
+    environment = _create()
+    made = make(folder / "state", environment)
+    try:
+        made.start()
+        assert made.stop() == 0, made.words()
+    except BaseException:
+        made.end()
+        _drop(environment)
+        shutil.rmtree(folder)
+        raise
+    (folder / "environment.json").write_text(json.dumps(environment))
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Let one process at a time into the block."""
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -167,6 +167,7 @@ def test_every_failure_shows_for_what_it_is(own_running: Deployment, say: Say) -
         )
 
 
+@pytest.mark.embedded_only
 def test_a_worker_dies_when_a_platform_has_taken_it(crash: Crash) -> None:
     """Slack and Telegram know no keys: a person decides. A sidecar recognises the delivery."""
     crash.move_to("delivery.sent")
@@ -225,6 +226,7 @@ def shortest(crowd: HttpTarget) -> int:
     return min(counts.values()) if len(counts) == 20 else 0
 
 
+@pytest.mark.services_only
 def test_a_thousand_for_slow_targets_delay_nobody_else(own: Deployment, say: Say) -> None:
     """Twenty slow targets, more than a worker has threads, with fifty answers each."""
     busy: Counter[str] = Counter()

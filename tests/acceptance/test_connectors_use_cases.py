@@ -23,7 +23,7 @@ from tests.support.sidecar import fake_sidecar
 from tests.support.slack_server import SlackServer
 from tests.support.telegram_server import TelegramServer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.embedded_only]
 ANSWER = "noted: "
 
 

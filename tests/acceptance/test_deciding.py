@@ -1,4 +1,7 @@
-"""People who decide at the same moment: one wins, the others learn who, the run goes on once."""
+"""People who decide at the same moment: one wins, the others learn who, the run goes on once.
+
+Here with two workers; ``tests/integration/test_races.py`` has the races of one process, on either database.
+"""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +13,7 @@ import pytest
 from kheish_site.cli.transport import Problem
 from tests.support.service_api import Api, call, refused
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.services_only]
 
 DECIDERS = 16
 APPEND = call("bash", command="echo once >> effects.txt")

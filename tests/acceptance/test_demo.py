@@ -40,14 +40,13 @@ def test_the_incident_survives_a_sigkill() -> None:
     assert re.search(r"\d+ entries, whole; head [0-9a-f]{64}", told.stdout)
 
 
-def test_a_service_that_belongs_to_somebody_is_not_killed(service: Service) -> None:
-    service.start()
-    before = service.pid
-    told = demo(KHEISH_URL=service.url, KHEISH_STATE_DIR=str(service.state_dir))
+def test_a_service_that_belongs_to_somebody_is_not_killed(serving: Service) -> None:
+    before = serving.pid
+    told = demo(KHEISH_URL=serving.url, KHEISH_STATE_DIR=str(serving.state_dir))
     assert told.returncode == 0, told.stdout + told.stderr
     assert "it is not killed" in told.stdout and "INC-4821 closed" in told.stdout
-    assert service.pid == before and service.ask("GET", "/readyz")[0] == 200
-    again = demo(KHEISH_URL=service.url, KHEISH_STATE_DIR=str(service.state_dir))
+    assert serving.pid == before and serving.ask("GET", "/readyz")[0] == 200
+    again = demo(KHEISH_URL=serving.url, KHEISH_STATE_DIR=str(serving.state_dir))
     assert again.returncode == 0, again.stdout + again.stderr
 
 

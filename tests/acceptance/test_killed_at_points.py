@@ -2,6 +2,9 @@
 
 Each crash is real: the worker that passes the place kills itself. Whoever takes over must finish the same
 run, losing no effect that may be repeated and repeating none that may not.
+
+Each place and each effect is here in one profile, and each kind of them in both: ``manage.py torture`` kills
+at all of them in both, and ``tests/sessions_app/engine`` crosses places with effects without processes.
 """
 
 import uuid
@@ -13,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import Say, installed
-from tests.support.service import Deployment
+from tests.support.service import SERVICES, Deployment
 from tests.support.service_api import Api, call, moment
 from tests.support.service_process import until
 
@@ -148,7 +151,7 @@ def resumed_after(entries: list[dict[str, Any]], died: float) -> float:
     return moment(recovered) - died
 
 
-@pytest.mark.parametrize("point", ["claimed", "model.before", "model.after", "planned", "tool.settled"])
+@pytest.mark.parametrize("point", ["claimed", "tool.settled"] if SERVICES else ["model.after", "planned"])
 def test_between_effects_nothing_is_lost_or_repeated(crash: Crash, point: str, say: Say):
     crash.move_to(point)
     crash.arm()
@@ -162,7 +165,7 @@ def test_between_effects_nothing_is_lost_or_repeated(crash: Crash, point: str, s
     assert seconds < LEASE_SECONDS / 2
 
 
-@pytest.mark.parametrize(("point", "recovered"), [("suspending", 1), ("suspended", 0)])
+@pytest.mark.parametrize(("point", "recovered"), [("suspended", 0) if SERVICES else ("suspending", 1)])
 def test_a_question_is_put_once_though_the_worker_dies_asking_it(crash: Crash, point: str, recovered: int):
     crash.move_to(point)
     crash.arm()
@@ -184,12 +187,9 @@ STARTS: dict[str, Callable[[Effect], int]] = {
 
 @pytest.mark.parametrize(
     ("point", "first", "second"),
-    [
-        ("tool.started", READ, WRITE),
-        ("tool.started", TODO_LIST, BASH),
-        ("tool.returned", READ, WRITE),
-        ("tool.returned", EMIT, BASH),
-    ],
+    [("tool.started", READ, WRITE), ("tool.returned", EMIT, BASH)]
+    if SERVICES
+    else [("tool.started", TODO_LIST, BASH), ("tool.returned", READ, WRITE)],
 )
 def test_a_started_effect_is_repeated_only_where_that_is_harmless(
     crash: Crash, point: str, first: Effect, second: Effect

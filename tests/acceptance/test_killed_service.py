@@ -1,11 +1,12 @@
 """SIGKILL of everything at once, or of one worker from outside: while a model answers, while people think."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import Say
+from tests.acceptance.conftest import Say, installed
 from tests.support.service import Deployment
 from tests.support.service_api import Api, call, moment
 from tests.support.service_process import alive, until
@@ -24,6 +25,14 @@ APPROVED = [{"tool_calls": [call("bash", command="echo planned >> log.txt")]}, {
 SLOW = [{"text": "the answer came late", "chunk_delay_ms": 400}]
 
 
+@pytest.fixture(scope="module")
+def lasting(prepared: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A running service with long leases; each test leaves it so."""
+    with installed(prepared, tmp_path_factory.mktemp("lasting"), **LEASE) as made:
+        made.start()
+        yield made
+
+
 def workspace(api: Api, session: str) -> Path:
     return Path(api.client.sessions(session).get()["workspace"])
 
@@ -38,10 +47,11 @@ def resumed_after(api: Api, session: str, run_id: str, since: float) -> float:
     return moment(next(entry for entry in entries if entry["kind"] == "run.recovered")) - since
 
 
-def test_the_whole_service_dies_with_a_call_a_command_and_three_waits_in_flight(own: Deployment, say: Say):
+def test_the_whole_service_dies_with_a_call_a_command_and_three_waits_in_flight(
+    lasting: Deployment, say: Say
+):
     """One death for all, because a start is what costs time here."""
-    own.start(**LEASE)
-    api = Api(own.url, own.token)
+    api = Api(lasting.url, lasting.token)
     edited, approval = api.start(*APPROVED)
     asked, question = api.start({"tool_calls": [call("ask_user_question", questions=[ASKED])]}, *APPROVED[1:])
     shelled, command = api.start(
@@ -57,11 +67,11 @@ def test_the_whole_service_dies_with_a_call_a_command_and_three_waits_in_flight(
     calling, called = api.start(*SLOW)
     behind = api.submit(calling, "second in line", route_id=api.script({"text": "{{ input }}"}))
     api.until_kind(called, "run.started")
-    own.kill()
+    lasting.kill()
     until(lambda: gone(int(pid_file.read_text())), 5, lambda: "the command outlived its service")
 
     began = time.time()
-    own.start(**LEASE)
+    lasting.start()
     assert api.until(called, "completed")["outputs"][0]["content"] == "the answer came late"
     assert api.until(behind, "completed")["outputs"][0]["content"] == "second in line"
     seconds = resumed_after(api, calling, called, began)
@@ -111,9 +121,8 @@ def _a_lost_command_is_settled(api: Api, session: str, run_id: str) -> None:
     assert told["payload"]["is_error"] and "unknown" in told["payload"]["content"]
 
 
-def test_a_worker_killed_from_outside_loses_neither_call_nor_background_task(own: Deployment, say: Say):
-    own.start(**LEASE)
-    api = Api(own.url, own.token)
+def test_a_worker_killed_from_outside_loses_neither_call_nor_background_task(lasting: Deployment, say: Say):
+    api = Api(lasting.url, lasting.token)
     background = call("bash", command="echo partial; echo $$ > pid; exec sleep 300", run_in_background=True)
     tasked, first = api.start({"tool_calls": [background]}, {"text": "left running"})
     api.allow(first)
@@ -126,8 +135,8 @@ def test_a_worker_killed_from_outside_loses_neither_call_nor_background_task(own
     for _, run_id in called:
         api.until(run_id, "running")
     died = time.time()
-    own.kill_workers()  # from outside, in the middle of four model calls
-    own.revive(**LEASE)
+    lasting.kill_workers()  # from outside, in the middle of four model calls
+    lasting.revive()
     for session, run_id in called:
         assert api.until(run_id, "completed")["outputs"][0]["content"] == "the answer came late"
         seconds = resumed_after(api, session, run_id, died)

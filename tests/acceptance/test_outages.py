@@ -60,12 +60,10 @@ def refused_by(database_url: str) -> Iterator[None]:
             connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
 
 
-def test_a_flushed_broker_costs_time_and_no_run(own: Deployment) -> None:
-    own.start()
-    api = Api(own.url, own.token)
+def test_a_flushed_broker_costs_time_and_no_run(shared: Deployment, api: Api) -> None:
     route, session = api.script({"text": "done", "delay_ms": 150}), api.session()
     runs = []
-    with Redis.from_url(own.environment["KHEISH_REDIS_URL"]) as redis:
+    with Redis.from_url(shared.environment["KHEISH_REDIS_URL"]) as redis:
         for _ in range(6):
             runs.append(api.submit(session, route_id=route))
             redis.flushdb()
@@ -98,20 +96,18 @@ def test_a_dead_broker_delays_and_loses_nothing(
         api.journal(session)
 
 
-def test_a_restarted_database_delays_and_loses_nothing(own: Deployment, say: Say) -> None:
-    own.start()
-    api = Api(own.url, own.token)
+def test_a_restarted_database_delays_and_loses_nothing(shared: Deployment, api: Api, say: Say) -> None:
     route = api.script({"text": "done", "delay_ms": 1000})
     sessions = [api.session() for _ in range(3)]
     runs = [api.submit(session, route_id=route) for session in sessions for _ in range(2)]
     api.until_kind(runs[0], "run.started")
-    with refused_by(own.environment["KHEISH_DATABASE_URL"]):
-        until(lambda: own.ask("GET", "/readyz")[0] == 503, 10, own.words)
-        assert own.ask("GET", "/healthz")[0] == 200
-        assert own.ask("GET", f"/v1/runs/{runs[0]}")[0] == 503
+    with refused_by(shared.environment["KHEISH_DATABASE_URL"]):
+        until(lambda: shared.ask("GET", "/readyz")[0] == 503, 10, shared.words)
+        assert shared.ask("GET", "/healthz")[0] == 200
+        assert shared.ask("GET", f"/v1/runs/{runs[0]}")[0] == 503
         time.sleep(AWAY_SECONDS)
     back = time.monotonic()
-    until(lambda: own.ask("GET", "/readyz")[0] == 200, 20, own.words)
+    until(lambda: shared.ask("GET", "/readyz")[0] == 200, 20, shared.words)
     say(f"ready {time.monotonic() - back:.1f} s after the database came back")
     for run in runs:
         api.until(run, "completed", seconds=60)
@@ -119,4 +115,4 @@ def test_a_restarted_database_delays_and_loses_nothing(own: Deployment, say: Say
     for session in sessions:
         kinds = [entry["kind"] for entry in api.journal(session)]
         assert kinds.count("run.completed") == 2
-    assert len(own.workers()) == 2
+    assert len(shared.workers()) == 2

@@ -33,10 +33,6 @@ def model(llmock: LLMockProcess) -> Iterator[LLMockProcess]:
 
 @pytest.fixture
 def route(api: Api, model: LLMockProcess) -> str:
-    return make_route(api, model)
-
-
-def make_route(api: Api, model: LLMockProcess) -> str:
     """A route to the server, its key in a slot."""
     name = f"real-{api.session()}"
     api.client.request("POST", "/v1/runtime/secrets", {"slot_id": name, "provider": "openai", "value": KEY})
@@ -114,20 +110,20 @@ def test_a_refused_key_fails_the_run_in_words(api: Api, model: LLMockProcess, ro
     assert len(model.requests()) == 1
 
 
-def test_a_killed_service_asks_again_and_ends_the_same_run(own: Deployment, model: LLMockProcess):
-    own.start()
-    api = Api(own.url, own.token)
-    route, session = make_route(api, model), api.session()
+def test_a_killed_service_asks_again_and_ends_the_same_run(
+    shared: Deployment, api: Api, model: LLMockProcess, route: str
+):
+    session = api.session()
     model.script(
         {"type": "stream_fault", "kind": "stall", "after_chunks": 40, "stall_seconds": 20}, reply(STORY)
     )
     run_id = api.submit(session, route_id=route)
     with api.stream(f"/v1/runs/{run_id}/stream", cursor="0") as events:
         assert any(event.name == "message.delta" for event in events)  # the answer has begun
-    own.kill()
+    shared.kill()
     model.reset()
     model.script(reply("", call("list_files", base=".")), reply("asked again"))
-    own.start()
+    shared.start()
     view = api.until(run_id, "completed")
     assert (view["outputs"][0]["content"], view["recovered_count"]) == ("asked again", 1)
     entries = api.journal(session)

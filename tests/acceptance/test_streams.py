@@ -53,14 +53,12 @@ def follow_cut_after_each(api: Api, target: str, seen: list[StreamEvent], *, upt
                 return
 
 
-def test_a_live_stream_cut_at_every_event_and_by_a_restart(own: Deployment):
-    own.start()
-    api = Api(own.url, own.token)
+def test_a_live_stream_cut_at_every_event_and_by_a_restart(shared: Deployment, api: Api):
     session, run_id = long_run(api, delay_ms=60)
     target, seen = f"/v1/runs/{run_id}/stream", list[StreamEvent]()
     follow_cut_after_each(api, target, seen, upto=EVENTS // 2)
-    own.kill()
-    own.start()
+    shared.kill()
+    shared.start()
     follow_cut_after_each(api, target, seen, upto=EVENTS * 2)
     api.until(run_id, "completed")
     assert numbered(seen) == expected(api, run_id)
@@ -127,15 +125,13 @@ def test_text_is_shown_as_it_comes_and_superseded_by_the_message(api: Api):
     assert seen.index(pieces[0]) < seen.index(spoken)
 
 
-def test_the_project_client_follows_across_a_restart(own: Deployment):
-    own.start()
-    api = Api(own.url, own.token)
+def test_the_project_client_follows_across_a_restart(shared: Deployment, api: Api):
     _, run_id = long_run(api, delay_ms=40)
     seen: list[StreamEvent] = []
     for event in api.client.runs(run_id).stream(deadline=time.monotonic() + 60):
         seen.append(event)
         if len(numbered(seen)) == EVENTS // 2 and event.id:
-            own.kill()
-            own.start()
+            shared.kill()
+            shared.start()
     until(lambda: seen[-1].name == "run.ended", 1, lambda: seen[-1])
     assert numbered(seen) == expected(api, run_id)

@@ -126,6 +126,11 @@ class Service(Deployment):
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its supervisor lives."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self, *, bind: str = "", **environment: str) -> float:
         bind = bind or (self.url.removeprefix("http://") if self.url else "127.0.0.1:0")
         command = [sys.executable, "manage.py", "serve", "--bind", bind, "--state-dir", str(self.state_dir)]
@@ -191,7 +196,7 @@ class Service(Deployment):
         )
 
     def end(self) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self.is_running:
             self.kill()
 
 

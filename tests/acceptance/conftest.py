@@ -100,14 +100,15 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     if "PYTEST_XDIST_WORKER" in os.environ:
         common = common.parent
     folder = common / "prepared"
+    user = folder / f"user-{uuid.uuid4().hex}"
     with _alone(common / "prepared.lock"):
         if not folder.exists():
             _prepare(folder)
-        (folder / f"user-{os.getpid()}").touch()
+        user.touch()
     environment = json.loads((folder / "environment.json").read_text())
     yield make(folder / "state", environment)
     with _alone(common / "prepared.lock"):
-        (folder / f"user-{os.getpid()}").unlink()
+        user.unlink()
         if not list(folder.glob("user-*")):
             _drop(environment)
             shutil.rmtree(folder)

@@ -11,6 +11,7 @@ from kheish_site.urls import urlpatterns
 from sessions_app.api import urls as api
 from sessions_app.streams import urls as streams
 
+pytestmark = pytest.mark.embedded_only  # the same on either database
 FLAT: list[Any] = [*streams.urlpatterns, *connectors.urlpatterns, *api.urlpatterns]
 
 

@@ -187,6 +187,7 @@ def _started() -> webdriver.Chrome:
         "--disable-dev-shm-usage",
         "--hide-scrollbars",
         "--disable-gpu",
+        "--disable-software-rasterizer",
         "--no-first-run",
         "--disable-background-networking",
         "--disable-component-update",

@@ -4,17 +4,21 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.test import TransactionTestCase
 
 from tests.fuzz.world import World, make_world
+from tests.support.emptying import empty_tables
 
 
 @pytest.fixture(scope="module")
 def world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
-    """The rows, in a transaction around those of the tests: what a test changes it takes back."""
+    """The rows, committed; what a test changes is taken back with its transaction.
+
+    Around the file there must be none: streams of all sessions, in the tests beside these, wait for the
+    oldest transaction of the whole PostgreSQL.
+    """
     with django_db_blocker.unblock():
-        outer = transaction.atomic()
-        outer._from_testcase = True  # durable blocks may open in it, as in Django's own TestCase
-        with outer:
+        try:
             yield make_world()
-            transaction.set_rollback(True)
+        finally:
+            empty_tables(TransactionTestCase())

@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 from tests.factories import make_client
 from tests.fuzz.world import World
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.embedded_only]
 
 bounded = settings(
     max_examples=60,

@@ -28,7 +28,7 @@ from tests.fuzz.world import World
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow, pytest.mark.services_only]
 
-EXAMPLES = int(os.environ.get("KHEISH_FUZZ_EXAMPLES", "3"))
+EXAMPLES = int(os.environ.get("KHEISH_FUZZ_EXAMPLES", "2"))
 """Random requests an operation, beside those at the boundaries of its schema; more are drawn at random."""
 OUTLINE = settings(
     max_examples=EXAMPLES,

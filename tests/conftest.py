@@ -14,6 +14,7 @@ import gc
 import os
 import socket
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -94,14 +95,18 @@ def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Do not even read what ``--fast`` leaves out."""
+    """Do not even read a folder that ``--fast`` or this profile leaves out whole."""
+    if PROFILE == "services" and collection_path in NO_DATABASE:
+        return True
     return True if collection_path in SLOW and "not slow" in config.option.markexpr else None
 
 
 def _ran_already(item: pytest.Item) -> bool:
     """Tell whether the embedded run has proved it for both, as the module says."""
-    if PROFILE == "embedded" or _is_below(item, NO_DATABASE):
-        return PROFILE == "services"
+    if PROFILE == "embedded":
+        return False
+    if _is_below(item, NO_DATABASE):
+        return True
     if _is_below(item, PAGES):
         return item.path.name not in EVERY_PAGE
     database = item.get_closest_marker("django_db")
@@ -111,11 +116,16 @@ def _ran_already(item: pytest.Item) -> bool:
 
 def _place(item: pytest.Item) -> int:
     """Where the folder of a test stands in ``LONG``, or behind all of them."""
-    return next((place for place, folder in enumerate(LONG) if folder in item.path.parents), len(LONG))
+    return next((place for place, folder in enumerate(LONG) if _is_below(item, (folder,))), len(LONG))
 
 
 def _is_below(item: pytest.Item, folders: tuple[Path, ...]) -> bool:
-    return any(folder in item.path.parents for folder in folders)
+    return _stands_below(item.path, folders)
+
+
+@cache
+def _stands_below(path: Path, folders: tuple[Path, ...]) -> bool:
+    return any(folder in path.parents for folder in folders)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -48,8 +48,14 @@ SLOW = tuple(
     )
 )  # fmt: skip
 """Folders that ``--fast`` leaves out whole."""
-LONG = tuple(HERE / folder for folder in ("browser", "integration", "acceptance", "fuzz"))
-"""Folders whose files come first: a long file that begins last would keep one process busy alone."""
+LONG = tuple(
+    HERE / folder for folder in ("sessions_app/streams", "browser", "integration", "acceptance", "fuzz")
+)
+"""Folders whose files come first: a long file that begins last would keep one process busy alone.
+
+Streams of all sessions wait for the oldest transaction of the whole PostgreSQL, and a fuzzed request has one
+open for seconds: the first are over long before the last begin.
+"""
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 
 

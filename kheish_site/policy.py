@@ -7,7 +7,8 @@ from csp.middleware import CSPMiddleware
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-API: Final = "/v1/"
+from kheish_site.lib.addresses import API
+
 NOTHING: Final = "default-src 'none'; frame-ancestors 'none'"
 """What an answer that is no page may load when a browser shows it as one."""
 

@@ -17,10 +17,10 @@ from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.db import reset_queries
 from django.urls import set_script_prefix
 
+from kheish_site.lib.addresses import API
 from kheish_site.lib.transactions import leave_connection
 
 THREADS: Final = 16
-PREFIX: Final = "/v1/"
 SLOW: Final = (
     "/v1/assets",
     "/v1/observation",
@@ -81,7 +81,7 @@ def short_requests(pooled: Asgi, others: Asgi) -> Asgi:
 
 def _is_short(scope: Any) -> bool:
     path: str = scope["path"]
-    if not path.startswith(PREFIX) or path.startswith(SLOW) or path.endswith(LONG):
+    if not path.startswith(API) or path.startswith(SLOW) or path.endswith(LONG):
         return False
     headers = {name.lower(): value for name, value in scope["headers"]}
     size = headers.get(b"content-length", b"0")

@@ -12,6 +12,8 @@ from typing import Final
 from django.urls import URLPattern, URLResolver, include, path
 from django.urls.resolvers import RoutePattern
 
+API: Final = "/v1/"
+"""Where every address of the API begins."""
 _NOUN: Final = re.compile(r"v1/[a-z-]+/")
 Address = URLPattern | URLResolver
 

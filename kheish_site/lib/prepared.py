@@ -130,11 +130,8 @@ def _updating(
     fields: tuple[Any, ...] = tuple(model._meta.get_field(name) for name in (*changed, *guards))
     columns = [f"{quoted(str(field.column))} = %s" for field in fields]
     table, key = quoted(model._meta.db_table), quoted(str(model._meta.pk.column))
-    sets, held = (
-        ", ".join(columns[: len(changed)]),
-        "".join(f"{is_so} AND " for is_so in columns[len(changed) :]),
-    )
-    return f"UPDATE {table} SET {sets} WHERE {held}{key} = %s", fields
+    sets, guarded = ", ".join(columns[: len(changed)]), columns[len(changed) :]
+    return f"UPDATE {table} SET {sets} WHERE {' AND '.join([*guarded, f'{key} = %s'])}", fields
 
 
 @cache

@@ -20,6 +20,7 @@ BUGS: dict[str, "Bug"] = {}
 MOST_TORTURES: Final = 4
 FEWEST_RUNS: Final = 60
 SEED_STEP: Final = 1000
+_LONGEST_TOLD: Final = 160
 MEANING: Final = """Each bug is put into the service alone, which is then tortured until an invariant
 that is named for this bug is red: "red" are these, "tortures" is how many it took, of at most four."""
 
@@ -378,15 +379,15 @@ def _is_caught(bug: Bug, seed: int, ground: Any, say: Callable[[str], None]) -> 
         runs, kills = runs + sum(report.runs.values()), kills + sum(report.kills.values())
         troubles += report.failures[:2]
         caught = [name for name in report.red if name in bug.caught_by]
-        others = [name for name in report.red if name not in bug.caught_by]
+        others = [each for each in report.judgements if each.violations and each.name not in bug.caught_by]
         if caught:
             break
     seconds = time.monotonic() - began
     counts = f"{runs:5} {kills:5} {seconds:7.0f} {done:8}"
     say(f"{'caught' if caught else 'MISSED':7} {bug.name:30} {counts}  {', '.join(caught) or '-'}")
     say(f"{'':7} {bug.what}")
-    if others:
-        say(f"{'':7} also red: {', '.join(others)}")
+    for each in others:
+        say(f"{'':7} also red: {each.name}: {each.violations[0][:_LONGEST_TOLD]}")
     if troubles:
         say(f"{'':7} {troubles}")
     return bool(caught)

@@ -368,11 +368,8 @@ class Healing:
         began = time.monotonic()
         self._until_nothing_is_left(lambda: _moving(self._load))
         self.seconds = time.monotonic() - began
-        while quick and not self.unsettled:
-            time.sleep(EXPIRY_SECONDS + 1.0)
-            if not self._moving_or_queued():
-                return
-            self._until_nothing_is_left(self._moving_or_queued)
+        if quick:
+            self._until_nobody_writes()
         if quick or self.unsettled:
             return
         self._load.pausing.clear()
@@ -380,8 +377,17 @@ class Healing:
             lambda: _moving(self._load) + _undelivered(self._load) + _undecided(self._load)
         )
 
-    def _moving_or_queued(self) -> list[str]:
-        return _moving(self._load) + _undelivered(self._load, QUEUED)
+    def _until_nobody_writes(self) -> None:
+        """Wait until no journal grew for longer than an approval lasts.
+
+        The model may ask again when one has expired: that nothing moves now does not say that nothing will.
+        """
+        before: dict[str, int] = {}
+        until = time.monotonic() + CALM_SECONDS
+        while not self.unsettled and (now := _lengths(self._load)) != before and time.monotonic() < until:
+            before = now
+            time.sleep(EXPIRY_SECONDS + 1.0)
+            self._until_nothing_is_left(lambda: _moving(self._load) + _undelivered(self._load, QUEUED))
 
     def _until_nothing_is_left(self, look: Callable[[], list[str]]) -> None:
         began = moved = time.monotonic()
@@ -407,6 +413,11 @@ def _moving(load: Load) -> list[str]:
         f"{run['run_id']} {run['status']} at {run['updated_at']}" for run in found
         if run["status"] == "running" or run["session_id"] not in blocked
     ]  # fmt: skip
+
+
+def _lengths(load: Load) -> dict[str, int]:
+    """Return the next number of each session's journal."""
+    return {each["session_id"]: each["next_seq"] for each in load.caller.pages("/v1/sessions")}
 
 
 def _blocked(load: Load) -> set[str]:

@@ -462,7 +462,7 @@ def _fill(report: Report, found: Evidence, torturer: Torturer, load: Load, order
     report.target_faults = dict(
         Counter(
             f"{name}: {fault}"
-            for name in ("keyed", "plain", "asked", "bot")
+            for name in ("keyed", "plain", "asked", "bot", "sidecar")
             for fault in _faults_of(found, name)
         )
     )

@@ -412,6 +412,14 @@ def _messages(evidence: Evidence, name: str) -> list[dict[str, Any]]:
     return [line for line in evidence.oracles[name] if line["what"] in ("taken", "message")]
 
 
+def _doubtful_at_plain(evidence: Evidence) -> set[str]:
+    """Return the deliveries of which ``plain`` left their sender in doubt."""
+    return {
+        line["delivery_id"] for line in evidence.oracles["plain"]
+        if line["what"] == "arrival" and line["fault"] in DOUBTFUL
+    }  # fmt: skip
+
+
 def _told_unknown(evidence: Evidence) -> set[str]:
     """Return the deliveries that the journal has called unknown."""
     every = (entry for entries in evidence.journals.values() for entry in entries)
@@ -425,12 +433,8 @@ def what_is_delivered_arrived(evidence: Evidence, judgement: Judgement) -> None:
         name: {line["key"].removeprefix("kheish:") for line in _messages(evidence, name)}
         for name in ("keyed", "plain", "sidecar")
     }
-    doubts = {
-        line["delivery_id"] for line in evidence.oracles["plain"]
-        if line["what"] == "arrival" and line["fault"] in DOUBTFUL
-    }  # fmt: skip
     told = _told_unknown(evidence)
-    for doubt in doubts:
+    for doubt in _doubtful_at_plain(evidence):
         judgement.check(doubt in told, f"{doubt} was doubtful at its target, and nobody was told")
     for delivery in evidence.deliveries:
         place = evidence.targets.get(delivery["session_id"], "")
@@ -459,20 +463,15 @@ def targets_get_their_order(evidence: Evidence, judgement: Judgement) -> None:
 @invariant
 def doubt_about_deliveries_has_a_cause(evidence: Evidence, judgement: Judgement) -> None:
     """A delivery is unknown because of its target or of a death, never by itself (guarantees, "delivery")."""
-    doubts = {
-        line["delivery_id"] for line in evidence.oracles["plain"]
-        if line["what"] == "arrival" and line["fault"] in DOUBTFUL
-    }  # fmt: skip
-    for entries in evidence.journals.values():
+    doubts = _doubtful_at_plain(evidence)
+    for session, entries in evidence.journals.items():
+        place = evidence.targets.get(session, "")
+        faults = [line["at"] for line in evidence.oracles.get(place, ()) if line["what"] == "fault"]
         for entry in entries:
             if entry["kind"] == "delivery.unknown" and entry["payload"]["delivery_id"] not in doubts:
                 at = moment(entry)
-                caused = (
-                    evidence.troubles(at - 30, at + 25)
-                    or evidence.oracles["bot"]
-                    or evidence.oracles["asked"]
-                )
-                judgement.check(bool(caused), f"{entry['payload']['delivery_id']} is unknown for no reason")
+                caused = evidence.troubles(at - 30, at + 25) or any(each <= at + 25 for each in faults)
+                judgement.check(caused, f"{entry['payload']['delivery_id']} is unknown for no reason")
 
 
 @invariant

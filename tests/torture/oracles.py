@@ -37,9 +37,6 @@ MOST_PENDING: Final = 3
 MODEL_FAULTS: Final = (
     "truncated", "malformed_call", "unknown_tool", "hang", "refusal", "limited", "broken", "told_the_key",
 )  # fmt: skip
-TARGET_FAULTS: Final = (
-    "limited", "broken", "slow", "nonsense", "silent", "late", "took_and_reset", "reset", "gateway",
-)  # fmt: skip
 DOUBTFUL: Final = frozenset({"silent", "late", "took_and_reset", "reset", "gateway"})
 """After these nobody who sent can know whether it was taken."""
 Call = tuple[str, dict[str, Any]]
@@ -207,9 +204,11 @@ def _late(target: Target, arrival: Arrival) -> None:
 
 
 _BEHAVIOURS: Final[dict[str, Callable[[Target, Arrival], None]]] = {
-    **{each.__name__: each for each in (limited, broken, nonsense, took_and_reset, reset, gateway)},
-    "slow": _slow, "silent": _silent, "late": _late,
+    "limited": limited, "broken": broken, "slow": _slow, "nonsense": nonsense, "silent": _silent,
+    "late": _late, "took_and_reset": took_and_reset, "reset": reset, "gateway": gateway,
 }  # fmt: skip
+"""What a target may do wrong; seeds depend on the order."""
+TARGET_FAULTS: Final = tuple(_BEHAVIOURS)
 
 
 class Witnessed(list[Any]):
@@ -268,6 +267,13 @@ def _bot(record: Record, seed: int, calm: Calm) -> TelegramServer:
     return server
 
 
+def _hang_up(record: Record, mail: Any, chance: random.Random) -> None:
+    """Let the sidecar hang up on whoever comes, or no more."""
+    mail.hang_up = chance.random() < 0.3
+    if mail.hang_up:
+        record.add("fault", fault="hung up")
+
+
 def main(arguments: list[str]) -> int:
     """Serve until standard input ends."""
     name, file, seed, port = arguments[0], Path(arguments[1]), int(arguments[2]), int(arguments[3])
@@ -293,7 +299,7 @@ def main(arguments: list[str]) -> int:
             mail.deliveries = Witnessed(
                 lambda sent: record.add("message", text=sent["content"], key=sent["delivery_id"])
             )
-            _misbehave(seed, name, calm, lambda chance: setattr(mail, "hang_up", chance.random() < 0.3))
+            _misbehave(seed, name, calm, lambda chance: _hang_up(record, mail, chance))
             url = mail.url
         print(json.dumps({"url": url, "pid": os.getpid()}), flush=True)
         for line in sys.stdin:

@@ -370,7 +370,8 @@ class Healing:
         self.seconds = time.monotonic() - began
         if quick:
             self._until_nobody_writes()
-        if quick or self.unsettled:
+            return
+        if self.unsettled:
             return
         self._load.pausing.clear()
         self._until_nothing_is_left(

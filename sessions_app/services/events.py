@@ -32,6 +32,11 @@ NEWS: Final = 100
 _AFTER: Final = '("sessions_app_journalentry"."commit_order", "sessions_app_journalentry"."id") > (%s, %s)'
 _HORIZON: Final = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 _SETTLED: Final = f'"sessions_app_journalentry"."commit_order" < {_HORIZON}'
+_UP_TO_HELD: Final = (
+    '"sessions_app_journalentry"."commit_order" <= COALESCE((SELECT MIN(later.commit_order)'
+    f" FROM sessions_app_journalentry later WHERE later.commit_order >= {_HORIZON}), {2**62})"
+)
+"""Of what is not settled, the first commit is enough to know that something is."""
 
 
 class InvalidCursor(BadRequest):
@@ -171,7 +176,10 @@ def heads(session_pks: Iterable[int]) -> dict[int, int]:
 
 
 def global_head() -> Place:
-    """Return the place after which everything that commits from now on comes."""
+    """Return the place after which everything that commits from now on comes.
+
+    On PostgreSQL also what committed before while an older transaction was open, which is open still.
+    """
     if on_postgresql():
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT {_HORIZON}")
@@ -219,7 +227,7 @@ def _in_commit_order(after: Place) -> QuerySet[JournalEntry]:
     """Return the entries after a place, each with ``settled``: no older transaction may still add one."""
     rows = _rows().order_by("commit_order", "id")
     if on_postgresql():
-        rows = rows.extra(where=[_AFTER], params=list(after))  # noqa: S610 (constant text)
+        rows = rows.extra(where=[_AFTER, _UP_TO_HELD], params=list(after))  # noqa: S610 (constant text)
         return rows.annotate(settled=RawSQL(_SETTLED, []))  # noqa: S611 (constant text)
     # SQLite would use only the first column of a row comparison, and so scan the whole table.
     return rows.filter(commit_order=after.commit_order, id__gt=after.row).annotate(

@@ -38,6 +38,7 @@ class DeliveryTarget(models.Model):
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField()
     db_now: datetime  # the database's time, on rows that ``targets.lock`` has read
+    ticks: float  # the monotonic time just before that
 
     class Meta:
         ordering = ["-id"]

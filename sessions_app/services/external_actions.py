@@ -17,6 +17,7 @@ from django.db.models import Q, QuerySet
 from kheish_site.lib import action_chain, clock
 from kheish_site.lib.action_chain import GENESIS, UNSIGNED, VERSION, Signer
 from kheish_site.lib.errors import Unavailable
+from kheish_site.lib.prepared import Prepared, insert, update
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import locked, require_transaction
 from sessions_app.models import ActionChain, ExternalAction, Run
@@ -24,6 +25,8 @@ from sessions_app.models import ActionChain, ExternalAction, Run
 UNSCOPED: Final = "unscoped"
 """The bucket of what no session asked for."""
 _BATCH: Final = 500
+_CONTINUED: Final = ("count", "head", "at", "key_id", "signature")
+"""What of a chain changes with each record."""
 
 Phase = Literal["started", "finished"]
 Kind = Literal["tool", "delivery", "webhook_answer", "mcp"]
@@ -85,12 +88,10 @@ def record(*actions: Action, run: Run | None = None, session_id: str = "") -> li
     for action in actions:
         rows.append(_row(chain, action, run, session, at, signer))
         chain.count, chain.head = chain.count + 1, rows[-1].record_hash
-    ExternalAction.objects.bulk_create(rows)
+        insert(rows[-1])
     chain.at, chain.key_id = at, signer.key_id
     chain.signature = signer.sealed(_unsigned_checkpoint(chain))["signature"]
-    ActionChain.objects.filter(pk=chain.pk).update(
-        count=chain.count, head=chain.head, at=chain.at, key_id=chain.key_id, signature=chain.signature
-    )
+    update(chain, {name: getattr(chain, name) for name in _CONTINUED}, where={})
     return rows
 
 
@@ -137,6 +138,11 @@ def export(bucket: str) -> Iterator[str]:
     yield action_chain.line(end)
 
 
+_CHAIN: Final = Prepared[ActionChain](
+    lambda bucket: locked(ActionChain.objects.filter(bucket=bucket).order_by()), str
+)
+
+
 @lru_cache(maxsize=4)
 def _signer(key: str) -> Signer:
     return Signer(key)
@@ -148,11 +154,10 @@ def _moment() -> datetime:
 
 
 def _locked_chain(bucket: str, signer: Signer) -> ActionChain:
-    rows = ActionChain.objects.filter(bucket=bucket)
-    chain = locked(rows).first()
+    chain = _CHAIN.first(bucket)
     if chain is None:
         _begin(bucket, signer)
-        chain = locked(rows).get()
+        chain = _CHAIN.all(bucket)[0]
     if chain.key_id != signer.key_id:
         raise KeyMissing(
             "the audit records were signed with another key: restore audit-signing.key", bucket=bucket

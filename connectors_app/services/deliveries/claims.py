@@ -6,18 +6,19 @@ given back and found again.
 """
 
 import logging
+import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
-
-from django.db.models.functions import Now
 
 from connectors_app.models import Delivery, DeliveryStatus, DeliveryTarget
 from connectors_app.services.contracts import Ambiguous, RetryLater, SendFailure, Sent
 from connectors_app.services.deliveries import entries, evidence, policy, send, states, targets
 from connectors_app.services.deliveries.send import Outcome
+from kheish_site.lib.prepared import Prepared, update
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import locked, write
 from sessions_app.models import Session
@@ -27,6 +28,10 @@ logger = logging.getLogger(__name__)
 STATUS: Final = DeliveryStatus
 _LONGEST_ERROR: Final = 512
 _LOST: Final = Ambiguous("internal", "its sender died before the outcome was known")
+_TURNS: Final = tuple(threading.Lock() for _ in range(256))
+_SESSION: Final = Prepared[tuple[int]](
+    lambda pk: locked(Session.objects.filter(pk=pk).order_by()).values_list("pk"), int
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +71,9 @@ def take(target_pk: int, owner: str) -> Work | None:
     """
     first = targets.head(target_pk)
     sessions = {first.session_id} if first is not None else set()
-    with write():
-        _lock_sessions(sessions)
-        epoch = targets.take(target_pk, owner)
-        if epoch is None:
-            return None
-        return _go_on(_locked(target_pk, owner, epoch), sessions)
+    with _writing(sessions):
+        target = targets.take(target_pk, owner)
+        return None if target is None else _go_on(target, sessions)
 
 
 def settle(work: Work, outcome: Outcome, *, go_on: bool) -> Work | None:
@@ -79,10 +81,9 @@ def settle(work: Work, outcome: Outcome, *, go_on: bool) -> Work | None:
 
     Without ``go_on``, or when none is due, the lease is given back. Raises: TargetLost (nothing is written).
     """
-    behind = targets.queue(work.target_pk).exclude(pk=work.delivery.pk).first() if go_on else None
+    behind = targets.behind(work.delivery) if go_on else None
     sessions = {work.delivery.session_id} | ({behind.session_id} if behind is not None else set())
-    with write():
-        _lock_sessions(sessions)
+    with _writing(sessions):
         target = _locked(work.target_pk, work.owner, work.epoch)
         _judge(target, work.delivery, outcome)
         return _go_on(target, sessions, wanted=go_on)
@@ -92,12 +93,24 @@ def keep(work: Work, progress: dict[str, Any]) -> None:
     """Commit what a sender has confirmed so far. Raises: TargetLost."""
     with write():
         _locked(work.target_pk, work.owner, work.epoch)
-        Delivery.objects.filter(pk=work.delivery.pk, status=STATUS.SENDING).update(progress=progress)
+        update(work.delivery, {"progress": progress}, where={"status": STATUS.SENDING})
     work.delivery.progress = progress
 
 
-def _lock_sessions(pks: Collection[int]) -> None:
-    list(locked(Session.objects.filter(pk__in=pks).order_by("pk")).only("pk"))
+@contextmanager
+def _writing(sessions: Collection[int]) -> Iterator[None]:
+    """Open the transaction that writes about ``sessions`` and lock their rows.
+
+    The threads of one process take turns before it: who waits for a row keeps a connection, and a place
+    among the open transactions, for which streams of everything wait.
+    """
+    with ExitStack() as turns:
+        for place in sorted({pk % len(_TURNS) for pk in sessions}):
+            turns.enter_context(_TURNS[place])
+        with write():
+            for pk in sorted(sessions):
+                _SESSION.all(pk)
+            yield
 
 
 def _locked(target_pk: int, owner: str, epoch: int) -> DeliveryTarget:
@@ -120,7 +133,7 @@ def _go_on(target: DeliveryTarget, sessions: Collection[int], *, wanted: bool = 
             _judge(target, first, _LOST)
             continue
         return _begin(target, first)
-    DeliveryTarget.objects.filter(pk=target.pk).update(lease_owner="", lease_expires_at=None, next_at=when)
+    targets.change(target, lease_owner="", lease_expires_at=None, next_at=when)
     return None
 
 
@@ -135,15 +148,14 @@ def _begin(target: DeliveryTarget, delivery: Delivery) -> Work:
         delivery, STATUS.SENDING, attempts=delivery.attempts + 1, next_attempt_at=None,
         attempted_at=target.db_now,
     )  # fmt: skip
-    DeliveryTarget.objects.filter(pk=target.pk).update(
-        next_at=Now(), last_attempt_at=Now(), lease_expires_at=targets.expiry()
-    )
+    now = target.db_now
+    targets.change(target, next_at=now, last_attempt_at=now, lease_expires_at=targets.expiry(target))
     evidence.record(delivery, "started")
     return Work(
         delivery=delivery,
         owner=target.lease_owner,
         epoch=target.lease_epoch,
-        leave_by=time.monotonic() + targets.life_seconds(),
+        leave_by=target.ticks + targets.life_seconds(),
     )
 
 
@@ -202,13 +214,12 @@ def _count(target: DeliveryTarget, verdict: _Verdict) -> None:
 
     Unknown outcomes count too: a target that times out must not turn its whole queue into questions.
     """
+    failures, open_until = target.failures, target.circuit_open_until
     if verdict.failed:
-        target.failures += 1
-        if policy.opens_circuit(target.failures):
-            cooldown = timedelta(seconds=policy.cooldown_seconds())
-            target.circuit_open_until = target.db_now + cooldown
+        failures += 1
+        if policy.opens_circuit(failures):
+            open_until = target.db_now + timedelta(seconds=policy.cooldown_seconds())
     elif verdict.to == STATUS.DELIVERED:
-        target.failures, target.circuit_open_until = 0, None
-    DeliveryTarget.objects.filter(pk=target.pk).update(
-        failures=target.failures, circuit_open_until=target.circuit_open_until
-    )
+        failures, open_until = 0, None
+    if (failures, open_until) != (target.failures, target.circuit_open_until):
+        targets.change(target, failures=failures, circuit_open_until=open_until)

@@ -15,6 +15,7 @@ from typing import Any, Final
 from connectors_app.models import WAITING_TO_LEAVE, Delivery, DeliveryStatus
 from kheish_site.lib import clock
 from kheish_site.lib.errors import Conflict
+from kheish_site.lib.prepared import update
 from kheish_site.lib.transactions import require_transaction
 
 STATUS = DeliveryStatus
@@ -49,7 +50,7 @@ def advance(delivery: Delivery, to: DeliveryStatus, **fields: Any) -> None:
         raise IllegalDelivery(f"a {was} delivery cannot become {to}", delivery_id=delivery.delivery_id)
     if to not in WAITING_TO_LEAVE:
         fields |= {"settled_at": clock.now(), "next_attempt_at": None}
-    if Delivery.objects.filter(pk=delivery.pk, status=was).update(status=to, **fields) != 1:
+    if not update(delivery, {"status": to, **fields}, where={"status": was}):
         raise IllegalDelivery(f"the delivery is no longer {was}", delivery_id=delivery.delivery_id)
     delivery.status = to
     for name, value in fields.items():

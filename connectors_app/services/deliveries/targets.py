@@ -4,12 +4,13 @@ All times are the database's, which the workers of several machines share.
 """
 
 import json
+import time
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
-from django.db.models import F, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from connectors_app.models import WAITING_TO_LEAVE, Delivery, DeliveryTarget
@@ -18,7 +19,12 @@ from connectors_app.services.contracts import Address
 from kheish_site.lib import clock, crypto
 from kheish_site.lib.canonical import canonical_json
 from kheish_site.lib.errors import KheishError, NotFound
+from kheish_site.lib.prepared import Prepared, update
 from kheish_site.lib.transactions import locked, require_transaction, write
+
+
+_MOST_DUE: Final = 500
+"""Due targets that are looked at at once; more than there are threads for."""
 
 
 class TargetMissing(NotFound):
@@ -82,11 +88,23 @@ def get(found: str) -> DeliveryTarget:
     raise TargetMissing(f"there is no delivery target {found}")
 
 
+def _locked_row(pk: int) -> QuerySet[DeliveryTarget]:
+    return locked(DeliveryTarget.objects.filter(pk=pk).order_by()).annotate(read_at=Now())
+
+
+_LOCKED: Final = Prepared[DeliveryTarget](_locked_row, int)
+
+
 def lock(pk: int) -> DeliveryTarget | None:
-    """Return the target under its row lock, with the database's time as ``db_now``. Needs a transaction."""
-    row = locked(DeliveryTarget.objects.filter(pk=pk).annotate(read_at=Now())).first()
+    """Return the target under its row lock, with the time it then was. Needs a transaction.
+
+    ``db_now`` is the database's time, ``ticks`` this process's monotonic one, which is never later.
+    """
+    require_transaction()
+    ticks = time.monotonic()
+    row = _LOCKED.first(pk)
     if row is not None:
-        row.db_now = vars(row)["read_at"]
+        row.db_now, row.ticks = vars(row)["read_at"], ticks
     return row
 
 
@@ -96,38 +114,63 @@ def queue(pk: int) -> QuerySet[Delivery]:
     return rows.select_related("session", "run").order_by("id")
 
 
+_HEAD: Final = Prepared[Delivery](lambda pk: queue(pk)[:1], int)
+_BEHIND: Final = Prepared[Delivery](lambda pk, first: queue(pk).exclude(pk=first)[:1], int, int)
+
+
 def head(pk: int) -> Delivery | None:
     """Return the first delivery of the queue, or None."""
-    return queue(pk).first()
+    return _HEAD.first(pk)
+
+
+def behind(first: Delivery) -> Delivery | None:
+    """Return the first delivery of the queue besides ``first``, its head, or None."""
+    return _BEHIND.first(first.target_id, first.pk)
+
+
+def _due(*, held: bool) -> QuerySet[DeliveryTarget, tuple[int]]:
+    lease = ~Q(lease_owner="") & Q(lease_expires_at__lte=Now()) if held else Q(lease_owner="")
+    rows = DeliveryTarget.objects.filter(lease, paused_at=None, next_at__lte=Now())
+    return rows.order_by("next_at").values_list("pk")[:_MOST_DUE]
+
+
+_LEFT: Final = Prepared[tuple[int]](lambda: _due(held=True))
+_FREE: Final = Prepared[tuple[int]](lambda: _due(held=False))
 
 
 def due(limit: int, *, besides: Collection[int] = ()) -> list[int]:
-    """Return targets whose head is due and that nobody sends to, longest due first.
+    """Return targets whose head is due and that nobody sends to, longest due first, left ones before others.
 
     Two partial indexes answer it; settled deliveries and idle targets are not looked at.
     """
-    open_ = DeliveryTarget.objects.filter(paused_at=None, next_at__lte=Now()).exclude(pk__in=besides)
-    found: list[int] = []
-    for rows in (open_.filter(~Q(lease_owner=""), lease_expires_at__lte=Now()), open_.filter(lease_owner="")):
-        found += rows.order_by("next_at").values_list("pk", flat=True)[:limit]
+    found = [pk for rows in (_LEFT, _FREE) for (pk,) in rows.all() if pk not in besides]
     return found[:limit]
 
 
-def take(pk: int, owner: str) -> int | None:
-    """Take the lease of a due target in one update; return its new epoch, or None when it is not to be had.
+def take(pk: int, owner: str) -> DeliveryTarget | None:
+    """Take the lease of a due target; return it under its row lock, or None when it is not to be had.
 
     Needs an open transaction.
     """
-    require_transaction()
-    free = Q(lease_owner="") | Q(lease_expires_at__lte=Now())
-    rows = DeliveryTarget.objects.filter(free, pk=pk, paused_at=None, next_at__lte=Now())
-    taken = rows.update(lease_owner=owner, lease_epoch=F("lease_epoch") + 1, lease_expires_at=expiry())
-    return DeliveryTarget.objects.values_list("lease_epoch", flat=True).get(pk=pk) if taken else None
+    row = lock(pk)
+    if row is None or row.paused_at is not None or row.next_at is None or row.next_at > row.db_now:
+        return None
+    if row.lease_owner and row.lease_expires_at is not None and row.lease_expires_at > row.db_now:
+        return None
+    change(row, lease_owner=owner, lease_epoch=row.lease_epoch + 1, lease_expires_at=expiry(row))
+    return row
 
 
-def expiry() -> Any:
-    """Return when a lease taken or renewed now runs out, as an expression."""
-    return Now() + timedelta(seconds=life_seconds())
+def change(target: DeliveryTarget, **fields: Any) -> None:
+    """Write fields of a target that ``lock`` has returned in this transaction."""
+    update(target, fields, where={})
+    for name, value in fields.items():
+        setattr(target, name, value)
+
+
+def expiry(target: DeliveryTarget) -> datetime:
+    """Return when a lease that is taken or renewed under this lock runs out."""
+    return target.db_now + timedelta(seconds=life_seconds())
 
 
 def life_seconds() -> float:
@@ -146,7 +189,7 @@ def renew(pk: int, owner: str, epoch: int) -> bool:
     """Renew one lease; False when it is lost. One statement a target: several could wait for each other."""
     with write():
         rows = DeliveryTarget.objects.filter(pk=pk, lease_owner=owner, lease_epoch=epoch)
-        return rows.update(lease_expires_at=expiry()) == 1
+        return rows.update(lease_expires_at=Now() + timedelta(seconds=life_seconds())) == 1
 
 
 def expire_owned_by(owners: Collection[str]) -> None:

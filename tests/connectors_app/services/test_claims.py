@@ -1,6 +1,8 @@
 """Deaths at the three places of an attempt, zombies, and what the next pump makes of it."""
 
+import time
 from collections.abc import Callable
+from threading import Semaphore
 from typing import Any
 
 import pytest
@@ -11,11 +13,12 @@ from connectors_app.models import Delivery, DeliveryStatus, DeliveryTarget
 from connectors_app.services.contracts import Ambiguous, RetryLater, Sent
 from connectors_app.services.deliveries import claims, queue, states, targets
 from kheish_site.lib.errors import Conflict
-from kheish_site.lib.transactions import TransactionRequired, write
+from kheish_site.lib.transactions import TransactionRequired, locked, write
 from sessions_app.models import ExternalAction, JournalEntry, Session
 from sessions_app.services import ports
 from tests.connectors_app.conftest import say
 from tests.factories import make_run, make_session
+from tests.sessions_app.streams.helpers import in_threads
 from tests.support.engine import race
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -242,3 +245,43 @@ def test_ids_are_in_the_order_of_commits_whoever_makes_the_targets(session: Sess
             turn = int(row.key.partition(":")[2])
             assert turn == per_session.get(row.session_id, -1) + 1
             per_session[row.session_id] = turn
+
+
+@pytest.mark.services_only
+def test_the_threads_of_a_process_wait_for_a_session_one_at_a_time(session: Session) -> None:
+    """Who waits in the database is among its open transactions, and streams of everything wait for those."""
+    urls = [f"http://example.com/{number}" for number in range(6)]
+    rows = [say(session, {"plugin": "http", "address": {"url": url}}, "one")[0] for url in urls]
+    begun, taken = Semaphore(0), []
+
+    def take(target_pk: int) -> Callable[[], None]:
+        def work() -> None:
+            begun.release()
+            taken.append(claims.take(target_pk, "worker-1"))
+
+        return work
+
+    with write():
+        locked(Session.objects.filter(pk=session.pk)).get()
+        threads = in_threads(*(take(row.target_id) for row in rows))
+        for _ in rows:
+            begun.acquire()
+        deadline = time.monotonic() + 10
+        while not waiting_backends() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.2)  # the others would be there by now
+        assert waiting_backends() == 1
+    for thread in threads:
+        thread.join()
+    assert len([work for work in taken if work is not None]) == len(rows)
+    assert set(statuses()) == {"sending"}
+
+
+def waiting_backends() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")  # or this transaction sees what it saw before
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return int(cursor.fetchone()[0])

@@ -8,13 +8,26 @@ from django.db.models import Model, QuerySet
 
 from connectors_app.models import IngressReceipt
 from connectors_app.services import connectors, identities, ingress
+from connectors_app.services.deliveries import claims, targets
 from kheish_site.lib import clock
 from kheish_site.lib.prepared import Prepared, insert, update
+from kheish_site.lib.transactions import write
 from sessions_app.engine import context, loop, settle, step, tools_phase
 from sessions_app.models import Run, Session, StoredResult, ToolCall
-from sessions_app.services import leases, routes, runs, runtime_settings, secrets, sessions, tokens
+from sessions_app.services import (
+    external_actions,
+    leases,
+    routes,
+    runs,
+    runtime_settings,
+    secrets,
+    sessions,
+    tokens,
+)
+from sessions_app.services.external_actions import Action
 from sessions_app.services.heartbeat import Heartbeat
 from sessions_app.services.projections import runs as projected
+from tests.connectors_app.conftest import say
 from tests.connectors_app.rows import make_connector, make_event
 from tests.factories import make_persona, make_run, make_session
 from tests.sessions_app.api import rows
@@ -47,6 +60,9 @@ def test_each_is_the_orms_own(world: Session) -> None:
     token_hash = tokens._issue("reader", role="viewer", created_by="me", expires_at=None)[0].secret_hash
     asked = make_run(world)
     call = rows.make_call(asked)
+    waiting, _ = say(world, {"plugin": "http", "address": {"url": "http://example.com/hook"}}, "one", "two")
+    with write():
+        external_actions.record(Action(phase="started", kind="tool", target="bash"))
     expired = make_session("expired")
     Session.objects.filter(pk=expired.pk).update(lease_owner="gone", lease_expires_at=clock.now())
     reads: list[tuple[Prepared[Any], tuple[Any, ...]]] = [
@@ -69,13 +85,21 @@ def test_each_is_the_orms_own(world: Session) -> None:
         (step._STEP, (asked.pk, 1)),
         (tools_phase._OF_STEP, (asked.pk, 1)),
         (settle._STOP, (asked.pk,)),
+        (external_actions._CHAIN, (external_actions.UNSCOPED,)),
+        (claims._SESSION, (world.pk,)),
+        (targets._LOCKED, (waiting.target_id,)),
+        (targets._HEAD, (waiting.target_id,)),
+        (targets._BEHIND, (waiting.target_id, waiting.pk)),
+        (targets._LEFT, ()),
+        (targets._FREE, ()),
         (leases._COVERING_NOTHING, (world.pk,)),
         (leases._COVERING_NOTHING, (expired.pk,)),
     ]
-    for read, arguments in reads:
-        for _ in range(2):  # compiled, then kept
-            prepared = [values(row) for row in read.all(*arguments)]
-            assert prepared == [values(row) for row in read._build(*arguments)]
+    with write():  # some take a row lock
+        for read, arguments in reads:
+            for _ in range(2):  # compiled, then kept
+                prepared = [values(row) for row in read.all(*arguments)]
+                assert prepared == [values(row) for row in read._build(*arguments)]
     assert tools_phase._OF_STEP.all(asked.pk, call.step.number) == [call]
     assert leases._COVERING_NOTHING.all(expired.pk) == [(expired.pk,)]
     assert sessions._BY_ID.first("desk") == world

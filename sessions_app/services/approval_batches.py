@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from kheish_site.lib.errors import BadRequest
-from kheish_site.lib.transactions import locked, write
-from sessions_app.models import Approval, ApprovalStatus, Run, RunStatus, Session
+from kheish_site.lib.transactions import write
+from sessions_app.models import Approval, ApprovalStatus, Run, RunStatus
 from sessions_app.services import approvals, runs, sessions
 from sessions_app.services.access import Principal
 from sessions_app.services.approvals import ApprovalConflict, Vote
@@ -23,7 +23,7 @@ def resolve_for_run(run_id: str, votes: Sequence[Named], *, principal: Principal
     _check_shape(votes)
     run = runs.get(run_id)
     with write():
-        locked(Session.objects.filter(pk=run.session_id)).first()
+        sessions.lock(run.session_id)
         run.refresh_from_db(fields=["status"])
         if run.status != RunStatus.WAITING_FOR_APPROVAL:
             raise ApprovalConflict(f"the run is {run.status}", run_id=run_id, run_status=run.status)

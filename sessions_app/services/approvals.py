@@ -9,10 +9,12 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from django.conf import settings
+from django.db.models import QuerySet, prefetch_related_objects
 
 from kheish_site.lib import clock
 from kheish_site.lib.errors import BadRequest, Conflict, Forbidden, NotFound
 from kheish_site.lib.ids import new_id
+from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.redaction import MASK, redact
 from kheish_site.lib.transactions import write
 from sessions_app.models import (
@@ -96,11 +98,19 @@ class Vote:
 
 def get(approval_id: str) -> Approval:
     """Return the approval with its call, run, session and votes. Raises: ApprovalMissing."""
-    rows = Approval.objects.select_related("tool_call__step", "run", "session").prefetch_related("votes")
-    found = rows.filter(approval_id=approval_id).first()
+    found = _BY_ID.first(approval_id)
     if found is None:
         raise ApprovalMissing(f"there is no approval {approval_id}")
+    prefetch_related_objects([found], "votes")
     return found
+
+
+def _by_id(approval_id: str) -> QuerySet[Approval]:
+    rows = Approval.objects.select_related("tool_call__step", "run", "session")
+    return rows.filter(approval_id=approval_id).order_by()
+
+
+_BY_ID: Final = Prepared[Approval](_by_id, str)
 
 
 def request(run: Run, call: ToolCall) -> tuple[Approval, Entry]:

@@ -33,7 +33,7 @@ _AFTER: Final = '("sessions_app_journalentry"."commit_order", "sessions_app_jour
 _HORIZON: Final = "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 _SETTLED: Final = f'"sessions_app_journalentry"."commit_order" < {_HORIZON}'
 _UP_TO_HELD: Final = (
-    '"sessions_app_journalentry"."commit_order" <= COALESCE((SELECT MIN(later.commit_order)'
+    '"sessions_app_journalentry"."commit_order" <= COALESCE((SELECT MIN(later.commit_order)'  # noqa: S608
     f" FROM sessions_app_journalentry later WHERE later.commit_order >= {_HORIZON}), {2**62})"
 )
 """Of what is not settled, the first commit is enough to know that something is."""

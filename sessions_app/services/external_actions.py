@@ -88,7 +88,10 @@ def record(*actions: Action, run: Run | None = None, session_id: str = "") -> li
     for action in actions:
         rows.append(_row(chain, action, run, session, at, signer))
         chain.count, chain.head = chain.count + 1, rows[-1].record_hash
-        insert(rows[-1])
+    if len(rows) == 1:
+        insert(rows[0])
+    else:
+        ExternalAction.objects.bulk_create(rows)
     chain.at, chain.key_id = at, signer.key_id
     chain.signature = signer.sealed(_unsigned_checkpoint(chain))["signature"]
     update(chain, {name: getattr(chain, name) for name in _CONTINUED}, where={})

@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
+
+from django.db.models import QuerySet
 
 from kheish_site.lib import clock
 from kheish_site.lib.errors import Conflict, NotFound
 from kheish_site.lib.ids import new_id
+from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import write
 from sessions_app.models import QuestionStatus, Run, RunStatus, ToolCall, ToolCallState, UserQuestion
@@ -51,11 +54,18 @@ class Resolution:
 
 def get(question_id: str) -> UserQuestion:
     """Return the question with its call, run and session. Raises: QuestionMissing."""
-    rows = UserQuestion.objects.select_related("tool_call", "run", "session")
-    found = rows.filter(question_id=question_id).first()
+    found = _BY_ID.first(question_id)
     if found is None:
         raise QuestionMissing(f"there is no question {question_id}")
     return found
+
+
+def _by_id(question_id: str) -> QuerySet[UserQuestion]:
+    rows = UserQuestion.objects.select_related("tool_call", "run", "session")
+    return rows.filter(question_id=question_id).order_by()
+
+
+_BY_ID: Final = Prepared[UserQuestion](_by_id, str)
 
 
 def ask(run: Run, call: ToolCall) -> tuple[UserQuestion, Entry]:

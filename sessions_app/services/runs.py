@@ -12,7 +12,7 @@ from kheish_site.lib.errors import Conflict, NotFound
 from kheish_site.lib.ids import new_id
 from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.redaction import redact
-from kheish_site.lib.transactions import locked, write
+from kheish_site.lib.transactions import write
 from sessions_app.models import ACTIVE, LIVE, TERMINAL, Run, RunStatus, Session
 from sessions_app.services import (
     assets,
@@ -99,7 +99,7 @@ def submit(session_id: str, new: NewRun, *, principal: str, session: Session | N
         return _accept(session, new, inputs.keep(items, principal=principal), principal)
     with write():
         # The session before the files, as everywhere: whoever accepts an event holds it already.
-        locked(Session.objects.filter(pk=session.pk)).first()
+        session_service.lock(session.pk)
         kept = inputs.keep(items, principal=principal)
         run = _accept(session, new, kept, principal)
         assets.refer(
@@ -251,7 +251,7 @@ def interrupt(session_id: str, *, principal: str, reason: str = "") -> Run | Non
 def _stop(run_id: str, to: RunStatus, *, principal: str, reason: str) -> Run:
     with write():
         run = get(run_id)
-        locked(Session.objects.filter(pk=run.session_id)).first()
+        session_service.lock(run.session_id)
         run.refresh_from_db()
         if run.status == to or (run.status == RunStatus.RUNNING and run.stop_requested == to):
             return run

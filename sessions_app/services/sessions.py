@@ -77,6 +77,21 @@ def find(session_id: str) -> Session | None:
     return _BY_ID.first(session_id)
 
 
+_LOCK: Final = Prepared[tuple[int]](
+    lambda pk: locked(Session.objects.filter(pk=pk).order_by()).values_list("pk"), int
+)
+
+
+def lock(*pks: int) -> None:
+    """Lock the rows of sessions until the transaction ends, by key: the first lock of whoever takes several.
+
+    Needs an open transaction.
+    """
+    require_transaction()
+    for pk in sorted(set(pks)):
+        _LOCK.all(pk)
+
+
 def create(new: NewSession, *, principal: str) -> tuple[Session, bool]:
     """Create the session, or return the one of that id; the flag says whether it is new.
 

@@ -19,10 +19,9 @@ from kheish_site.lib import clock
 from kheish_site.lib.errors import NotFound
 from kheish_site.lib.ids import new_id
 from kheish_site.lib.redaction import redact
-from kheish_site.lib.transactions import locked, release_connection, write
+from kheish_site.lib.transactions import release_connection, write
 from sessions_app.models import (
     Run,
-    Session,
     ShellTask,
     TaskOutput,
     TaskStatus,
@@ -30,7 +29,7 @@ from sessions_app.models import (
     ToolCallState,
     Worker,
 )
-from sessions_app.services import journal, leases
+from sessions_app.services import journal, leases, sessions
 from sessions_app.services.writes import Lease
 from sessions_app.tools.base import OutputView, TaskView, ToolFailure
 from sessions_app.tools.shell_process import (
@@ -170,7 +169,7 @@ def settle_lost(run: Run | None = None) -> int:
 def _settle(task: ShellTask, status: TaskStatus, exit_code: int | None, metadata: dict[str, object]) -> bool:
     """Settle once: the update names the state it expects, so a late watcher changes nothing."""
     with write():
-        locked(Session.objects.filter(pk=task.session_id)).first()
+        sessions.lock(task.session_id)
         fresh = ShellTask.objects.filter(pk=task.pk, status=TaskStatus.IN_PROGRESS)
         kept = task.metadata | metadata
         if fresh.update(status=status, exit_code=exit_code, finished_at=clock.now(), metadata=kept) != 1:

@@ -3,10 +3,11 @@
 Every verb here runs inside the transaction of a caller that holds the session's row lock.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from kheish_site.lib import clock
-from kheish_site.lib.transactions import locked, require_transaction
+from kheish_site.lib.prepared import Prepared
+from kheish_site.lib.transactions import require_transaction
 from sessions_app.models import (
     WAITING,
     Approval,
@@ -16,11 +17,10 @@ from sessions_app.models import (
     QuestionStatus,
     Run,
     RunStatus,
-    Session,
     ToolCallState,
     UserQuestion,
 )
-from sessions_app.services import effects, journal, outward, run_state
+from sessions_app.services import effects, journal, outward, run_state, sessions
 from sessions_app.services.writes import Entry
 from sessions_app.tools.base import ToolResult
 
@@ -34,9 +34,12 @@ def lock(item: Item) -> Run:
     reads what the first one wrote.
     """
     require_transaction()
-    locked(Session.objects.filter(pk=item.session_id)).first()
+    sessions.lock(item.session_id)
     item.refresh_from_db()
-    return Run.objects.select_related("session").get(pk=item.run_id)
+    return _RUN.all(item.run_id)[0]
+
+
+_RUN: Final = Prepared[Run](lambda pk: Run.objects.select_related("session").filter(pk=pk).order_by(), int)
 
 
 def status_for(run: Run) -> RunStatus | None:

@@ -18,20 +18,17 @@ from connectors_app.models import Delivery, DeliveryStatus, DeliveryTarget
 from connectors_app.services.contracts import Ambiguous, RetryLater, SendFailure, Sent
 from connectors_app.services.deliveries import entries, evidence, policy, send, states, targets
 from connectors_app.services.deliveries.send import Outcome
-from kheish_site.lib.prepared import Prepared, update
+from kheish_site.lib.prepared import update
 from kheish_site.lib.redaction import redact
-from kheish_site.lib.transactions import locked, write
-from sessions_app.models import Session
+from kheish_site.lib.transactions import write
 from sessions_app.services import journal
+from sessions_app.services import sessions as session_service
 
 logger = logging.getLogger(__name__)
 STATUS: Final = DeliveryStatus
 _LONGEST_ERROR: Final = 512
 _LOST: Final = Ambiguous("internal", "its sender died before the outcome was known")
 _TURNS: Final = tuple(threading.Lock() for _ in range(256))
-_SESSION: Final = Prepared[tuple[int]](
-    lambda pk: locked(Session.objects.filter(pk=pk).order_by()).values_list("pk"), int
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +105,7 @@ def _writing(sessions: Collection[int]) -> Iterator[None]:
         for place in sorted({pk % len(_TURNS) for pk in sessions}):
             turns.enter_context(_TURNS[place])
         with write():
-            for pk in sorted(sessions):
-                _SESSION.all(pk)
+            session_service.lock(*sessions)
             yield
 
 

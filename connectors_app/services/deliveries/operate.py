@@ -188,7 +188,7 @@ def send_by_hand(
         raise BadRequest("a local target needs no delivery", code="invalid_reply_target", domain="deliveries")
     said = redact(dict(output))
     with write():
-        locked(Session.objects.filter(pk=session.pk)).first()
+        sessions.lock(session.pk)
         return queue.enqueue(
             session,
             None,

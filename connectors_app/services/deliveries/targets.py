@@ -22,7 +22,6 @@ from kheish_site.lib.errors import KheishError, NotFound
 from kheish_site.lib.prepared import Prepared, update
 from kheish_site.lib.transactions import locked, require_transaction, write
 
-
 _MOST_DUE: Final = 500
 """Due targets that are looked at at once; more than there are threads for."""
 

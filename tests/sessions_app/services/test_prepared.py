@@ -8,21 +8,24 @@ from django.db.models import Model, QuerySet
 
 from connectors_app.models import IngressReceipt
 from connectors_app.services import connectors, identities, ingress
-from connectors_app.services.deliveries import claims, targets
+from connectors_app.services.deliveries import targets
 from kheish_site.lib import clock
 from kheish_site.lib.prepared import Prepared, insert, update
 from kheish_site.lib.transactions import write
 from sessions_app.engine import context, loop, settle, step, tools_phase
-from sessions_app.models import Run, Session, StoredResult, ToolCall
+from sessions_app.models import Approval, Run, Session, StoredResult, ToolCall, UserQuestion
 from sessions_app.services import (
+    approvals,
     external_actions,
     leases,
+    questions,
     routes,
     runs,
     runtime_settings,
     secrets,
     sessions,
     tokens,
+    waiting,
 )
 from sessions_app.services.external_actions import Action
 from sessions_app.services.heartbeat import Heartbeat
@@ -60,7 +63,14 @@ def test_each_is_the_orms_own(world: Session) -> None:
     token_hash = tokens._issue("reader", role="viewer", created_by="me", expires_at=None)[0].secret_hash
     asked = make_run(world)
     call = rows.make_call(asked)
-    waiting, _ = say(world, {"plugin": "http", "address": {"url": "http://example.com/hook"}}, "one", "two")
+    approval = Approval.objects.create(
+        approval_id="apr", session=world, run=asked, tool_call=call, tool_name="bash", digest="d" * 64,
+        created_at=clock.now(),
+    )  # fmt: skip
+    question = UserQuestion.objects.create(
+        question_id="qst", session=world, run=asked, tool_call=call, created_at=clock.now()
+    )
+    first, _ = say(world, {"plugin": "http", "address": {"url": "http://example.com/hook"}}, "one", "two")
     with write():
         external_actions.record(Action(phase="started", kind="tool", target="bash"))
     expired = make_session("expired")
@@ -86,10 +96,14 @@ def test_each_is_the_orms_own(world: Session) -> None:
         (tools_phase._OF_STEP, (asked.pk, 1)),
         (settle._STOP, (asked.pk,)),
         (external_actions._CHAIN, (external_actions.UNSCOPED,)),
-        (claims._SESSION, (world.pk,)),
-        (targets._LOCKED, (waiting.target_id,)),
-        (targets._HEAD, (waiting.target_id,)),
-        (targets._BEHIND, (waiting.target_id, waiting.pk)),
+        (sessions._LOCK, (world.pk,)),
+        (waiting._RUN, (asked.pk,)),
+        (approvals._BY_ID, (approval.approval_id,)),
+        (approvals._BY_ID, ("nobody",)),
+        (questions._BY_ID, (question.question_id,)),
+        (targets._LOCKED, (first.target_id,)),
+        (targets._HEAD, (first.target_id,)),
+        (targets._BEHIND, (first.target_id, first.pk)),
         (targets._LEFT, ()),
         (targets._FREE, ()),
         (leases._COVERING_NOTHING, (world.pk,)),

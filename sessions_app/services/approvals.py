@@ -14,7 +14,7 @@ from django.db.models import QuerySet, prefetch_related_objects
 from kheish_site.lib import clock
 from kheish_site.lib.errors import BadRequest, Conflict, Forbidden, NotFound
 from kheish_site.lib.ids import new_id
-from kheish_site.lib.prepared import Prepared
+from kheish_site.lib.prepared import Prepared, insert, update
 from kheish_site.lib.redaction import MASK, redact
 from kheish_site.lib.transactions import write
 from sessions_app.models import (
@@ -98,10 +98,15 @@ class Vote:
 
 def get(approval_id: str) -> Approval:
     """Return the approval with its call, run, session and votes. Raises: ApprovalMissing."""
+    found = _found(approval_id)
+    prefetch_related_objects([found], "votes")
+    return found
+
+
+def _found(approval_id: str) -> Approval:
     found = _BY_ID.first(approval_id)
     if found is None:
         raise ApprovalMissing(f"there is no approval {approval_id}")
-    prefetch_related_objects([found], "votes")
     return found
 
 
@@ -110,7 +115,13 @@ def _by_id(approval_id: str) -> QuerySet[Approval]:
     return rows.filter(approval_id=approval_id).order_by()
 
 
+def _voters(approval_pk: int, digest: str) -> QuerySet[ApprovalVote, tuple[str]]:
+    standing = ApprovalVote.objects.filter(approval_id=approval_pk, digest=digest, voided_at=None)
+    return standing.filter(behavior="allow").order_by("id").values_list("principal")
+
+
 _BY_ID: Final = Prepared[Approval](_by_id, str)
+_VOTERS: Final = Prepared[tuple[str]](_voters, int, str)
 
 
 def request(run: Run, call: ToolCall) -> tuple[Approval, Entry]:
@@ -164,7 +175,7 @@ def resolve(approval_id: str, vote: Vote, *, principal: Principal) -> Approval:
     Raises: ApprovalMissing, ApprovalConflict, ApprovalExpired, NotAllowedToVote, ReasonMissing, BadRequest
     (edited input breaks the schema).
     """
-    approval = get(approval_id)
+    approval = _found(approval_id)
     with write():
         run = waiting.lock(approval)
         if approval.status != ApprovalStatus.PENDING:
@@ -318,16 +329,18 @@ def _record(approval: Approval, vote: Vote, principal: Principal) -> None:
     """Keep one standing vote a person: a second one replaces the first, which stays as voided."""
     now = clock.now()
     approval.votes.filter(principal=principal.name, voided_at=None).update(voided_at=now)
-    ApprovalVote.objects.create(
-        approval=approval,
-        principal=principal.name,
-        behavior=vote.behavior,
-        digest=approval.digest,
-        justification=redact(vote.justification),
-        reason=redact(vote.reason),
-        auth_method=principal.auth_method,
-        remote_addr=principal.remote_addr,
-        at=now,
+    insert(
+        ApprovalVote(
+            approval=approval,
+            principal=principal.name,
+            behavior=vote.behavior,
+            digest=approval.digest,
+            justification=redact(vote.justification),
+            reason=redact(vote.reason),
+            auth_method=principal.auth_method,
+            remote_addr=principal.remote_addr,
+            at=now,
+        )
     )
 
 
@@ -347,8 +360,7 @@ def _voted(approval: Approval, run: Run, vote: Vote, principal: Principal) -> En
 
 
 def _settle_if_decided(approval: Approval, run: Run, vote: Vote, principal: Principal) -> list[Entry]:
-    standing = approval.votes.filter(voided_at=None, behavior="allow", digest=approval.digest)
-    voters = list(standing.values_list("principal", flat=True))
+    voters = [principal for (principal,) in _VOTERS.all(approval.pk, approval.digest)]
     if vote.behavior == "allow" and len(voters) < approval.required_votes:
         return []
     call = approval.tool_call
@@ -379,8 +391,10 @@ def _settle_if_decided(approval: Approval, run: Run, vote: Vote, principal: Prin
 
 
 def _close(approval: Approval, status: ApprovalStatus, decision: dict[str, Any]) -> None:
-    approval.status, approval.decision, approval.decided_at = status, decision, clock.now()
-    approval.save(update_fields=["status", "decision", "decided_at"])
+    changes = {"status": status, "decision": decision, "decided_at": clock.now()}
+    update(approval, changes, where={})
+    for name, value in changes.items():
+        setattr(approval, name, value)
 
 
 def _approve_call(approval: Approval, voters: list[str]) -> None:

@@ -6,9 +6,12 @@ Source: DESIGN, "The effect ledger". Outcomes: it happened; it did not, run it; 
 from dataclasses import dataclass
 from typing import Any, Final
 
+from django.db.models import QuerySet
+
 from kheish_site.lib import clock
 from kheish_site.lib.errors import BadRequest, Conflict, NotFound
 from kheish_site.lib.ids import new_id
+from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import write
 from sessions_app.models import (
@@ -58,11 +61,18 @@ class Judgement:
 
 def get(decision_id: str) -> OperatorDecision:
     """Return the decision with its call, run and session. Raises: DecisionMissing."""
-    rows = OperatorDecision.objects.select_related("tool_call", "run", "session")
-    found = rows.filter(decision_id=decision_id).first()
+    found = _BY_ID.first(decision_id)
     if found is None:
         raise DecisionMissing(f"there is no decision {decision_id}")
     return found
+
+
+def _by_id(decision_id: str) -> QuerySet[OperatorDecision]:
+    rows = OperatorDecision.objects.select_related("tool_call", "run", "session")
+    return rows.filter(decision_id=decision_id).order_by()
+
+
+_BY_ID: Final = Prepared[OperatorDecision](_by_id, str)
 
 
 def request(run: Run, call: ToolCall, *, partial_output: str = "") -> tuple[OperatorDecision, Entry]:

@@ -205,7 +205,7 @@ def text_preview(run: Run) -> str:
 
 def get(run_id: str) -> Run:
     """Return the run with its session and persona. Raises: RunMissing."""
-    found = Run.objects.select_related("session", "persona__persona").filter(run_id=run_id).first()
+    found = _BY_ID.first(run_id)
     if found is None:
         raise RunMissing(f"there is no run {run_id}")
     return found
@@ -216,11 +216,16 @@ def head(session_pk: int) -> Run | None:
     return _HEAD.first(session_pk)
 
 
+def _by_id(run_id: str) -> QuerySet[Run]:
+    return Run.objects.select_related("session", "persona__persona").filter(run_id=run_id).order_by()
+
+
 def _head(session_pk: int) -> QuerySet[Run]:
     rows = Run.objects.select_related("session", "persona__persona")
     return rows.filter(session_id=session_pk, status__in=sorted(LIVE)).order_by("position")[:1]
 
 
+_BY_ID: Final = Prepared[Run](_by_id, str)
 _HEAD: Final = Prepared[Run](_head, int)
 
 

@@ -3,7 +3,11 @@
 Every verb here runs inside the transaction of a caller that holds the session's row lock.
 """
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
+
+from django.db.models import QuerySet
 
 from kheish_site.lib import clock
 from kheish_site.lib.prepared import Prepared
@@ -35,22 +39,38 @@ def lock(item: Item) -> Run:
     """
     require_transaction()
     sessions.lock(item.session_id)
-    item.refresh_from_db()
-    return _RUN.all(item.run_id)[0]
+    (fresh,) = _AGAIN[type(item)].all(item.pk)
+    vars(item).clear()  # also what was read along with it: its call, its run, its votes
+    vars(item).update(vars(fresh))
+    item.session = item.run.session
+    return item.run
 
 
-_RUN: Final = Prepared[Run](lambda pk: Run.objects.select_related("session").filter(pk=pk).order_by(), int)
+def _open(model: type[Item], pending: str, run_pk: int) -> QuerySet[Any, tuple[int]]:
+    return model.objects.filter(run_id=run_pk, status=pending).order_by().values_list("pk")[:1]
+
+
+def _prepared(model: type[Item]) -> Prepared[Item]:
+    rows = model.objects.select_related("tool_call__step", "run__session").order_by()
+    return Prepared(lambda pk: rows.filter(pk=pk), int)
+
+
+_AGAIN: Final[Mapping[type[Item], Prepared[Item]]] = {
+    model: _prepared(model) for model in (Approval, UserQuestion, OperatorDecision)
+}
+_OPEN: Final = tuple(
+    (status, Prepared[tuple[int]](partial(_open, model, pending), int))
+    for status, model, pending in (
+        (RunStatus.WAITING_FOR_APPROVAL, Approval, ApprovalStatus.PENDING),
+        (RunStatus.WAITING_FOR_USER_QUESTION, UserQuestion, QuestionStatus.PENDING),
+        (RunStatus.WAITING_FOR_OPERATOR, OperatorDecision, DecisionStatus.PENDING),
+    )
+)
 
 
 def status_for(run: Run) -> RunStatus | None:
     """Return the status the open items of ``run`` call for, or None when nothing is open."""
-    if Approval.objects.filter(run=run, status=ApprovalStatus.PENDING).exists():
-        return RunStatus.WAITING_FOR_APPROVAL
-    if UserQuestion.objects.filter(run=run, status=QuestionStatus.PENDING).exists():
-        return RunStatus.WAITING_FOR_USER_QUESTION
-    if OperatorDecision.objects.filter(run=run, status=DecisionStatus.PENDING).exists():
-        return RunStatus.WAITING_FOR_OPERATOR
-    return None
+    return next((status for status, items in _OPEN if items.all(run.pk)), None)
 
 
 def commit_settled(run: Run, *entries: Entry) -> None:

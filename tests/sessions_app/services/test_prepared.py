@@ -13,9 +13,19 @@ from kheish_site.lib import clock
 from kheish_site.lib.prepared import Prepared, insert, update
 from kheish_site.lib.transactions import write
 from sessions_app.engine import context, loop, settle, step, tools_phase
-from sessions_app.models import Approval, Run, Session, StoredResult, ToolCall, UserQuestion
+from sessions_app.models import (
+    Approval,
+    ApprovalVote,
+    OperatorDecision,
+    Run,
+    Session,
+    StoredResult,
+    ToolCall,
+    UserQuestion,
+)
 from sessions_app.services import (
     approvals,
+    decisions,
     external_actions,
     leases,
     questions,
@@ -70,6 +80,12 @@ def test_each_is_the_orms_own(world: Session) -> None:
     question = UserQuestion.objects.create(
         question_id="qst", session=world, run=asked, tool_call=call, created_at=clock.now()
     )
+    decision = OperatorDecision.objects.create(
+        decision_id="dec", session=world, run=asked, tool_call=call, created_at=clock.now()
+    )
+    ApprovalVote.objects.create(
+        approval=approval, principal="olga", behavior="allow", digest=approval.digest, at=clock.now()
+    )
     first, _ = say(world, {"plugin": "http", "address": {"url": "http://example.com/hook"}}, "one", "two")
     with write():
         external_actions.record(Action(phase="started", kind="tool", target="bash"))
@@ -97,7 +113,15 @@ def test_each_is_the_orms_own(world: Session) -> None:
         (settle._STOP, (asked.pk,)),
         (external_actions._CHAIN, (external_actions.UNSCOPED,)),
         (sessions._LOCK, (world.pk,)),
-        (waiting._RUN, (asked.pk,)),
+        (waiting._AGAIN[Approval], (approval.pk,)),
+        (waiting._AGAIN[UserQuestion], (question.pk,)),
+        (waiting._AGAIN[OperatorDecision], (decision.pk,)),
+        *((items, (asked.pk,)) for _, items in waiting._OPEN),
+        (runs._BY_ID, (asked.run_id,)),
+        (runs._BY_ID, ("nobody",)),
+        (loop._STEP, (asked.pk, 1)),
+        (approvals._VOTERS, (approval.pk, approval.digest)),
+        (decisions._BY_ID, (decision.decision_id,)),
         (approvals._BY_ID, (approval.approval_id,)),
         (approvals._BY_ID, ("nobody",)),
         (questions._BY_ID, (question.question_id,)),

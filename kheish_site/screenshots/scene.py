@@ -36,11 +36,15 @@ class Scene:
 
     def set(self, crash: Callable[[], None]) -> None:
         """Make everything; ``crash`` kills the worker while a command runs, so that its effect is unknown."""
+        self.set_what_stays(crash)
+        self.go_on()
+
+    def set_what_stays(self, crash: Callable[[], None]) -> None:
+        """Make all that is over or waits, and so outlives its service."""
         self._personas()
         self._finished()
         self._unknown(crash)
         self._waiting()
-        self._going_on()
 
     def _personas(self) -> None:
         for persona_id, soul in PERSONAS.items():
@@ -170,8 +174,8 @@ class Scene:
             "incident-4821", "Also tell the on-call channel.", {"text": "Told."}
         )
 
-    def _going_on(self) -> None:
-        """A run that works while the pictures are taken."""
+    def go_on(self) -> None:
+        """Start a run that works while the pictures are taken."""
         self._session("backfill", permission_mode=BY_THEMSELVES)
         turns = [
             {

@@ -91,42 +91,58 @@ def service(tmp_path: Path, service_environment: dict[str, str]) -> Iterator[Ser
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """An installation that was started once and stopped: what the others are copied from.
+    """An installation that was started once and stopped: what the others are copied from."""
+    with made_once(tmp_path_factory, "prepared", _prepare, _remove) as folder:
+        yield make(folder / "state", _environment_of(folder))
 
-    The processes of a test run share it: the first to need it makes it, the last to leave removes its
-    database.
-    """
-    common = tmp_path_factory.getbasetemp()
+
+@contextmanager
+def made_once(
+    factory: pytest.TempPathFactory,
+    name: str,
+    fill: Callable[[Path], None],
+    remove: Callable[[Path], None],
+) -> Iterator[Path]:
+    """A folder that the processes of a test run share: the first to need it makes it, the last removes it."""
+    common = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         common = common.parent
-    folder = common / "prepared"
+    folder, lock = common / name, common / f"{name}.lock"
     user = folder / f"user-{uuid.uuid4().hex}"
-    with _alone(common / "prepared.lock"):
+    with _alone(lock):
         if not folder.exists():
-            _prepare(folder)
+            folder.mkdir()
+            try:
+                fill(folder)
+            except BaseException:
+                remove(folder)
+                raise
         user.touch()
-    environment = json.loads((folder / "environment.json").read_text())
-    yield make(folder / "state", environment)
-    with _alone(common / "prepared.lock"):
+    yield folder
+    with _alone(lock):
         user.unlink()
         if not list(folder.glob("user-*")):
-            _drop(environment)
-            shutil.rmtree(folder)
+            remove(folder)
 
 
 def _prepare(folder: Path) -> None:
-    folder.mkdir()
-    environment = _create()
-    made = make(folder / "state", environment)
+    (folder / "environment.json").write_text(json.dumps(_create()))
+    made = make(folder / "state", _environment_of(folder))
     try:
         made.start()
         assert made.stop() == 0, made.words()
     except BaseException:
         made.end()
-        _drop(environment)
-        shutil.rmtree(folder)
         raise
-    (folder / "environment.json").write_text(json.dumps(environment))
+
+
+def _environment_of(folder: Path) -> dict[str, str]:
+    return dict(json.loads((folder / "environment.json").read_text()))
+
+
+def _remove(folder: Path) -> None:
+    _drop(_environment_of(folder))
+    shutil.rmtree(folder)
 
 
 @contextmanager

@@ -25,6 +25,10 @@ if (!window.kheishViolations) {
   });
 }
 """
+SHAPE = """
+const page = document.documentElement;
+return [page.scrollWidth - page.clientWidth, getComputedStyle(document.body).backgroundColor];
+"""
 WIDTHS = {"desk": 1360, "tablet": 768, "zoomed": 680, "phone": 390, "small": 320}
 COLOURS = ("color-contrast",)
 """The rules of the accessibility checker that look at colours: all that depends on the theme."""
@@ -49,6 +53,7 @@ class Browser:
     def __init__(self, driver: webdriver.Chrome, url: str) -> None:
         self.driver = driver
         self.url = url
+        self._theme = ""
         driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
         self.look("desk", "light")
 
@@ -57,10 +62,13 @@ class Browser:
         narrow = width in ("phone", "small")
         size = {"width": WIDTHS[width], "height": 844 if narrow else 900, "deviceScaleFactor": 1}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {**size, "mobile": narrow})
+        if theme == self._theme:
+            return
         # A colour that fades would be judged half-way.
         preferred = {"prefers-color-scheme": theme, "prefers-reduced-motion": "reduce"}
         features = [{"name": name, "value": value} for name, value in preferred.items()]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        self._theme = theme
 
     def open(self, path: str) -> None:
         """Go to a page."""
@@ -128,15 +136,14 @@ class Browser:
         found = self.driver.execute_async_script(AXE, list(rules))
         return [one for one in found if one[0] in ("serious", "critical")]
 
-    def is_dark(self) -> bool:
-        """Tell whether the page has the ground of the dark theme."""
-        ground = "return getComputedStyle(document.body).backgroundColor"
-        return bool(self.driver.execute_script(ground) == "rgb(15, 20, 27)")
-
     def overflow(self) -> int:
         """How many pixels the page is wider than the window."""
-        wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        return int(self.driver.execute_script(wide))
+        return self.shape()[0]
+
+    def shape(self) -> tuple[int, bool]:
+        """How many pixels the page is wider than the window, and whether its ground is the dark one."""
+        wide, ground = self.driver.execute_script(SHAPE)
+        return int(wide), ground == "rgb(15, 20, 27)"
 
     def weight(self) -> int:
         """How many bytes the page and all it loaded have, uncompressed."""

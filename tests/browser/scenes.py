@@ -55,16 +55,26 @@ class Morning:
         return f"/admin/sessions_app/run/{self.run_ids[of]}/change/"
 
 
-def morning(service: Service, *, rows: bool = False) -> Morning:
-    """Set the scene; ``rows``: with connectors, deliveries and captures too."""
+def set_morning(service: Service) -> dict[str, str]:
+    """Set what stays of the scene, with its people; returns the names of its runs."""
+    scene = Scene(Client(service.url, service.token))
+    scene.set_what_stays(service.kill_workers)
+    run_beside(service, "-c", PEOPLE % PASSWORD)
+    return scene.run_ids
+
+
+def morning(service: Service, run_ids: dict[str, str]) -> Morning:
+    """The scene on a service that was started on what `set_morning` left."""
     client = Client(service.url, service.token)
     scene = Scene(client)
-    scene.set(service.kill_workers)
-    found = Morning(service, client, scene.run_ids)
-    said = run_beside(service, "-c", PEOPLE % PASSWORD + (ROWS if rows else ""))
-    if rows:
-        found.pages = json.loads(said.splitlines()[-1])
-    return found
+    scene.go_on()
+    return Morning(service, client, run_ids | scene.run_ids)
+
+
+def add_rows(found: Morning) -> None:
+    """Connectors, deliveries and captures too."""
+    said = run_beside(found.service, "-c", "import django; django.setup()" + ROWS)
+    found.pages = json.loads(said.splitlines()[-1])
 
 
 def run_beside(service: Service, *arguments: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from kheish_site.screenshots.scene import TOKEN
 from tests.browser.browser import COLOURS, WIDTHS, Browser, chromium
-from tests.browser.scenes import Morning, morning
+from tests.browser.scenes import Morning, add_rows
 from tests.support.desk import SECRET
 from tests.support.service import Service
 
@@ -21,8 +21,9 @@ HEAVIEST_HOME = 150_000
 
 
 @pytest.fixture(scope="module")
-def scene(service: Service) -> Morning:
-    return morning(service, rows=True)
+def scene(scene: Morning) -> Morning:
+    add_rows(scene)
+    return scene
 
 
 @pytest.fixture(scope="module")
@@ -149,8 +150,9 @@ def fits(browser: Browser, name: str, shots: Path | None) -> None:
     looks += [(width, "dark") for width in (WIDTHS if shots else ["desk"])]
     for width, theme in looks:
         browser.look(width, theme)
-        assert browser.overflow() <= 0, (name, width)
-        assert browser.is_dark() == (theme == "dark"), (name, theme)
+        overflow, is_dark = browser.shape()
+        assert overflow <= 0, (name, width)
+        assert is_dark == (theme == "dark"), (name, theme)
         if shots is not None:
             browser.shot(shots / f"{name}-{width}-{theme}.png")
 

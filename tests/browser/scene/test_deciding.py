@@ -6,15 +6,10 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser.browser import Browser, chromium
-from tests.browser.scenes import PASSWORD, Morning, morning
+from tests.browser.scenes import PASSWORD, Morning
 from tests.support.service import Service
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.embedded_only]
-
-
-@pytest.fixture(scope="module")
-def scene(service: Service) -> Morning:
-    return morning(service)
 
 
 @pytest.fixture(scope="module")

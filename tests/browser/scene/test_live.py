@@ -8,16 +8,11 @@ import pytest
 from kheish_site.cli.client import RunHandle, path
 from kheish_site.screenshots.scene import BY_THEMSELVES
 from tests.browser.browser import Browser, chromium
-from tests.browser.scenes import Morning, morning
+from tests.browser.scenes import Morning
 from tests.support.service import Service
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.embedded_only]
 TABS = 10
-
-
-@pytest.fixture(scope="module")
-def scene(service: Service) -> Morning:
-    return morning(service)
 
 
 @pytest.fixture

@@ -138,6 +138,7 @@ def test_each_is_the_orms_own(world: Session) -> None:
             for _ in range(2):  # compiled, then kept
                 prepared = [values(row) for row in read.all(*arguments)]
                 assert prepared == [values(row) for row in read._build(*arguments)]
+            assert len(read._compile().params) == len(read._compile().places), "a constant is a parameter"
     assert tools_phase._OF_STEP.all(asked.pk, call.step.number) == [call]
     assert leases._COVERING_NOTHING.all(expired.pk) == [(expired.pk,)]
     assert sessions._BY_ID.first("desk") == world

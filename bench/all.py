@@ -1,6 +1,6 @@
 """Every workload at its full size, one after the other: what a quiet machine is asked before a release.
 
-It takes a good quarter of an hour. A workload that fails does not keep the others from being measured.
+It takes half an hour. A workload that fails does not keep the others from being measured.
 """
 
 import argparse

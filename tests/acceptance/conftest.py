@@ -161,7 +161,9 @@ def installed(
     template = prepared.environment.get("KHEISH_DATABASE_URL", "").rpartition("/")[2]
     with database(template) as environment:
         made = kind(folder / "state", environment | settings)
-        shutil.copytree(prepared.state_dir, made.state_dir, ignore=shutil.ignore_patterns("serve.lock", "*.sock"))
+        shutil.copytree(
+            prepared.state_dir, made.state_dir, ignore=shutil.ignore_patterns("serve.lock", "*.sock")
+        )
         # A key of its own: it names the installation's channels where several share a Redis.
         (made.state_dir / "secret.key").write_text(secrets.token_urlsafe(50))
         shutil.copy(prepared.output, made.output)

@@ -180,7 +180,11 @@ class Torturer:
         os.kill(pid, signal.SIGTERM)
         self._record.add("terminated", pid=pid, role=life.role)
         self._count_fault("sigterm")
-        code = stage.wait_end(pid, _DRAIN_SECONDS)
+        until = time.monotonic() + _DRAIN_SECONDS
+        while (code := stage.ended(pid)) is None and time.monotonic() < until:
+            if state(pid) == "T":  # it has frozen itself meanwhile: it neither hears nor leaves
+                os.kill(pid, signal.SIGCONT)
+            time.sleep(_LOOK_SECONDS)
         if code is None:
             self.troubles.append(f"a {life.role} did not leave within {_DRAIN_SECONDS:g} s of SIGTERM")
             for tell in (signal.SIGUSR1, signal.SIGUSR2):

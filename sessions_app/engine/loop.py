@@ -10,13 +10,11 @@ from typing import Final
 
 from django.db import DataError, IntegrityError
 from django.db import Error as DatabaseError
-from django.db.models import QuerySet
 
 from kheish_site.lib.crashpoints import crashpoint
-from kheish_site.lib.prepared import Prepared
 from sessions_app.engine import settle, step, tools_phase
 from sessions_app.engine.turn import Outcome, Phase, Turn
-from sessions_app.models import WAITING, Run, Step, StepStatus
+from sessions_app.models import WAITING, Run, StepStatus
 from sessions_app.services import journal, leases, recovery, runs, secrets
 from sessions_app.services.external_actions import LedgerUnavailable
 from sessions_app.services.heartbeat import Heartbeat, Hold
@@ -112,20 +110,10 @@ def _opening(run: Run) -> StepStart | None:
     """
     if run.step == 0:
         return settle.step_start(run, number=1)
-    last = _STEP.first(run.pk, run.step)
-    if last is None:
-        return settle.step_start(run, number=run.step, attempt=1)
-    status, attempt = last
-    return (
-        settle.step_start(run, number=run.step, attempt=attempt + 1) if status == StepStatus.STARTED else None
-    )
-
-
-def _step(run_pk: int, number: int) -> QuerySet[Step, tuple[str, int]]:
-    return Step.objects.filter(run_id=run_pk, number=number).order_by().values_list("status", "attempt")
-
-
-_STEP: Final = Prepared[tuple[str, int]](_step, int, int)
+    last = step.newest(run)
+    if last is None or last.status == StepStatus.STARTED:
+        return settle.step_start(run, number=run.step, attempt=last.attempt + 1 if last else 1)
+    return None
 
 
 def _greeting(run: Run) -> tuple[Entry, ...]:

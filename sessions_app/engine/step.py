@@ -25,6 +25,11 @@ _STEP: Final = Prepared[Step](
 _FAILURE_CODES = {"overflow": "context_window_exceeded", "invalid": "invalid_request"}
 
 
+def newest(run: Run) -> Step | None:
+    """Return the step that ``run`` has come to, with its run and session, or None before it is opened."""
+    return _STEP.first(run.pk, run.step)
+
+
 def advance(turn: Turn) -> Outcome:
     """Make the open model call of the run and commit what came of it.
 
@@ -84,7 +89,7 @@ def _commit_answer(turn: Turn, answer: Answer) -> None:
 def _commit_plan(turn: Turn, answer: Answer) -> None:
     """Commit the assistant's message, its planned calls and what was refused at once, together."""
     run, usage = turn.run, answer.completion.usage
-    step = _STEP.first(run.pk, run.step)
+    step = newest(run)
     assert step is not None  # the lease holder opened it
     calls = plan.calls(turn, step, answer.completion.tool_calls)
     session_id = turn.session_id

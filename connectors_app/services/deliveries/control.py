@@ -66,7 +66,7 @@ def _forgive(pk: int) -> None:
             return
         row.failures, row.circuit_open_until = 0, None
         when = targets.due_at(row, targets.head(pk), row.db_now)
-        DeliveryTarget.objects.filter(pk=pk).update(failures=0, circuit_open_until=None, next_at=when)
+        targets.change(row, failures=0, circuit_open_until=None, next_at=when)
         bell.ring()
 
 

@@ -119,7 +119,6 @@ def test_each_is_the_orms_own(world: Session) -> None:
         *((items, (asked.pk,)) for _, items in waiting._OPEN),
         (runs._BY_ID, (asked.run_id,)),
         (runs._BY_ID, ("nobody",)),
-        (loop._STEP, (asked.pk, 1)),
         (approvals._VOTERS, (approval.pk, approval.digest)),
         (decisions._BY_ID, (decision.decision_id,)),
         (approvals._BY_ID, (approval.approval_id,)),

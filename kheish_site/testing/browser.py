@@ -1,12 +1,16 @@
-"""What the browser tests need: Debian's Chromium with its driver, and a client that downloads nothing."""
+"""What the browser tests need: Debian's Chromium with its driver, and a client that downloads nothing.
+
+The tests use its headless shell, the same engine without the window around it: a tenth less work.
+"""
 
 import os
 import shutil
 import subprocess
 import sys
 
-PACKAGES = ("chromium", "chromium-driver")
-PROGRAMS = ("chromium", "chromedriver")
+SHELL = "chromium-headless-shell"
+PACKAGES = (SHELL, "chromium-driver")
+PROGRAMS = (SHELL, "chromedriver")
 
 
 def install_browser() -> None:

@@ -11,10 +11,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
 from selenium.webdriver.chrome.service import Service as Driver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
+
+from kheish_site.testing.browser import SHELL
 
 WATCH = """
 if (!window.kheishViolations) {
@@ -32,6 +35,10 @@ return [page.scrollWidth - page.clientWidth, getComputedStyle(document.body).bac
 WIDTHS = {"desk": 1360, "tablet": 768, "zoomed": 680, "phone": 390, "small": 320}
 COLOURS = ("color-contrast",)
 """The rules of the accessibility checker that look at colours: all that depends on the theme."""
+LAYOUT = (*COLOURS, "aria-hidden-focus", "scrollable-region-focusable")
+"""Those that look at what is where: all that depends on the width."""
+TIGHT = ("desk", "zoomed", "small")
+"""Of each layout the width with the least room."""
 AXE = """
 const [rules, done] = arguments;
 const which = rules.length ? {runOnly: {type: 'rule', values: rules}} : {};
@@ -98,9 +105,13 @@ class Browser:
 
     def until(self, there: Callable[[], Any], seconds: float = 15) -> None:
         """Wait until something is so."""
-        WebDriverWait(self.driver, seconds, poll_frequency=0.1).until(
-            lambda _: there(), message=self.text[:2000]
-        )
+        # A page that renews itself may do so between a look for a part and the look at it.
+        renewed = (StaleElementReferenceException,)
+        wait = WebDriverWait(self.driver, seconds, poll_frequency=0.1, ignored_exceptions=renewed)
+        try:
+            wait.until(lambda _: there())
+        except TimeoutException as late:
+            raise AssertionError(self.text[:2000]) from late
 
     def press(self, *keys: str) -> None:
         """Press keys where the focus is."""
@@ -110,7 +121,7 @@ class Browser:
     @property
     def text(self) -> str:
         """What the page says."""
-        return self.find("body").text
+        return str(self.driver.execute_script("return document.body.innerText"))
 
     @property
     def dot(self) -> str:
@@ -168,7 +179,7 @@ _IDLE: list[webdriver.Chrome] = []
 
 @contextmanager
 def chromium(url: str) -> Iterator[Browser]:
-    """A window as if it were new. Needs Debian's chromium and chromium-driver."""
+    """A window as if it were new. Needs Debian's chromium-headless-shell and its driver."""
     driver = _IDLE.pop() if _IDLE else _started()
     try:
         yield Browser(driver, url)
@@ -187,9 +198,8 @@ def close_windows() -> None:
 
 def _started() -> webdriver.Chrome:
     options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or "chromium"
+    options.binary_location = shutil.which(SHELL) or SHELL
     for flag in (
-        "--headless=new",
         "--no-sandbox",
         "--disable-dev-shm-usage",
         "--hide-scrollbars",

@@ -150,7 +150,7 @@ class Service(Deployment):
         note = self.state_dir / "prepared.json"
         if note.exists():
             with patch.dict(os.environ, processes.clean_environment(self._environment(settings)), clear=True):
-                note.write_text(json.dumps({"fingerprint": fingerprint()}))
+                note.write_text(json.dumps(json.loads(note.read_text()) | {"fingerprint": fingerprint()}))
 
     def _has_started(self, before: int) -> bool:
         assert self._process is not None and self._process.poll() is None, self.words()

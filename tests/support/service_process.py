@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+RUNTIME_ONLY = Path(__file__).resolve().parent / "runtime_only"
 POLL_SECONDS = 0.02
 LONGEST_POLL_SECONDS = 0.25
 SLOWEST = 6
@@ -29,11 +30,12 @@ _LAUNCHER = (
 def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """This process's environment without the settings of its own runtime, plus `extra`.
 
-    A service that is told to die somewhere is told that it is under test.
+    It finds no package that only tests need. A service that is told to die somewhere is told that it is
+    under test.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("KHEISH_", "DJANGO_"))}
     testing = {"KHEISH_TESTING": "1"} if extra.get("KHEISH_CRASHPOINT") else {}
-    return kept | testing | extra
+    return kept | {"PYTHONPATH": str(RUNTIME_ONLY)} | testing | extra
 
 
 def spawn(

@@ -84,7 +84,7 @@ GLOBALS: tuple[Argument, ...] = (
     arg(
         "--token-file",
         metavar="FILE",
-        help="file with the API token (or KHEISH_TOKEN; else operator.token is found)",
+        help="file with the API token (or KHEISH_TOKEN, the token itself; else operator.token is found)",
     ),
     arg(
         "--json",

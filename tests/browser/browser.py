@@ -35,10 +35,6 @@ return [page.scrollWidth - page.clientWidth, getComputedStyle(document.body).bac
 WIDTHS = {"desk": 1360, "tablet": 768, "zoomed": 680, "phone": 390, "small": 320}
 COLOURS = ("color-contrast",)
 """The rules of the accessibility checker that look at colours: all that depends on the theme."""
-LAYOUT = (*COLOURS, "aria-hidden-focus", "scrollable-region-focusable")
-"""Those that look at what is where: all that depends on the width."""
-TIGHT = ("desk", "zoomed", "small")
-"""Of each layout the width with the least room."""
 AXE = """
 const [rules, done] = arguments;
 const which = rules.length ? {runOnly: {type: 'rule', values: rules}} : {};

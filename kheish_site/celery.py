@@ -17,6 +17,9 @@ from django.conf import settings
 from kheish_site.lib import collector
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kheish_site.settings")
+# A worker would run Django's system checks and drop what they say. They load every page of the console and
+# every view of the API, a third of a worker's start; `manage.py prepare` has run them.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
 logger = logging.getLogger(__name__)
 DRIVER = "sessions_app.services.worker"

@@ -10,9 +10,6 @@ import sys
 from kheish_site.lib import collector
 
 collector.hold_off()
-# Celery would run Django's system checks and drop what they say. They load every page of the console and
-# every view of the API, a third of a worker's start; `manage.py prepare` has run them.
-os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 from kheish_site.celery import app  # noqa: E402
 
 

@@ -110,10 +110,11 @@ def insert(row: Model) -> None:
 
 
 def update(row: Model, changes: Mapping[str, Any], *, where: Mapping[str, Any]) -> bool:
-    """Write some columns of a row while it is as ``where`` says; tell whether it was.
+    """Write some columns of a row while it is as ``where`` says, and into the instance; tell whether it was.
 
-    What ``filter(pk=…, **where).update(**changes)`` does. A relation is given as the related row or None.
-    Joins an open transaction. Raises: IntegrityError.
+    What ``filter(pk=…, **where).update(**changes)`` does to the row; the instance keeps it also when the
+    transaction, which this joins, fails later. A relation is given as the related row or None.
+    Raises: IntegrityError.
     """
     connection = database()
     sql, fields = _updating(type(row), tuple(changes), tuple(where), connection.vendor)
@@ -123,7 +124,11 @@ def update(row: Model, changes: Mapping[str, Any], *, where: Mapping[str, Any]) 
     ]
     with _cursor(connection) as cursor:
         cursor.execute(sql, [*values, row.pk])
-        return bool(cursor.rowcount)
+        written = bool(cursor.rowcount)
+    if written:
+        for name, value in changes.items():
+            setattr(row, name, value)
+    return written
 
 
 @cache

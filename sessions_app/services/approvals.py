@@ -391,10 +391,7 @@ def _settle_if_decided(approval: Approval, run: Run, vote: Vote, principal: Prin
 
 
 def _close(approval: Approval, status: ApprovalStatus, decision: dict[str, Any]) -> None:
-    changes = {"status": status, "decision": decision, "decided_at": clock.now()}
-    update(approval, changes, where={})
-    for name, value in changes.items():
-        setattr(approval, name, value)
+    update(approval, {"status": status, "decision": decision, "decided_at": clock.now()}, where={})
 
 
 def _approve_call(approval: Approval, voters: list[str]) -> None:

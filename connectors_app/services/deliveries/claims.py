@@ -91,7 +91,6 @@ def keep(work: Work, progress: dict[str, Any]) -> None:
     with write():
         _locked(work.target_pk, work.owner, work.epoch)
         update(work.delivery, {"progress": progress}, where={"status": STATUS.SENDING})
-    work.delivery.progress = progress
 
 
 @contextmanager

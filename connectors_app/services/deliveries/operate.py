@@ -4,22 +4,22 @@ A dead letter stays what it is; sending it again makes a delivery of its own at 
 delivery of unknown outcome waits for somebody to look at the target and say what happened.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from django.db.models import QuerySet
 
-from connectors_app.models import Delivery, DeliveryDecision, DeliveryStatus, DeliveryTarget
+from connectors_app.models import Delivery, DeliveryDecision, DeliveryStatus
 from connectors_app.services import handles
-from connectors_app.services.deliveries import attachments, entries, find, queue, states
+from connectors_app.services.deliveries import attachments, entries, find, queue, states, targets
 from kheish_site.lib import clock
 from kheish_site.lib.canonical import sha256_hex
 from kheish_site.lib.errors import BadRequest, Conflict
 from kheish_site.lib.ids import new_id
 from kheish_site.lib.redaction import redact
-from kheish_site.lib.transactions import locked, write
-from sessions_app.models import Session
+from kheish_site.lib.transactions import write
 from sessions_app.services import journal, reply_targets, sessions
 from sessions_app.services.access import Principal
 
@@ -69,19 +69,16 @@ def replay_bulk(
     of the same ``once``. ``dry_run`` only says what would happen. Joins no open transaction.
     """
     dead = rows.filter(status=DeliveryStatus.DEAD_LETTERED).order_by("id")
-    pks = list(dead.values_list("pk", flat=True)[:limit])
+    ids = list(dead.values_list("delivery_id", flat=True)[:limit])
     if dry_run:
-        return [_would(source, force=force) for source in _whole(pks)]
-    done = (_replay_one(pk, force=force, principal=principal, once=once) for pk in pks)
-    return [one for one in done if one is not None]
-
-
-def _replay_one(pk: int, *, force: bool, principal: Principal, once: str) -> Replayed | None:
-    """Replay one dead letter in a transaction of its own; None when it went meanwhile."""
-    with write():
-        _lock_all(_whole([pk]))
-        found = _whole([pk])
-        return _replay(found[0], force=force, principal=principal, once=once) if found else None
+        whole = find.rows(whole=True).filter(delivery_id__in=ids).order_by("id")
+        return [_would(source, force=force) for source in whole]
+    done = []
+    for delivery_id in ids:
+        with suppress(find.DeliveryMissing), write():  # it may go meanwhile
+            source = _lock(find.get(delivery_id))
+            done.append(_replay(source, force=force, principal=principal, once=once))
+    return done
 
 
 def _would(source: Delivery, *, force: bool) -> Replayed:
@@ -212,21 +209,11 @@ def _tell(found: Delivery, principal: Principal, **said: Any) -> None:
 
 
 def _lock(found: Delivery) -> Delivery:
-    """Return the delivery as it is under the locks of its session and its target."""
-    _lock_all([found])
+    """Lock its session, what is attached, its target, in everybody's order; return it as it is then.
+
+    Raises: DeliveryMissing (it went meanwhile).
+    """
+    sessions.lock(found.session_id)
+    attachments.claim(set(found.attachments))
+    targets.lock(found.target_id)
     return find.get(found.delivery_id)
-
-
-def _lock_all(found: Sequence[Delivery]) -> None:
-    """Lock sessions, then what is attached, then targets, each in one order: that of everybody."""
-    _by_key(Session.objects.filter(pk__in={delivery.session_id for delivery in found}))
-    attachments.claim({asset_id for delivery in found for asset_id in delivery.attachments})
-    _by_key(DeliveryTarget.objects.filter(pk__in={delivery.target_id for delivery in found}))
-
-
-def _by_key(rows: QuerySet[Any]) -> None:
-    list(locked(rows.order_by("pk")).only("pk"))
-
-
-def _whole(pks: Collection[int]) -> list[Delivery]:
-    return list(find.rows(whole=True).filter(pk__in=pks).order_by("id"))

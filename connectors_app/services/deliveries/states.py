@@ -52,6 +52,3 @@ def advance(delivery: Delivery, to: DeliveryStatus, **fields: Any) -> None:
         fields |= {"settled_at": clock.now(), "next_attempt_at": None}
     if not update(delivery, {"status": to, **fields}, where={"status": was}):
         raise IllegalDelivery(f"the delivery is no longer {was}", delivery_id=delivery.delivery_id)
-    delivery.status = to
-    for name, value in fields.items():
-        setattr(delivery, name, value)

@@ -163,8 +163,6 @@ def take(pk: int, owner: str) -> DeliveryTarget | None:
 def change(target: DeliveryTarget, **fields: Any) -> None:
     """Write fields of a target that ``lock`` has returned in this transaction."""
     update(target, fields, where={})
-    for name, value in fields.items():
-        setattr(target, name, value)
 
 
 def expiry(target: DeliveryTarget) -> datetime:

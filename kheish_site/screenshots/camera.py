@@ -12,8 +12,10 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from kheish_site.testing.browser import SHELL
+
 SETTLE_SECONDS = 0.8
-FLAGS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars", "--disable-gpu")
+FLAGS = ("--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars", "--disable-gpu")
 
 
 class Camera:
@@ -64,9 +66,9 @@ class Camera:
 
 @contextmanager
 def camera(url: str) -> Iterator[Camera]:
-    """A camera that is put away when the block ends. Needs Debian's chromium and chromium-driver."""
+    """A camera that is put away when the block ends. Needs what ``install_browser`` installs."""
     options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or "chromium"
+    options.binary_location = shutil.which(SHELL) or SHELL
     for flag in FLAGS:
         options.add_argument(flag)
     driver = webdriver.Chrome(

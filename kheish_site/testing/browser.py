@@ -1,6 +1,6 @@
-"""What the browser tests need: Debian's Chromium with its driver, and a client that downloads nothing.
+"""The browser that tests and pictures are made with: Debian's Chromium with its driver.
 
-The tests use its headless shell, the same engine without the window around it: a tenth less work.
+Its headless shell is the same engine without the window around it: a tenth less work.
 """
 
 import os

@@ -6,6 +6,7 @@ import pytest
 
 from tests.acceptance.conftest import installed, prepared
 from tests.browser.browser import close_windows
+from tests.browser.scenes import SETTINGS
 from tests.support.service import Deployment, Service
 
 __all__ = ["prepared"]
@@ -14,8 +15,7 @@ __all__ = ["prepared"]
 @pytest.fixture(scope="module")
 def service(prepared: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One service for the pages of one file."""
-    told = {"KHEISH_APPROVAL_HIGH_MINUTES": "45"}
-    with installed(prepared, tmp_path_factory.mktemp("browser"), Service, **told) as made:
+    with installed(prepared, tmp_path_factory.mktemp("browser"), Service, **SETTINGS) as made:
         made.start()
         yield made
 

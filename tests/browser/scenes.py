@@ -5,11 +5,14 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from typing import Final
 
 from kheish_site.cli.client import Client
 from kheish_site.screenshots.scene import Scene
 from tests.support.service import ROOT, Service
 
+SETTINGS: Final = {"KHEISH_APPROVAL_HIGH_MINUTES": "45"}
+"""The services that browsers look at: nothing of the scene expires while they do."""
 PASSWORD = "a-long-enough-password"
 PEOPLE = """
 import django; django.setup()

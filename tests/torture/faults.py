@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Final
@@ -180,12 +181,7 @@ class Torturer:
         os.kill(pid, signal.SIGTERM)
         self._record.add("terminated", pid=pid, role=life.role)
         self._count_fault("sigterm")
-        until = time.monotonic() + _DRAIN_SECONDS
-        while (code := stage.ended(pid)) is None and time.monotonic() < until:
-            if state(pid) == "T":  # it has frozen itself meanwhile: it neither hears nor leaves
-                os.kill(pid, signal.SIGCONT)
-            time.sleep(_LOOK_SECONDS)
-        if code is None:
+        if stage.wait_end(pid, _DRAIN_SECONDS, meanwhile=partial(_thaw, pid)) is None:
             self.troubles.append(f"a {life.role} did not leave within {_DRAIN_SECONDS:g} s of SIGTERM")
             for tell in (signal.SIGUSR1, signal.SIGUSR2):
                 os.kill(pid, tell)
@@ -250,3 +246,9 @@ class Torturer:
         self._restarting.set()
         time.sleep(fault.seconds + 1.0)
         self._restarting.clear()
+
+
+def _thaw(pid: int) -> None:
+    """Wake a process that has frozen itself: it neither hears nor leaves."""
+    if state(pid) == "T":
+        os.kill(pid, signal.SIGCONT)

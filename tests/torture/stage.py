@@ -268,10 +268,11 @@ def ended(pid: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if found else None
 
 
-def wait_end(pid: int, seconds: float) -> int | None:
-    """Wait for the end of a child; None when it still lives."""
+def wait_end(pid: int, seconds: float, *, meanwhile: Callable[[], object] = lambda: None) -> int | None:
+    """Wait for the end of a child, doing ``meanwhile`` at each look; None when it still lives."""
     until = time.monotonic() + seconds
     while (code := ended(pid)) is None and time.monotonic() < until:
+        meanwhile()
         time.sleep(0.005)
     return code
 

@@ -5,15 +5,12 @@ import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 import pytest
 
 from tests.acceptance.conftest import installed, made_once
-from tests.browser.scenes import Morning, morning, set_morning
+from tests.browser.scenes import SETTINGS, Morning, morning, set_morning
 from tests.support.service import Deployment, Service
-
-SETTINGS: Final = {"KHEISH_APPROVAL_HIGH_MINUTES": "45"}
 
 
 @pytest.fixture(scope="session")

@@ -5,5 +5,7 @@ Libraries load one another where they find one another: a tenth of each start th
 
 import sys
 
-for name in ("psutil", "pygments", "requests", "rich", "trio"):
+TESTS_ONLY = ("psutil", "pygments", "requests", "rich", "trio")
+
+for name in TESTS_ONLY:
     sys.modules[name] = None  # type: ignore[assignment]  # importing it fails as if it were not there

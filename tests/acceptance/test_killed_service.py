@@ -29,6 +29,7 @@ SLOW = [{"text": "the answer came late", "chunk_delay_ms": 400}]
 def lasting(prepared: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A running service with long leases; each test leaves it so."""
     with installed(prepared, tmp_path_factory.mktemp("lasting"), **LEASE) as made:
+        made.cold = True
         made.start()
         yield made
 

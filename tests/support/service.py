@@ -1,7 +1,7 @@
 """A real service for tests, as processes: started, killed and started again on one state folder.
 
-`Service` is `manage.py serve`; `Fleet` is the same code as processes started by hand, one web process and
-two workers, which needs PostgreSQL and Redis. `make` chooses by the profile of the test run.
+`Service` is `manage.py serve`; `Fleet` is the same code as separate processes, one web process and two
+workers, which needs PostgreSQL and Redis. `make` chooses by the profile of the test run.
 """
 
 import json
@@ -23,12 +23,16 @@ from unittest.mock import patch
 
 from kheish_site.supervisor.preparation import fingerprint
 from tests.support import service_process as processes
+from tests.support import warm
 from tests.support.service_process import ROOT as ROOT
 
 START_SECONDS = 30.0
 STOP_SECONDS = 120.0
 """More than any drain takes: what never ends is found a little later."""
 SERVICES = os.environ.get("KHEISH_TEST_PROFILE") == "services"
+
+
+Process = warm.Forked | subprocess.Popen[bytes]
 
 
 class Deployment(ABC):
@@ -38,6 +42,8 @@ class Deployment(ABC):
         self.state_dir = state_dir
         self.environment = dict(environment or {})
         self.url = ""
+        self.cold = False
+        """Its processes load everything by themselves: for tests that look at how long a start takes."""
         self.output = state_dir.with_name(f"{state_dir.name}.out")
 
     @abstractmethod
@@ -207,8 +213,8 @@ class Fleet(Deployment):
 
     def __init__(self, state_dir: Path, environment: Mapping[str, str] | None = None) -> None:
         super().__init__(state_dir, environment)
-        self._web: subprocess.Popen[bytes] | None = None
-        self._crew: list[subprocess.Popen[bytes]] = []
+        self._web: Process | None = None
+        self._crew: list[Process] = []
         self._named = 0
 
     def start(self, **environment: str) -> float:
@@ -216,12 +222,11 @@ class Fleet(Deployment):
         self.url = self.url or f"http://127.0.0.1:{_free_port()}"
         self.state_dir.mkdir(mode=0o700, exist_ok=True)
         more = self._environment(environment)
-        python = sys.executable
         if not (self.state_dir / "operator.token").exists():
-            self._finished([python, "manage.py", "prepare"], more)
+            self._finished([sys.executable, "manage.py", "prepare"], more)
         host, port = self.url.removeprefix("http://").split(":")
-        web = [python, "-m", "daphne", "-v", "0", "-b", host, "-p", port, "kheish_site.asgi:application"]
-        self._web = processes.spawn(web, environment=more, output=self.output)
+        web = ["daphne", "-v", "0", "-b", host, "-p", port, "kheish_site.asgi:application"]
+        self._web = self._run(web, more)
         self._crew = [self._worker(more) for _ in range(self.WORKERS)]
         processes.until(self._is_up, START_SECONDS, self.words)
         return time.monotonic() - began
@@ -231,11 +236,15 @@ class Fleet(Deployment):
         fixed |= {"KHEISH_WORKER_THREADS": "12", "KHEISH_SERVICE_URL": self.url}
         return fixed | super()._environment(more)
 
-    def _worker(self, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    def _worker(self, environment: Mapping[str, str]) -> Process:
         self._named += 1
-        command = [sys.executable, "-W", "ignore:You're running the worker with superuser"]
-        command += ["-m", "kheish_site.worker", f"w{self._named}"]
-        return processes.spawn(command, environment=environment, output=self.output)
+        return self._run(["kheish_site.worker", f"w{self._named}"], environment)
+
+    def _run(self, module: list[str], environment: Mapping[str, str]) -> Process:
+        if self.cold:
+            command = [sys.executable, "-W", warm.QUIET, "-m", *module]
+            return processes.spawn(command, environment=environment, output=self.output)
+        return warm.start(module, environment=environment, output=self.output)
 
     def _finished(self, command: list[str], environment: Mapping[str, str]) -> None:
         done = processes.spawn(command, environment=environment, output=self.output)

@@ -25,7 +25,7 @@ from django.test import TransactionTestCase
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from kheish_site.lib import collector
-from tests.support.emptying import empty_tables
+from tests.support.emptying import empty_tables, end_sessions
 
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -94,13 +94,6 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-@pytest.hookimpl(tryfirst=True)  # before the databases go
-def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
-    """Let go of connections of threads that are over: a database that is in use cannot be dropped."""
-    if nextitem is None:
-        gc.collect()
-
-
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Do not even read a folder that ``--fast`` or this profile leaves out whole."""
     if PROFILE == "services" and collection_path in NO_DATABASE:
@@ -133,6 +126,15 @@ def _is_below(item: pytest.Item, folders: tuple[Path, ...]) -> bool:
 @cache
 def _stands_below(path: Path, folders: tuple[Path, ...]) -> bool:
     return any(folder in path.parents for folder in folders)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """Before the database goes, its connections do: one that is in use cannot be dropped."""
+    yield
+    gc.collect()  # those of threads that are over
+    if PROFILE == "services":
+        end_sessions()  # those of threads that live on, as streams have them
 
 
 @pytest.fixture(autouse=True, scope="session")

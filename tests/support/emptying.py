@@ -1,7 +1,9 @@
-"""Emptying the database after a test that commits."""
+"""Emptying the database after a test that commits, and leaving it after the last one."""
 
+import os
 from functools import cache
 
+import psycopg
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
@@ -30,3 +32,12 @@ def empty_tables(case: TransactionTestCase) -> None:
         with transaction.atomic():  # foreign keys are looked at when it ends
             for name in filled:
                 cursor.execute(f'DELETE FROM "{name}"')
+
+
+def end_sessions() -> None:
+    """End every session of this database of PostgreSQL, as who drops it must be alone."""
+    with psycopg.connect(os.environ["KHEISH_TEST_DATABASE_URL"]) as server:
+        server.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+            [connection.settings_dict["NAME"]],
+        )

@@ -100,7 +100,9 @@ class _Nest:
         with self._turn:
             self._process.stdin.write(json.dumps(order).encode() + b"\n")
             self._process.stdin.flush()
-            return json.loads(self._process.stdout.readline())
+            answer = self._process.stdout.readline()
+        assert answer, "the process that forks is gone"
+        return json.loads(answer)
 
     def close(self) -> None:
         """End it, and with it what it has started."""
@@ -147,6 +149,8 @@ def _become(order: Mapping[str, Any]) -> None:
     output = os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for source, target in ((nothing, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
+    os.close(nothing)
+    os.close(output)
     sys.argv = order["arguments"]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 

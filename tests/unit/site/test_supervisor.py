@@ -12,6 +12,7 @@ import pytest
 from kheish_site.supervisor import children, state
 from kheish_site.supervisor.options import Refused, read_options
 from kheish_site.supervisor.preparation import Preparation
+from tests.support.service_process import ROOT, clean_environment
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 PARENT = """
@@ -129,4 +130,18 @@ def test_the_parent_stays_small():
     heavy = "('django', 'celery', 'asyncio')"
     code = f"import sys, kheish_site.supervisor; print([m for m in {heavy} if m in sys.modules])"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
+
+
+def test_nothing_of_postgresql_is_loaded_with_sqlite(tmp_path: Path):
+    code = (
+        "import sys, django; django.setup(); import rest_framework.compat\n"
+        "print([name for name in sys.modules if name.startswith('psycopg')])"
+    )
+    environment = clean_environment(
+        {"KHEISH_STATE_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "kheish_site.settings"}
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env=environment
+    )
     assert told.stdout.strip() == "[]"

@@ -39,7 +39,7 @@ def _ensure_groups() -> None:
         (Role.ADMIN, reads | acts | configures | given),
     ):
         group, _ = Group.objects.get_or_create(name=role)
-        group.permissions.set(ours.filter(granted))
+        group.permissions.set(ours.filter(granted).order_by().values_list("pk", flat=True))
 
 
 def ensure_admin_login() -> str:

@@ -12,7 +12,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from kheish_site.testing.browser import SHELL
+from kheish_site.testing.browser import shell
 
 SETTLE_SECONDS = 0.8
 FLAGS = ("--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars", "--disable-gpu")
@@ -68,7 +68,7 @@ class Camera:
 def camera(url: str) -> Iterator[Camera]:
     """A camera that is put away when the block ends. Needs what ``install_browser`` installs."""
     options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which(SHELL) or SHELL
+    options.binary_location = shell()
     for flag in FLAGS:
         options.add_argument(flag)
     driver = webdriver.Chrome(

@@ -7,10 +7,17 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 SHELL = "chromium-headless-shell"
 PACKAGES = (SHELL, "chromium-driver")
 PROGRAMS = (SHELL, "chromedriver")
+
+
+def shell() -> str:
+    """Return the browser itself: Debian's command is a script around it, which may end without it."""
+    itself = Path("/usr/lib/chromium") / SHELL
+    return str(itself) if itself.exists() else shutil.which(SHELL) or SHELL
 
 
 def install_browser() -> None:

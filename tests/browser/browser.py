@@ -17,7 +17,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from kheish_site.testing.browser import SHELL
+from kheish_site.testing.browser import shell
 
 WATCH = """
 if (!window.kheishViolations) {
@@ -176,7 +176,7 @@ _IDLE: list[webdriver.Chrome] = []
 @contextmanager
 def chromium(url: str) -> Iterator[Browser]:
     """A window as if it were new. Needs Debian's chromium-headless-shell and its driver."""
-    driver = _IDLE.pop() if _IDLE else _started()
+    driver = _IDLE.pop() if _IDLE else started()
     try:
         yield Browser(driver, url)
         _forget(driver, url)
@@ -192,9 +192,10 @@ def close_windows() -> None:
         _IDLE.pop().quit()
 
 
-def _started() -> webdriver.Chrome:
+def started() -> webdriver.Chrome:
+    """A new window. Who asks closes it."""
     options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which(SHELL) or SHELL
+    options.binary_location = shell()
     for flag in (
         "--no-sandbox",
         "--disable-dev-shm-usage",

@@ -5,7 +5,7 @@ fork, of them only what does not look at settings: our own code, Django's applic
 configured are loaded by each process itself, as by one that was started by hand.
 
 ``python -m tests.support.warm`` is the process that forks. Orders are JSON lines on standard input, answers
-lines on standard output: ``start`` gives a process id, ``ended`` how a process ended, or null.
+lines on standard output: ``arguments`` start a process, whose id is the answer; ``ended`` asks how one ended.
 """
 
 import atexit
@@ -107,7 +107,7 @@ class _Nest:
     def close(self) -> None:
         """End it, and with it what it has started."""
         self._process.kill()
-        self._process.wait()
+        self._process.communicate()  # it closes the pipes too
 
 
 @cache

@@ -100,13 +100,29 @@ def insert(row: Model) -> None:
 
     Joins an open transaction. Raises: IntegrityError.
     """
+    _insert(row, "")
+
+
+def insert_if_new(row: Model) -> bool:
+    """Insert a row like ``insert`` unless one is there that excludes it; tell whether it was inserted.
+
+    Waits for a transaction that has such a row and is not over. Joins an open transaction.
+    """
+    return _insert(row, " ON CONFLICT DO NOTHING")
+
+
+def _insert(row: Model, otherwise: str) -> bool:
     connection = database()
-    sql, fields = _insertion(type(row), connection.vendor)
+    sql, fields = _insertion(type(row), otherwise, connection.vendor)
     values = [field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields]
     with _cursor(connection) as cursor:
         cursor.execute(sql, values)
-        (row.pk,) = cursor.fetchone()
+        made = cursor.fetchone()
+    if made is None:
+        return False
+    (row.pk,) = made
     row._state.adding, row._state.db = False, connection.alias
+    return True
 
 
 def update(row: Model, changes: Mapping[str, Any], *, where: Mapping[str, Any]) -> bool:
@@ -144,13 +160,13 @@ def _updating(
 
 
 @cache
-def _insertion(model: type[Model], vendor: str) -> tuple[str, tuple[Any, ...]]:
+def _insertion(model: type[Model], otherwise: str, vendor: str) -> tuple[str, tuple[Any, ...]]:
     quoted = database().ops.quote_name
     fields = tuple(field for field in model._meta.concrete_fields if not field.primary_key)
     names = ", ".join(quoted(str(field.column)) for field in fields)
     marks = ", ".join(["%s"] * len(fields))
     table, key = quoted(model._meta.db_table), quoted(str(model._meta.pk.column))
-    return f"INSERT INTO {table} ({names}) VALUES ({marks}) RETURNING {key}", fields
+    return f"INSERT INTO {table} ({names}) VALUES ({marks}){otherwise} RETURNING {key}", fields
 
 
 def _compile(build: Build, kinds: tuple[type, ...]) -> _Compiled:

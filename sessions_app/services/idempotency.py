@@ -10,11 +10,13 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.utils.crypto import salted_hmac
 
 from kheish_site.lib import clock, crypto
 from kheish_site.lib.canonical import canonical_json, sha256_hex
 from kheish_site.lib.errors import Conflict
+from kheish_site.lib.prepared import Prepared, insert_if_new, update
 from kheish_site.lib.transactions import locked, require_transaction, write
 from sessions_app.models import IdempotencyRecord
 
@@ -23,7 +25,7 @@ SEALED: Final = "sealed"
 _CLAIMED: Final = 0  # a status nobody else ever sees: it is replaced before the commit
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Claim:
     """A key under which one caller asks for one thing. ``sealed`` answers hold a secret."""
 
@@ -31,6 +33,8 @@ class Claim:
     key: str
     fingerprint: str
     sealed: bool = False
+    record_pk: int = 0
+    """The row that ``begin`` claimed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +64,16 @@ def begin(claim: Claim) -> Answer | None:
         key_digest=sha256_hex(claim.key),
         fingerprint=claim.fingerprint,
         status=_CLAIMED,
+        created_at=clock.now(),
     )
-    IdempotencyRecord.objects.bulk_create([mine], ignore_conflicts=True)
-    record = locked(_rows(claim)).get()
-    if record.status == _CLAIMED or _renewed(record, claim):
+    if insert_if_new(mine):
+        claim.record_pk = mine.pk
+        return None
+    record = _KEPT.first(mine.principal, mine.key_digest)
+    if record is None:
+        return begin(claim)  # purged since
+    if _renewed(record, claim):
+        claim.record_pk = record.pk
         return None
     if record.fingerprint != claim.fingerprint:
         raise Conflict(
@@ -83,7 +93,8 @@ def finish(claim: Claim, answer: Answer) -> None:
     text, headers = json.dumps(answer.body), dict(answer.headers)
     if claim.sealed:
         text, headers[SEALED] = crypto.seal(text.encode()), "1"
-    _rows(claim).update(status=answer.status, body=text, headers=headers)
+    record = IdempotencyRecord(pk=claim.record_pk)
+    update(record, {"status": answer.status, "body": text, "headers": headers}, where={})
 
 
 def purge() -> int:
@@ -97,8 +108,11 @@ def _oldest() -> datetime:
     return clock.now() - timedelta(hours=settings.KHEISH.keep_answers_hours)
 
 
-def _rows(claim: Claim) -> Any:
-    return IdempotencyRecord.objects.filter(principal=claim.principal, key_digest=sha256_hex(claim.key))
+def _kept(principal: str, key_digest: str) -> QuerySet[IdempotencyRecord]:
+    return locked(IdempotencyRecord.objects.filter(principal=principal, key_digest=key_digest).order_by())
+
+
+_KEPT: Final = Prepared[IdempotencyRecord](_kept, str, str)
 
 
 def _renewed(record: IdempotencyRecord, claim: Claim) -> bool:

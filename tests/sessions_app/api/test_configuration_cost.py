@@ -39,7 +39,7 @@ def test_reads(path, budget, rows):
 
 
 @pytest.mark.django_db
-def test_a_key_costs_three_queries():
+def test_a_key_costs_two_queries():
     client = make_client()
     path, body = "/v1/runtime/permission-rules", {"user": [{"tool_name_pattern": "web_*", "behavior": "ask"}]}
     client.post(path, body)  # what is looked at only every few seconds is looked at now
@@ -47,7 +47,7 @@ def test_a_key_costs_three_queries():
         assert client.post(path, body).status_code == 200
     with CaptureQueriesContext(connection) as keyed:
         assert client.post(path, body, headers={"idempotency-key": "k"}).status_code == 200
-    assert _statements(keyed) == _statements(plain) + 3
+    assert _statements(keyed) == _statements(plain) + 2
 
 
 def _statements(queries):

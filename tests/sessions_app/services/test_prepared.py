@@ -10,7 +10,7 @@ from connectors_app.models import IngressReceipt
 from connectors_app.services import connectors, identities, ingress
 from connectors_app.services.deliveries import targets
 from kheish_site.lib import clock
-from kheish_site.lib.prepared import Prepared, insert, update
+from kheish_site.lib.prepared import Prepared, insert, insert_if_new, update
 from kheish_site.lib.transactions import write
 from sessions_app.engine import context, loop, settle, step, tools_phase
 from sessions_app.models import (
@@ -163,6 +163,10 @@ def test_a_row_is_inserted_as_save_does_it(world: Session) -> None:
     row.duplicates = 5
     row.save()  # it knows that it is there
     assert IngressReceipt.objects.get(key="event-2").duplicates == 5
+    assert not insert_if_new(receipt(world))
+    other = receipt(world)
+    other.key = "event-3"
+    assert insert_if_new(other) and IngressReceipt.objects.get(pk=other.pk).key == "event-3"
     with pytest.raises(IntegrityError):
         insert(receipt(world))
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from kheish_site.supervisor.service import ROOT_WARNING
 from tests.acceptance.conftest import installed
 from tests.support import service_process as processes
 from tests.support.service import Deployment, Fleet
@@ -41,7 +42,7 @@ class Machines(Fleet):
         name = f"machine-{self._named}"
         keys = {variable: (self.state_dir / file).read_text().strip() for variable, file in _KEYS.items()}
         told = {**environment, **keys, "KHEISH_STATE_DIR": str(self.state_dir.with_name(name))}
-        command = [sys.executable, "-W", "ignore:You're running the worker with superuser", "-c", _AS, name]
+        command = [sys.executable, "-W", ROOT_WARNING, "-c", _AS, name]
         return processes.spawn(command, environment=told, output=self.output)
 
     def kill_worker(self, name: str) -> None:

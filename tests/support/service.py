@@ -22,6 +22,7 @@ from typing import Any
 from unittest.mock import patch
 
 from kheish_site.supervisor.preparation import fingerprint
+from kheish_site.supervisor.service import ROOT_WARNING
 from tests.support import service_process as processes
 from tests.support import warm
 from tests.support.service_process import ROOT as ROOT
@@ -242,7 +243,7 @@ class Fleet(Deployment):
 
     def _run(self, module: list[str], environment: Mapping[str, str]) -> Process:
         if self.cold:
-            command = [sys.executable, "-W", warm.QUIET, "-m", *module]
+            command = [sys.executable, "-W", ROOT_WARNING, "-m", *module]
             return processes.spawn(command, environment=environment, output=self.output)
         return warm.start(module, environment=environment, output=self.output)
 

@@ -35,7 +35,6 @@ LIBRARIES: Final = (
     "kombu.transport.redis", "openai", "redis.asyncio", "rest_framework.serializers", "slack_sdk",
     "structlog", "twisted.web.http", "ulid", "whitenoise.base", "yaml",
 )  # fmt: skip
-QUIET: Final = "ignore:You're running the worker with superuser"
 OURS: Final = ("kheish_site", "sessions_app", "channels_app", "connectors_app")
 
 
@@ -85,8 +84,10 @@ class _Nest:
     """The process that forks, as whoever gives it orders sees it."""
 
     def __init__(self) -> None:
+        from kheish_site.supervisor.service import ROOT_WARNING  # not before the fork: it is ours
+
         self._process = subprocess.Popen(
-            [sys.executable, "-W", QUIET, "-m", "tests.support.warm"],
+            [sys.executable, "-W", ROOT_WARNING, "-m", "tests.support.warm"],
             cwd=processes.ROOT,
             env=processes.clean_environment({}),
             stdin=subprocess.PIPE,

@@ -21,6 +21,7 @@ import psycopg
 from redis import Redis
 from redis.exceptions import RedisError
 
+from kheish_site.supervisor.service import ROOT_WARNING
 from kheish_site.testing.servers import DURABLE, PostgreSQL, private_valkey
 from tests.support.service_process import ROOT, clean_environment, spawn
 from tests.torture.cutter import Cutter
@@ -206,10 +207,9 @@ class Stage:
         return (self.state_dir / "operator.token").read_text().strip()
 
     def _hatch(self, more: Mapping[str, str]) -> "subprocess.Popen[str]":
-        quiet = "ignore:You're running the worker with superuser"
         with self.output.open("ab") as errors:
             zygote = subprocess.Popen(
-                [sys.executable, "-W", quiet, "-m", "tests.torture.zygote"], cwd=ROOT,
+                [sys.executable, "-W", ROOT_WARNING, "-m", "tests.torture.zygote"], cwd=ROOT,
                 env=clean_environment({**self.environment, **more}), text=True,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True,
             )  # fmt: skip

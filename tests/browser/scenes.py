@@ -12,7 +12,7 @@ from kheish_site.screenshots.scene import Scene
 from tests.support.service import ROOT, Service
 
 SETTINGS: Final = {"KHEISH_APPROVAL_HIGH_MINUTES": "45"}
-"""The services that browsers look at: nothing of the scene expires while they do."""
+"""The services that browsers look at: approvals of high risk have an end to show."""
 PASSWORD = "a-long-enough-password"
 PEOPLE = """
 import django; django.setup()

@@ -94,7 +94,8 @@ def finish(claim: Claim, answer: Answer) -> None:
     if claim.sealed:
         text, headers[SEALED] = crypto.seal(text.encode()), "1"
     record = IdempotencyRecord(pk=claim.record_pk)
-    update(record, {"status": answer.status, "body": text, "headers": headers}, where={})
+    written = update(record, {"status": answer.status, "body": text, "headers": headers}, where={})
+    assert written, "an answer without the claim of its key"
 
 
 def purge() -> int:

@@ -22,13 +22,17 @@ PREPARED_FROM = 2
 
 
 def databases(kheish: Kheish) -> dict[str, dict[str, Any]]:
-    """Django's ``DATABASES``."""
+    """Django's ``DATABASES``. With SQLite nothing of PostgreSQL is loaded from here on."""
     if kheish.database_url:
         return {"default": _postgresql(kheish)}
-    # Where PostgreSQL's driver is installed, REST framework loads it for these: a twelfth of a start.
+    _leave_out_postgresql()
+    return {"default": _sqlite(kheish)}
+
+
+def _leave_out_postgresql() -> None:
+    """REST framework asks for these and can do without; they load the driver, a twelfth of a start."""
     modules: dict[str, Any] = sys.modules
     modules.setdefault("django.contrib.postgres.fields", None)
-    return {"default": _sqlite(kheish)}
 
 
 def _sqlite(kheish: Kheish) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from kheish_site.lib.prepared import Prepared, prepared_cursor
 from kheish_site.lib.transactions import release_connection
 from kheish_site.postgresql import base
 from sessions_app.models import Session
+from sessions_app.services import events
+from sessions_app.services.events import Place
 
 pytestmark = [pytest.mark.services_only, pytest.mark.django_db(transaction=True)]
 BACKEND = "SELECT pg_backend_pid()"
@@ -31,6 +33,16 @@ def test_a_statement_of_the_hot_path_is_prepared_once_whatever_its_numbers() -> 
         read.all(pk)
         read.all(pk)
     assert kept() == before + 1
+
+
+def test_a_prepared_statement_is_planned_once() -> None:
+    for row in range(12):
+        events.global_news(Place(1, row))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT sum(generic_plans), sum(custom_plans) FROM pg_prepared_statements")
+        generic, custom = cursor.fetchone()
+    assert generic >= 10
+    assert custom == 0
 
 
 def test_a_prepared_statement_is_shown_with_its_values() -> None:

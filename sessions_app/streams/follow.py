@@ -1,7 +1,7 @@
 """The loop of one client: catch up from rows, then live, and back to rows whenever something is missing."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,7 +9,7 @@ from sessions_app.services.doorbell.live import Delta
 from sessions_app.services.events import Event, P
 from sessions_app.streams.limits import Limits
 from sessions_app.streams.reading import in_reader
-from sessions_app.streams.subscription import Subscription
+from sessions_app.streams.subscription import Batch, Subscription
 
 
 @dataclass(frozen=True)
@@ -39,24 +39,28 @@ async def follow(
     deadline = asyncio.get_running_loop().time() + limits.max_seconds
     while not subscription.closing and (left := deadline - asyncio.get_running_loop().time()) > 0:
         if subscription.lags:
-            found, end = await _read(subscription, limits)
+            fresh: tuple[Event | Delta, ...] = tuple(subscription.advance(*await _read(subscription, limits)))
         elif status:
             yield (Ended(status),)
             return
         else:
-            item = subscription.take()
-            if item is None:
-                if not await subscription.wait(min(limits.heartbeat_seconds, left)):
-                    yield (Heartbeat(),)
-                continue
-            if isinstance(item, Delta):
-                yield (item,)
-                continue
-            found, end = item.events, item.end
-        if fresh := tuple(subscription.advance(found, end)):
+            taken = subscription.take()
+            if not taken and not await subscription.wait(min(limits.heartbeat_seconds, left)):
+                yield (Heartbeat(),)
+            fresh = tuple(_fresh(subscription, taken))
+        if fresh:
             yield fresh
-        for event in fresh:
-            status = status or subscription.source.ended_by(event)
+        for item in fresh:
+            if not isinstance(item, Delta):
+                status = status or subscription.source.ended_by(item)
+
+
+def _fresh(subscription: Subscription[P], taken: list[Batch[P] | Delta]) -> Iterator[Event | Delta]:
+    for item in taken:
+        if isinstance(item, Delta):
+            yield item
+        else:
+            yield from subscription.advance(item.events, item.end)
 
 
 async def _read(subscription: Subscription[P], limits: Limits) -> tuple[tuple[Event, ...], P]:

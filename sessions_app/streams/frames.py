@@ -1,6 +1,7 @@
 """Server-sent events on the wire (WHATWG HTML, "Server-sent events")."""
 
 import json
+from functools import lru_cache
 from typing import Any, Final
 
 from sessions_app.services.doorbell.live import Delta
@@ -16,8 +17,12 @@ def event_frame(cursor: object, event: Event) -> bytes:
     return b"id: %s\nevent: %s\ndata: %s\n\n" % (str(cursor).encode(), event.kind.encode(), event.data)
 
 
+@lru_cache(maxsize=64)
 def delta_frame(delta: Delta) -> bytes:
-    """Return the frame of live text. It has no id: resuming goes by journal entries alone."""
+    """Return the frame of live text, made once for all its readers.
+
+    It has no id: resuming goes by journal entries alone.
+    """
     return _frame(DELTA_KIND, delta_data(delta))
 
 

@@ -74,6 +74,7 @@ class Hub:
             yield joined
         finally:
             self.streams -= 1
+            joined.end()
             self._leave(opened.source.topic, topic, joined)
 
     def check(self, limits: Limits) -> None:
@@ -94,8 +95,8 @@ class Hub:
     def deliver(self, delta: Delta) -> None:
         """Hand live text to whoever follows its session or everything."""
         for topic in (self._sessions.get(delta.session_pk), self._everything):
-            for joined in topic.subscriptions if topic else ():
-                joined.offer_delta(delta)
+            if topic is not None:
+                topic.deliver(delta)
 
     def close(self) -> None:
         """End all streams cleanly and take no more: the process is about to stop."""
@@ -163,7 +164,7 @@ class Hub:
             page = await in_reader(partial(_events, wanted))
             for pk, group in groupby(page, key=lambda event: event.session_pk):
                 found = tuple(group)
-                self._publish(pk, found)
+                await self._publish(pk, found)
                 if len(found) >= events.NEWS and pk in self._sessions:
                     self._grown.add(pk)
 
@@ -179,18 +180,18 @@ class Hub:
         taken = [self._grown.pop() for _ in range(min(_MANY, len(self._grown)))]
         return [(pk, self._sessions[pk]) for pk in taken if pk in self._sessions]
 
-    def _publish(self, session_pk: int, found: tuple[Event, ...]) -> None:
+    async def _publish(self, session_pk: int, found: tuple[Event, ...]) -> None:
         """Hand on what is new: the topic may have come anew, further on, while the rows were read."""
         topic = self._sessions.get(session_pk)
         if topic is not None and found[0].seq <= topic.position + 1 and found[-1].seq > topic.position:
-            topic.publish(found[-1].seq, tuple(event for event in found if event.seq > topic.position))
+            await topic.publish(found[-1].seq, tuple(event for event in found if event.seq > topic.position))
 
     async def _read_everything(self) -> None:
         while (topic := self._everything) is not None:
             before = topic.position
             page, found = await in_reader(partial(_everything, before))
             if found and topic.position == before:
-                topic.publish(found[-1].place, found)
+                await topic.publish(found[-1].place, found)
             if page.held:  # rows wait for an older transaction, whose end nobody announces
                 asyncio.get_running_loop().call_later(_HELD_SECONDS, self._rung.set)
             if not page.has_more:

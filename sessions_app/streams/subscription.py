@@ -4,11 +4,14 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Generic
+from typing import Final, Generic
 
 from sessions_app.services.doorbell.live import Delta
 from sessions_app.services.events import Event, P
 from sessions_app.streams.sources import Source
+
+_AT_ONCE: Final = 8
+"""Readers woken in one turn of the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +30,32 @@ class Topic(Generic[P]):
     position: P
     subscriptions: "set[Subscription[P]]" = field(default_factory=set)
 
-    def publish(self, end: P, events: tuple[Event, ...]) -> None:
-        """Hand on what was read after ``position`` up to ``end``."""
+    async def publish(self, end: P, events: tuple[Event, ...]) -> None:
+        """Hand on what was read after ``position`` up to ``end``; returns when all begin to send it.
+
+        They are woken a few at a time: what is sent in one turn of the event loop leaves the process in the
+        next, and the first of many readers need not wait until everything is ready for the last. What
+        happens meanwhile comes in one piece afterwards, for each sending costs more than what it sends.
+        """
         batch = Batch(self.position, end, events)
         self.position = end
-        for subscription in self.subscriptions:
+        readers = list(self.subscriptions)
+        for subscription in readers:
             subscription.offer(batch)
+        for start in range(0, len(readers), _AT_ONCE):
+            for subscription in readers[start : start + _AT_ONCE]:
+                subscription.wake()
+            await asyncio.sleep(0)
+
+    def deliver(self, delta: Delta) -> None:
+        """Hand on live text to whoever wants it."""
+        for subscription in self.subscriptions:
+            if subscription.offer_delta(delta):
+                subscription.wake()
 
 
 class Subscription(Generic[P]):
-    """Fed by the hub, drained by ``follow``; both live in one event loop."""
+    """Fed by its topic, drained by ``follow``; both live in one event loop."""
 
     def __init__(self, source: Source[P], position: P, topic: Topic[P], *, buffer_events: int) -> None:
         self.source: Source[P] = source
@@ -47,6 +66,9 @@ class Subscription(Generic[P]):
         self._queue: deque[Batch[P] | Delta] = deque()
         self._size = 0
         self._news = asyncio.Event()
+        self._due = 0.0
+        self._late = False
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def topic_position(self) -> P:
@@ -63,23 +85,28 @@ class Subscription(Generic[P]):
         """Buffer a batch; a client that is too far behind loses its buffer and reads the rows again."""
         self._put(batch, len(batch.events))
 
-    def offer_delta(self, delta: Delta) -> None:
-        """Buffer live text; it is the first to go."""
-        if self._size < self._limit // 2 and self.source.wants_delta(delta):
-            self._put(delta, 1)
+    def offer_delta(self, delta: Delta) -> bool:
+        """Buffer live text, which is the first to go; tell whether it was taken."""
+        if self._size >= self._limit // 2 or not self.source.wants_delta(delta):
+            return False
+        self._put(delta, 1)
+        return True
+
+    def wake(self) -> None:
+        """Tell the client's loop to look."""
+        self._news.set()
 
     def close(self) -> None:
         """Ask the client's loop to end soon."""
         self.closing = True
-        self._news.set()
+        self.wake()
 
-    def take(self) -> Batch[P] | Delta | None:
-        """Return the oldest buffered item, or None."""
-        if not self._queue:
-            return None
-        item = self._queue.popleft()
-        self._size -= len(item.events) if isinstance(item, Batch) else 1
-        return item
+    def take(self) -> list[Batch[P] | Delta]:
+        """Return all that is buffered, oldest first, and forget it."""
+        taken = list(self._queue)
+        self._queue.clear()
+        self._size = 0
+        return taken
 
     def advance(self, events: tuple[Event, ...], end: P) -> Iterator[Event]:
         """Move to ``end``, yielding those of ``events`` that are new and wanted, each once."""
@@ -91,13 +118,32 @@ class Subscription(Generic[P]):
 
     async def wait(self, timeout_seconds: float) -> bool:
         """Wait for news; False when none came in time."""
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._news.wait()
-        except TimeoutError:
-            return False
+        self._late = False
+        self._due = asyncio.get_running_loop().time() + timeout_seconds
+        if self._timer is None or self._timer.when() > self._due:
+            self._set_timer()
+        await self._news.wait()
         self._news.clear()
-        return True
+        return not self._late
+
+    def end(self) -> None:
+        """Leave nothing behind in the event loop."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _set_timer(self) -> None:
+        """Look at the time when the wait is due. One timer serves many waits: too early, it is set anew."""
+        self.end()
+        self._timer = asyncio.get_running_loop().call_at(self._due, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if asyncio.get_running_loop().time() < self._due:
+            self._set_timer()
+        else:
+            self._late = True
+            self.wake()
 
     def _put(self, item: Batch[P] | Delta, size: int) -> None:
         self._queue.append(item)
@@ -105,4 +151,3 @@ class Subscription(Generic[P]):
         if self._size > self._limit:
             self._queue.clear()
             self._size = 0
-        self._news.set()

@@ -19,6 +19,7 @@ from sessions_app.streams.follow import Ended, Heartbeat, Item, follow
 from sessions_app.streams.hub import Hub, TooManyStreams
 from sessions_app.streams.limits import Limits
 from sessions_app.streams.sources import Opened
+from sessions_app.streams.subscription import Subscription, Topic
 
 LIMITS = Limits(max_seconds=30, max_bytes=1 << 20, heartbeat_seconds=5, page_rows=7)
 
@@ -250,9 +251,7 @@ def test_live_text_is_the_first_to_go(journal: Journal) -> None:
                 hub.deliver(delta(n))
             hub.ring(1, journal.append())
             await asyncio.sleep(0.01)
-            kinds = []
-            while (item := subscription.take()) is not None:
-                kinds.append(type(item).__name__)
+            kinds = [type(item).__name__ for item in subscription.take()]
         assert kinds == ["Delta"] * 4 + ["Batch"]
 
     asyncio.run(scenario())
@@ -284,6 +283,75 @@ def test_a_run_ends_its_stream_and_only_its_own(journal: Journal) -> None:
             items = [item async for item in one_by_one(follow(subscription, LIMITS))]
         assert [getattr(item, "seq", None) for item in items] == [2, 3, None]
         assert items[-1] == Ended("completed")
+
+    asyncio.run(scenario())
+
+
+def test_the_first_of_many_readers_need_not_wait_for_the_last(journal: Journal) -> None:
+    async def scenario() -> None:
+        topic: Topic[int] = Topic(0)
+        served: list[int] = []
+        reached = asyncio.Event()
+
+        async def client(number: int, subscription: Subscription[int]) -> None:
+            await subscription.wait(5)
+            served.append(number)
+            await reached.wait()
+
+        def look() -> None:
+            seen.append(len(served))
+            if len(served) < 40:
+                asyncio.get_running_loop().call_soon(look)
+
+        readers = [Subscription(Source(journal), 0, topic, buffer_events=9) for _ in range(40)]
+        topic.subscriptions.update(readers)
+        clients = [asyncio.create_task(client(number, each)) for number, each in enumerate(readers)]
+        await asyncio.sleep(0)
+        seen: list[int] = []
+        look()
+        journal.append()
+        await topic.publish(1, tuple(journal.rows))
+        await asyncio.sleep(0)
+        assert len(served) == 40
+        assert {0, 8, 16, 24, 32} <= set(seen)
+        reached.set()
+        await asyncio.gather(*clients)
+
+    asyncio.run(scenario())
+
+
+def test_what_came_together_is_sent_together(journal: Journal) -> None:
+    async def scenario() -> None:
+        hub, _ = make_hub()
+        with hub.subscribe(opened(journal, 0), LIMITS) as subscription:
+            hub.deliver(delta(0))
+            hub.deliver(delta(1))
+            for _ in range(2):
+                hub.ring(1, journal.append())
+                await asyncio.sleep(0.01)
+            async with aclosing(follow(subscription, LIMITS)) as news:
+                items = await anext(news)
+        assert [type(item).__name__ for item in items] == ["Delta", "Delta", "Event", "Event"]
+
+    asyncio.run(scenario())
+
+
+def test_who_is_served_hears_no_heartbeat_and_leaves_no_timer(journal: Journal) -> None:
+    async def scenario() -> None:
+        hub, _ = make_hub()
+        short = Limits(max_seconds=30, max_bytes=1, heartbeat_seconds=0.3)
+        with hub.subscribe(opened(journal, 0), short) as subscription:
+            items = list[Item]()
+            async with aclosing(follow(subscription, short)) as news:
+                for _ in range(6):
+                    hub.ring(1, journal.append())
+                    items += await anext(news)
+                    await asyncio.sleep(0.1)
+                assert [type(item) for item in items] == [Event] * 6
+                began = asyncio.get_running_loop().time()
+                assert await anext(news) == (Heartbeat(),)
+                assert asyncio.get_running_loop().time() - began > 0.15
+        assert subscription._timer is None
 
     asyncio.run(scenario())
 

@@ -116,28 +116,31 @@ def moment(at: str) -> float:
 
 @dataclass
 class Taken:
-    """What a load found: one value for each piece of work, and how long all of it took."""
+    """What a load found: one value for each piece of work, how long all took, and how many a second."""
 
     seconds: float = 0.0
     found: list[Any] = field(default_factory=list)
+    pace: float = 0.0
 
 
 def closed_loop(work: Callable[[int], Any], sessions: int, seconds: float) -> Taken:
     """Let every session work, one piece after the other and at least one; what has begun is counted.
 
-    A thread, and with it a connection, lives for this loop alone.
+    The pace is that of each session until its last piece was done, added up: one that is done does not wait
+    for the others. A thread, and with it a connection, lives for this loop alone.
     """
     began = time.monotonic()
 
-    def session(number: int) -> list[Any]:
+    def session(number: int) -> tuple[list[Any], float]:
         done = [work(number)]
-        while time.monotonic() - began < seconds:
+        while (taken := time.monotonic() - began) < seconds:
             done.append(work(number))
-        return done
+        return done, len(done) / taken
 
     with ThreadPoolExecutor(sessions) as pool:
         found = list(pool.map(session, range(sessions)))
-    return Taken(time.monotonic() - began, [each for some in found for each in some])
+    everything = [each for done, _ in found for each in done]
+    return Taken(time.monotonic() - began, everything, sum(pace for _, pace in found))
 
 
 def open_loop(work: Callable[[int], Any], *, rate: float, seconds: float, threads: int = 64) -> Taken:

@@ -120,7 +120,7 @@ def _row(bench: Bench, system: _System, sessions: int, options: Options) -> Row:
         "tool": options.tool,
         "workers": options.workers,
         "runs": runs,
-        "runs_per_second": round(runs / taken.seconds, 1),
+        "runs_per_second": round(taken.pace, 1),
         **spread("accepted", [accepted for accepted, _ in taken.found]),
         **spread("completed", [completed for _, completed in taken.found]),
         "waiting_at_once": bench.model.most_waiting(),

@@ -44,19 +44,18 @@ def measure(bench: Bench, options: Options) -> Report:
     _load.closed_loop(one, options.sessions, 0.0)  # one run each: connections and code are warm
     bench.model.most_waiting()
     taken = _load.closed_loop(one, options.sessions, options.seconds)
-    pace = len(taken.found) / taken.seconds
     most = options.sessions / options.model_ms * 1000
     aim = Aim(30 / 32 * most, least=True)
     report.rows.append(
         {
             "part": "working",
             "runs": len(taken.found),
-            "runs_per_second": round(pace, 1),
+            "runs_per_second": round(taken.pace, 1),
             "at_once": bench.model.most_waiting(),
             **spread("completed", taken.found),
         }
     )
-    report.add(f"runs, {options.sessions} sessions, model {options.model_ms:g} ms", pace, "/s", aim)
+    report.add(f"runs, {options.sessions} sessions, model {options.model_ms:g} ms", taken.pace, "/s", aim)
     return report
 
 

@@ -47,18 +47,18 @@ def once(request: Request, work: Callable[[], Response], *, sealed: bool = False
     after its work (``Prefer: wait``) calls this for the work alone, for a transaction is open in it.
     Raises: BadRequest(invalid_idempotency_key), Conflict(idempotency_conflict).
     """
-    claim = _claim(request, sealed=sealed)
+    claim = _claim(request)
     if claim is None:
         return work()
     with write():
-        first = idempotency.begin(claim)
-        if first is not None:
-            return _replay(first)
+        claimed = idempotency.begin(claim)
+        if isinstance(claimed, Answer):
+            return _replay(claimed)
         response = work()
         if response.status_code >= 400:
             transaction.set_rollback(True)
         else:
-            idempotency.finish(claim, _answer(response))
+            idempotency.finish(claimed, _answer(response), sealed=sealed)
             crashpoint("request.done")
     crashpoint("request.kept")
     return response
@@ -72,15 +72,15 @@ def in_steps(request: Request, work: Callable[[], Response]) -> Response:
     claim = _claim(request)
     if claim is not None:
         with write():
-            first = idempotency.begin(claim)
+            claimed = idempotency.begin(claim)
             transaction.set_rollback(True)  # only a look: the key is claimed with the answer
-        if first is not None:
-            return _replay(first)
+        if isinstance(claimed, Answer):
+            return _replay(claimed)
     response = work()
     return once(request, lambda: response)
 
 
-def _claim(request: Request, *, sealed: bool = False) -> Claim | None:
+def _claim(request: Request) -> Claim | None:
     key = read_key(request)
     if not key:
         return None
@@ -89,7 +89,6 @@ def _claim(request: Request, *, sealed: bool = False) -> Claim | None:
         principal=request.auth.name,
         key=key,
         fingerprint=idempotency.fingerprint(request.method or "", request.path, _body(request)),
-        sealed=sealed,
     )
 
 

@@ -25,16 +25,13 @@ SEALED: Final = "sealed"
 _CLAIMED: Final = 0  # a status nobody else ever sees: it is replaced before the commit
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A key under which one caller asks for one thing. ``sealed`` answers hold a secret."""
+    """A key under which one caller asks for one thing."""
 
     principal: str
     key: str
     fingerprint: str
-    sealed: bool = False
-    record_pk: int = 0
-    """The row that ``begin`` claimed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +49,10 @@ def fingerprint(method: str, path: str, body: Any) -> str:
     return salted_hmac("kheish.idempotency", text, algorithm="sha256").hexdigest()
 
 
-def begin(claim: Claim) -> Answer | None:
+def begin(claim: Claim) -> IdempotencyRecord | Answer:
     """Claim the key, or return the first answer given under it. Needs an open transaction.
 
-    After ``None`` the caller does the work and calls ``finish`` in the same transaction.
+    Whoever gets a record does the work and calls ``finish`` with it in the same transaction.
     Raises: Conflict(idempotency_conflict) when the key was used for another request.
     """
     require_transaction()
@@ -67,14 +64,12 @@ def begin(claim: Claim) -> Answer | None:
         created_at=clock.now(),
     )
     if insert_if_new(mine):
-        claim.record_pk = mine.pk
-        return None
+        return mine
     record = _KEPT.first(mine.principal, mine.key_digest)
     if record is None:
         return begin(claim)  # purged since
     if _renewed(record, claim):
-        claim.record_pk = record.pk
-        return None
+        return record
     if record.fingerprint != claim.fingerprint:
         raise Conflict(
             "this Idempotency-Key was used for another request",
@@ -86,14 +81,13 @@ def begin(claim: Claim) -> Answer | None:
     return Answer(status=record.status, body=json.loads(text), headers=headers)
 
 
-def finish(claim: Claim, answer: Answer) -> None:
-    """Store the answer of a claim. Needs the transaction of its ``begin``."""
+def finish(record: IdempotencyRecord, answer: Answer, *, sealed: bool = False) -> None:
+    """Store the answer to what ``begin`` claimed, ``sealed`` when it holds a secret, in its transaction."""
     require_transaction()
     # As text, since a store may reorder the members of an object and the repeat should equal the first.
     text, headers = json.dumps(answer.body), dict(answer.headers)
-    if claim.sealed:
+    if sealed:
         text, headers[SEALED] = crypto.seal(text.encode()), "1"
-    record = IdempotencyRecord(pk=claim.record_pk)
     written = update(record, {"status": answer.status, "body": text, "headers": headers}, where={})
     assert written, "an answer without the claim of its key"
 

@@ -241,7 +241,7 @@ def events_forgotten() -> None:
 @bug("accepted_inputs_are_runs")
 def keys_forgotten() -> None:
     """No answer is kept for an idempotency key."""
-    _patch("sessions_app.services.idempotency", begin=lambda claim: None, finish=lambda claim, answer: None)
+    _patch("sessions_app.services.idempotency", begin=lambda claim: None, finish=lambda *given, sealed: None)
 
 
 @bug("one_active_run_per_session", plans=(*_ACTS, "ask"), seconds=20.0)

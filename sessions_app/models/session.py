@@ -84,3 +84,8 @@ class Session(models.Model):
 
     def __str__(self) -> str:
         return self.session_id
+
+    @property
+    def unused(self) -> bool:
+        """No run was ever accepted here, so nothing of one can be open."""
+        return self.next_position == 1

@@ -45,15 +45,10 @@ def session_view(row: Session) -> View:
 
 
 def session_views(rows: Iterable[Session]) -> list[View]:
-    """Return the sessions in the order given; four queries whatever their number."""
+    """Return the sessions in the order given; four queries whatever their number, none if all are unused."""
     sessions = list(rows)
-    pks = [row.pk for row in sessions]
-    active = {
-        session: (run_id, status)
-        for session, run_id, status in Run.objects.filter(
-            session_id__in=pks, status__in=sorted(ACTIVE)
-        ).values_list("session_id", "run_id", "status")
-    }
+    pks = [row.pk for row in sessions if not row.unused]
+    active = _active(pks)
     approvals = _pending(Approval, ApprovalStatus.PENDING, pks)
     questions = _pending(UserQuestion, QuestionStatus.PENDING, pks)
     decisions = _pending(OperatorDecision, DecisionStatus.PENDING, pks)
@@ -84,7 +79,19 @@ def _has_run(statuses: Iterable[str]) -> Exists:
     return Exists(Run.objects.filter(session=OuterRef("pk"), status__in=sorted(statuses)))
 
 
+def _active(pks: list[int]) -> dict[int, tuple[str, str]]:
+    if not pks:
+        return {}
+    rows = Run.objects.filter(session_id__in=pks, status__in=sorted(ACTIVE))
+    return {
+        session: (run_id, status)
+        for session, run_id, status in rows.values_list("session_id", "run_id", "status")
+    }
+
+
 def _pending(model: type[Model], status: str, pks: list[int]) -> dict[int, int]:
+    if not pks:
+        return {}
     rows = model._default_manager.filter(Q(session_id__in=pks), status=status).order_by()
     return dict(rows.values_list("session_id").annotate(number=Count("pk")))
 

@@ -116,6 +116,13 @@ def test_a_detail_costs_what_is_written_here() -> None:
     assert list(costs.values()) == [6, 5, 4, 4, 3, 2, 2, 2, 4]
 
 
+def test_nothing_is_asked_about_the_runs_of_a_session_that_had_none() -> None:
+    make_session("fresh")
+    client = caller("viewer")
+    client.get("/v1/runs/none")
+    assert _cost(client, "/v1/sessions/fresh") == 2
+
+
 def _cost(client, path: str) -> int:  # type: ignore[no-untyped-def]
     with CaptureQueriesContext(connection) as captured:
         answer = client.get(path)

@@ -113,7 +113,7 @@ def of_kind(kind: str, pids: Sequence[int]) -> list[int]:
 
 def children() -> set[int]:
     """Return the direct children of this process."""
-    return {pid for pid in _tree([os.getpid()]) - {os.getpid()} if int(_stat(pid)[1]) == os.getpid()}
+    return {pid for pid, parent in _parents().items() if parent == os.getpid()}
 
 
 def _kinds(pids: Sequence[int]) -> dict[int, str]:
@@ -132,12 +132,20 @@ def _stat(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
-def _tree(pids: Sequence[int]) -> set[int]:
-    children: dict[int, list[int]] = {}
+def _parents() -> dict[int, int]:
+    """Return the parent of each process; one that ends meanwhile is left out."""
+    found = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with suppress(OSError):
-                children.setdefault(int(_stat(int(folder.name))[1]), []).append(int(folder.name))
+                found[int(folder.name)] = int(_stat(int(folder.name))[1])
+    return found
+
+
+def _tree(pids: Sequence[int]) -> set[int]:
+    children: dict[int, list[int]] = {}
+    for pid, parent in _parents().items():
+        children.setdefault(parent, []).append(pid)
     found, waiting = set[int](), list(pids)
     while waiting:
         pid = waiting.pop()

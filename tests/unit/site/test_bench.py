@@ -1,12 +1,13 @@
 """What measurements are made of: figures and aims, tables, the picture, the history, the names."""
 
 import json
+import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from bench import _figures, _history, _load, _model, _svg, plot, smoke, table
+from bench import _figures, _history, _load, _model, _processes, _svg, plot, smoke, table
 from bench._figures import Aim, Figure, Report
 from kheish_site import bench
 
@@ -49,6 +50,21 @@ def test_an_aim_is_met_or_not(aim: Aim, value: float, met: bool) -> None:
 
 def test_a_figure_without_an_aim_has_no_verdict() -> None:
     assert "met" not in Figure("f", 1).as_json() and _figures.figure_cells(Figure("f", 1).as_json())[-1] == ""
+
+
+def test_a_process_that_ends_while_it_is_looked_at_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen(["sleep", "60"]) as stays, subprocess.Popen(["sleep", "60"]) as leaves:
+        read = _processes._stat
+
+        def stat(pid: int) -> list[str]:
+            if pid == leaves.pid:
+                leaves.kill()
+                leaves.wait()
+            return read(pid)
+
+        monkeypatch.setattr(_processes, "_stat", stat)
+        assert {stays.pid, leaves.pid} & _processes.children() == {stays.pid}
+        stays.kill()
 
 
 def test_quantiles_count_from_the_smallest() -> None:

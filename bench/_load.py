@@ -116,14 +116,20 @@ def moment(at: str) -> float:
 
 @dataclass
 class Taken:
-    """What a load found: one value for each piece of work, how long all took, and how many a second."""
+    """What a load found: one value for each piece of work, and how long all of it took."""
 
     seconds: float = 0.0
     found: list[Any] = field(default_factory=list)
+
+
+@dataclass
+class Worked(Taken):
+    """What a closed loop found, and its pace: pieces of work a second."""
+
     pace: float = 0.0
 
 
-def closed_loop(work: Callable[[int], Any], sessions: int, seconds: float) -> Taken:
+def closed_loop(work: Callable[[int], Any], sessions: int, seconds: float) -> Worked:
     """Let every session work, one piece after the other and at least one; what has begun is counted.
 
     The pace is that of each session until its last piece was done, added up: one that is done does not wait
@@ -140,7 +146,7 @@ def closed_loop(work: Callable[[int], Any], sessions: int, seconds: float) -> Ta
     with ThreadPoolExecutor(sessions) as pool:
         found = list(pool.map(session, range(sessions)))
     everything = [each for done, _ in found for each in done]
-    return Taken(time.monotonic() - began, everything, sum(pace for _, pace in found))
+    return Worked(time.monotonic() - began, everything, sum(pace for _, pace in found))
 
 
 def open_loop(work: Callable[[int], Any], *, rate: float, seconds: float, threads: int = 64) -> Taken:

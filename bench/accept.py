@@ -48,7 +48,7 @@ def measure(bench: Bench, options: Options) -> Report:
             row: Row = {
                 "sessions": sessions,
                 "inputs": inputs_done,
-                "inputs_per_second": round(inputs_done / taken.seconds, 1),
+                "inputs_per_second": round(taken.pace, 1),
                 **spread("accepted", taken.found),
                 **counts.per(inputs_done),
                 **{

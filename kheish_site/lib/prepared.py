@@ -120,9 +120,14 @@ def _insert(row: Model, otherwise: str) -> bool:
         made = cursor.fetchone()
     if made is None:
         return False
-    (row.pk,) = made
-    row._state.adding, row._state.db = False, connection.alias
+    stored(row, made[0])
     return True
+
+
+def stored(row: Model, pk: int) -> None:
+    """Give an instance the key under which its row was inserted."""
+    row.pk = pk
+    row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
 
 
 def update(row: Model, changes: Mapping[str, Any], *, where: Mapping[str, Any]) -> bool:

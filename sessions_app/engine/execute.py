@@ -2,15 +2,15 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final, TypeVar
 
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from kheish_site.lib import clock
 from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.transactions import release_connection, write
 from sessions_app.engine.turn import Turn
@@ -28,7 +28,7 @@ from sessions_app.services import (
 )
 from sessions_app.services.output_files import Outgoing
 from sessions_app.services.shell_tasks import SessionTasks
-from sessions_app.services.writes import Change, Entry, LeaseLost, StaleRun, StepStart
+from sessions_app.services.writes import Advance, Change, Entry, LeaseLost, StaleRun, StepStart
 from sessions_app.tools import registry
 from sessions_app.tools.base import OutputFile, Probeable, Tool, ToolContext, ToolFailure, ToolResult
 
@@ -64,14 +64,18 @@ class Effects:
         return todos
 
 
-def group(turn: Turn, calls: list[ToolCall], opening: StepStart | None) -> None:
+Begin = Callable[[Turn, Sequence[Advance]], None]
+"""Commits that calls have started, before any effect of theirs."""
+
+
+def group(turn: Turn, calls: list[ToolCall], opening: StepStart | None, *, begin: Begin) -> None:
     """Run calls that may go at once; ``opening`` starts the next step in the commit of their results.
 
-    Two commits for the group: ``started`` before any effect, results after all.
+    Two commits for the group: ``begin``'s before any effect, results after all.
     """
     prepared = [(call, *_prepare(turn, call)) for call in calls]
     held_at = time.monotonic()
-    _commit_started(turn, [(call, ready) for call, ready, refusal in prepared if refusal is None])
+    begin(turn, [effects.started(call, ready) for call, ready, refusal in prepared if refusal is None])
     crashpoint("tool.started")
     if time.monotonic() - held_at > turn.lease_seconds / 2:
         leases.check(turn.lease)  # frozen since: nothing may leave a process that lost the run
@@ -133,28 +137,32 @@ def _not_the_approved_call(call: ToolCall) -> ToolResult | None:
     )
 
 
-def _commit_started(turn: Turn, calls: list[tuple[ToolCall, dict[str, Any]]]) -> None:
-    if not calls:
+def commit_started(turn: Turn, advances: Sequence[Advance]) -> None:
+    """Commit that calls which were planned before have started (``Begin``)."""
+    if not advances:
+        return
+    entries = tuple(started_entry(turn, advance.call) for advance in advances)
+    with started_together(turn, advances):
+        _commit(turn, entries, advances=advances)
+
+
+@contextmanager
+def started_together(turn: Turn, advances: Sequence[Advance]) -> Iterator[None]:
+    """Keep what the ledger of external actions says of calls in one transaction with the block's commit."""
+    if not any(outward.is_outward(advance.call) for advance in advances):
+        yield
         return
     with write():
-        entries = tuple(_started_entry(turn, call) for call, _ in calls)
-        _commit(turn, entries)
-        outward.started(turn.run, [call for call, _ in calls])
-        for call, prepared in calls:
-            effects.advance(
-                call,
-                ToolCallState.STARTED,
-                started_at=clock.now(),
-                attempt=call.attempt + 1,
-                prepared=prepared or call.prepared,
-            )
+        yield  # the session before the ledger
+        outward.started(turn.run, advances)
 
 
-def _started_entry(turn: Turn, call: ToolCall) -> Entry:
+def started_entry(turn: Turn, call: ToolCall) -> Entry:
+    """Return the entry of a call that ``effects.started`` has begun."""
     payload = {
         "call_id": call.call_id,
         "tool_name": call.tool_name,
-        "attempt": call.attempt + 1,
+        "attempt": call.attempt,
         "idempotency_key": call.idempotency_key,
     }
     return journal.entry(turn.session_id, "tool.started", payload, run=turn.run)
@@ -216,10 +224,11 @@ def _commit_results(
 ) -> None:
     run = turn.run
     began = [call for call, _, _ in results if call.state == ToolCallState.STARTED]
-    with write():
-        if any(map(_leaves_more, results)) or any(map(outward.is_outward, began)):
+    more = any(map(_leaves_more, results)) or any(map(outward.is_outward, began))
+    with write() if more else nullcontext():
+        if more:
             leases.check(turn.lease)  # the session before files, stored results and the ledger
-        output_files.claim(file for _, _, kept in results for _, files in kept.outputs for file in files)
+            output_files.claim(file for _, _, kept in results for _, files in kept.outputs for file in files)
         entries: list[Entry] = []
         said: list[tuple[str, Any]] = []
         settled = []
@@ -228,11 +237,10 @@ def _commit_results(
             settled.append(effects.settled(call, state, result))
             entries.append(effects.settled_entry(turn.session_id, run, call))
             entries += _keep(turn, call, kept, said)
-        outward.finished(run, began)
+        if more:
+            outward.finished(run, began)
         fields = {"outputs": run.outputs, "step": opening.number if opening else run.step}
-        _commit(turn, tuple(entries), opening, fields)
-        for advance in settled:
-            effects.keep(advance)
+        _commit(turn, tuple(entries), opening, fields, settled)
         for key, output in said:
             ports.output_emitted(run, output, key)
 
@@ -264,6 +272,7 @@ def _commit(
     entries: tuple[Entry, ...],
     opening: StepStart | None = None,
     fields: Mapping[str, Any] | None = None,
+    advances: Sequence[Advance] = (),
 ) -> None:
     writes.commit(
         Change(
@@ -273,5 +282,6 @@ def _commit(
             lease_seconds=turn.lease_seconds,
             step_start=opening,
             move=run_state.staying(turn.run, fields) if fields else None,
+            advances=tuple(advances),
         )
     )

@@ -1,19 +1,20 @@
 """One model call of a run: fold, ask outside any transaction, commit the answer."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from kheish_site.lib import clock
 from kheish_site.lib.crashpoints import crashpoint
-from kheish_site.lib.prepared import Prepared, insert
+from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.redaction import redact
-from kheish_site.lib.transactions import write
-from sessions_app.engine import compaction, context, model_call, plan, settle
+from sessions_app.engine import compaction, context, execute, model_call, plan, settle, tools_phase
 from sessions_app.engine.model_call import Answer
 from sessions_app.engine.turn import Outcome, Phase, Turn
 from sessions_app.models import Run, Step, StepStatus, ToolCall, ToolCallState
 from sessions_app.providers.base import Cancelled, ProviderError
 from sessions_app.services import effects, journal, run_state, writes
-from sessions_app.services.writes import Change, Entry, StepEnd
+from sessions_app.services.writes import Advance, Change, Entry, StepEnd
 
 _STEP: Final = Prepared[Step](
     lambda run_pk, number: (
@@ -33,7 +34,8 @@ def newest(run: Run) -> Step | None:
 def advance(turn: Turn) -> Outcome:
     """Make the open model call of the run and commit what came of it.
 
-    The answer either ends the run or plans tool calls. Raises: LeaseLost, StaleRun.
+    The answer either ends the run or plans tool calls, which run at once where nobody must be asked.
+    Raises: LeaseLost, StaleRun.
     """
     crashpoint("model.before")
     try:
@@ -46,8 +48,7 @@ def advance(turn: Turn) -> Outcome:
         return _failed(turn, _FAILURE_CODES.get(error.kind, error.kind), error.message)
     crashpoint("model.after")
     if answer.completion.tool_calls:
-        _commit_plan(turn, answer)
-        return Outcome.CONTINUE
+        return _act(turn, answer)
     _commit_answer(turn, answer)
     return Outcome.LEFT
 
@@ -86,13 +87,30 @@ def _commit_answer(turn: Turn, answer: Answer) -> None:
     )
 
 
-def _commit_plan(turn: Turn, answer: Answer) -> None:
-    """Commit the assistant's message, its planned calls and what was refused at once, together."""
-    run, usage = turn.run, answer.completion.usage
-    step = newest(run)
+def _act(turn: Turn, answer: Answer) -> Outcome:
+    """Plan the calls of the answer; begin them in the same commit if the loop need not look between."""
+    step = newest(turn.run)
     assert step is not None  # the lease holder opened it
     calls = plan.calls(turn, step, answer.completion.tool_calls)
-    session_id = turn.session_id
+    planned = _planning(turn, answer, calls)
+    turn.phase = Phase.TOOLS
+    if not tools_phase.may_begin(turn, calls):
+        writes.commit(planned)
+        crashpoint("planned")
+        return Outcome.CONTINUE
+
+    def begin(turn: Turn, advances: Sequence[Advance]) -> None:
+        entries = (*planned.entries, *(execute.started_entry(turn, advance.call) for advance in advances))
+        with execute.started_together(turn, advances):
+            writes.commit(replace(planned, entries=entries))
+
+    ready = [call for call in calls if call.state == ToolCallState.PLANNED]
+    return tools_phase.carry_out(turn, ready, begin=begin)
+
+
+def _planning(turn: Turn, answer: Answer, calls: list[ToolCall]) -> Change:
+    """Return the assistant's message, its planned calls and what was refused at once, as one change."""
+    run, usage, session_id = turn.run, answer.completion.usage, turn.session_id
     entries = [_spoken(turn, answer, calls), *(_planned(session_id, run, call) for call in calls)]
     entries += [
         effects.settled_entry(session_id, run, call) for call in calls if call.state != ToolCallState.PLANNED
@@ -100,23 +118,15 @@ def _commit_plan(turn: Turn, answer: Answer) -> None:
     run.input_tokens += usage.input_tokens
     run.output_tokens += usage.output_tokens
     counted = {"input_tokens": run.input_tokens, "output_tokens": run.output_tokens}
-    with write():
-        writes.commit(
-            Change(
-                session_pk=run.session_id,
-                entries=tuple(entries),
-                lease=turn.lease,
-                lease_seconds=turn.lease_seconds,
-                move=run_state.staying(run, counted),
-                step_end=_answered(turn, answer),
-            )
-        )
-        if len(calls) == 1:
-            insert(calls[0])
-        else:
-            ToolCall.objects.bulk_create(calls)
-    crashpoint("planned")
-    turn.phase = Phase.TOOLS
+    return Change(
+        session_pk=run.session_id,
+        entries=tuple(entries),
+        lease=turn.lease,
+        lease_seconds=turn.lease_seconds,
+        move=run_state.staying(run, counted),
+        step_end=_answered(turn, answer),
+        planned=tuple(calls),
+    )
 
 
 def _spoken(turn: Turn, answer: Answer, calls: list[ToolCall]) -> Entry:

@@ -28,7 +28,7 @@ def if_needed(turn: Turn, calls: list[ToolCall]) -> Outcome | None:
     waits, None when nothing is open, and CONTINUE when somebody asked the run to stop: a request that found
     it running is honoured now, because a waiting run has nobody who would.
     """
-    asks = [call for call in calls if call.state == ToolCallState.PLANNED and _needs_person(call)]
+    asks = _open_questions(calls)
     unknown = [call for call in calls if call.state == ToolCallState.UNKNOWN]
     if not asks and not unknown:
         return None
@@ -50,6 +50,15 @@ def if_needed(turn: Turn, calls: list[ToolCall]) -> Outcome | None:
     if waits:
         crashpoint("suspended")
     return Outcome.LEFT if waits else None
+
+
+def is_needed(calls: list[ToolCall]) -> bool:
+    """Tell whether somebody must be asked before any of these calls, just planned, may run."""
+    return bool(_open_questions(calls))
+
+
+def _open_questions(calls: list[ToolCall]) -> list[ToolCall]:
+    return [call for call in calls if call.state == ToolCallState.PLANNED and _needs_person(call)]
 
 
 def _tells_the_agent(turn: Turn) -> bool:

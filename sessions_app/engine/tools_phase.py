@@ -1,4 +1,8 @@
-"""The calls of one answer, as a batch: suspend together, then run what may run, then open the next step."""
+"""The calls of one answer, as a batch: suspend together, then run what may run, then open the next step.
+
+Calls that nobody has to be asked about begin in the commit that plans them (``carry_out``, from ``step``);
+all others are read back from their rows (``advance``).
+"""
 
 from typing import Final
 
@@ -23,15 +27,45 @@ def advance(turn: Turn) -> Outcome:
     if (outcome := suspend.if_needed(turn, calls)) is not None:
         return outcome
     ready = [call for call in calls if call.state in (ToolCallState.PLANNED, ToolCallState.STARTED)]
-    groups = _groups(ready)
-    opening = settle.step_start(turn.run, number=turn.run.step + 1)
+    if not ready:
+        opening = _next_step(turn)
+        execute.open_step(turn, opening)
+        return _opened(turn, opening)
+    return carry_out(turn, ready, begin=execute.commit_started)
+
+
+def may_begin(turn: Turn, calls: list[ToolCall]) -> bool:
+    """Tell whether calls that are about to be planned may start with the same commit.
+
+    Not when the loop has to look between the two: at people who must be asked or want the run to stop, at a
+    worker that drains, at the limit of model calls.
+    """
+    return (
+        any(call.state == ToolCallState.PLANNED for call in calls)
+        and not suspend.is_needed(calls)
+        and _may_go_on(turn)
+        and not (turn.hold.stop.is_set() or turn.hold.draining.is_set())
+        and not settle.stop_requested(turn.run)
+    )
+
+
+def carry_out(turn: Turn, calls: list[ToolCall], *, begin: execute.Begin) -> Outcome:
+    """Run calls and open the next step; ``begin`` commits the start of the first that go at once.
+
+    Raises: LeaseLost, StaleRun.
+    """
+    groups, opening = _groups(calls), _next_step(turn)
     for number, group in enumerate(groups, start=1):
         if turn.hold.stop.is_set() and not turn.hold.lost:
             return Outcome.CONTINUE  # between two effects: the loop settles what was not started
-        execute.group(turn, group, opening if number == len(groups) else None)
-    if not groups:
-        execute.open_step(turn, opening)
+        last = number == len(groups)
+        execute.group(turn, group, opening if last else None, begin=begin)
+        begin = execute.commit_started
     return _opened(turn, opening)
+
+
+def _next_step(turn: Turn) -> StepStart:
+    return settle.step_start(turn.run, number=turn.run.step + 1)
 
 
 def _of_step(run_pk: int, number: int) -> QuerySet[ToolCall]:

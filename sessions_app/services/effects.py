@@ -7,18 +7,16 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from kheish_site.lib import clock
 from kheish_site.lib.canonical import digest, sha256_hex
-from kheish_site.lib.errors import Conflict
 from kheish_site.lib.prepared import update
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import require_transaction
 from sessions_app.models import Run, StoredResult, ToolCall, ToolCallState
 from sessions_app.services import journal
-from sessions_app.services.writes import Entry
+from sessions_app.services.writes import Advance, Entry, IllegalEffect
 from sessions_app.tools.base import ToolResult
 
 STATE = ToolCallState
@@ -45,12 +43,6 @@ _KINDS: Final[Mapping[ToolCallState, str]] = {
 }
 
 
-class IllegalEffect(Conflict):
-    """The call is not in a state that allows this."""
-
-    code, domain = "tool_call_state_conflict", "runs"
-
-
 def call_digest(tool_name: str, arguments: Mapping[str, Any]) -> str:
     """Return the digest that names an exact call: what an approval binds to."""
     return digest({"tool": tool_name, "arguments": dict(arguments)})
@@ -61,28 +53,15 @@ def idempotency_key(run_id: str, step: int, call_id: str, arguments: Mapping[str
     return digest({"run": run_id, "step": step, "call": call_id, "arguments": dict(arguments)})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Advance:
-    """A call's move along one edge: made in the instance, not yet in its row (``keep``)."""
-
-    call: ToolCall
-    was: ToolCallState
-    changes: Mapping[str, Any]
-
-
 def advance(call: ToolCall, to: ToolCallState, **fields: Any) -> None:
     """Move one call along one edge, guarded by the state it was read in. Needs an open transaction.
 
     Raises: IllegalEffect when there is no such edge or somebody moved it first.
     """
-    keep(_advanced(call, to, **fields))
+    _keep(_advanced(call, to, **fields))
 
 
-def keep(advance: Advance) -> None:
-    """Write a move, guarded by the state it began in. Needs an open transaction.
-
-    Raises: IllegalEffect when somebody moved the call first; the transaction must then not commit.
-    """
+def _keep(advance: Advance) -> None:
     require_transaction()
     if not update(advance.call, advance.changes, where={"state": advance.was}):
         raise IllegalEffect(f"the call is no longer {advance.was}", call_id=advance.call.call_id)
@@ -90,7 +69,18 @@ def keep(advance: Advance) -> None:
 
 def settle(call: ToolCall, to: ToolCallState, result: ToolResult) -> None:
     """Record what came of ``call``. Needs an open transaction that also appends ``settled_entry``."""
-    keep(settled(call, to, result))
+    _keep(settled(call, to, result))
+
+
+def started(call: ToolCall, prepared: Mapping[str, Any]) -> Advance:
+    """Begin another attempt of ``call``, with what a later probe needs; for ``writes.commit``."""
+    return _advanced(
+        call,
+        ToolCallState.STARTED,
+        started_at=clock.now(),
+        attempt=call.attempt + 1,
+        prepared=prepared or call.prepared,
+    )
 
 
 def may_be_large(result: ToolResult) -> bool:
@@ -99,7 +89,7 @@ def may_be_large(result: ToolResult) -> bool:
 
 
 def settled(call: ToolCall, to: ToolCallState, result: ToolResult) -> Advance:
-    """Bring the instance to its end, so that its entry can be made before its row is written.
+    """Bring the instance to its end, so that its entry can be made before ``writes.commit`` writes its row.
 
     A result over the prompt limit is stored once under its digest; the row keeps what prompts show. That
     needs an open transaction, with the session's row locked in it.

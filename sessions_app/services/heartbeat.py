@@ -28,10 +28,11 @@ class Hold:
     """One driven session, as the driving thread and the heartbeat share it.
 
     ``stop`` is set when the run of the moment should stop at once: somebody asked, or the lease was lost.
+    ``draining`` is set when the worker should begin no more steps and no more calls.
     """
 
-    def __init__(self, lease: Lease) -> None:
-        self.lease = lease
+    def __init__(self, lease: Lease, draining: threading.Event) -> None:
+        self.lease, self.draining = lease, draining
         self.stop = threading.Event()
         self.lost = False
         self.thread = threading.current_thread()
@@ -72,7 +73,7 @@ class Heartbeat:
     @contextmanager
     def hold(self, lease: Lease) -> Iterator[Hold]:
         """Keep ``lease`` alive for as long as the block runs in this thread."""
-        hold = Hold(lease)
+        hold = Hold(lease, self.draining)
         with self._lock:
             before = self._holds.get(lease.session_pk)
             self._holds[lease.session_pk] = hold

@@ -10,6 +10,7 @@ from kheish_site.lib.canonical import sha256_hex
 from sessions_app.models import Run, ToolCall, ToolCallState
 from sessions_app.services import external_actions
 from sessions_app.services.external_actions import Action
+from sessions_app.services.writes import Advance
 from sessions_app.tools import registry
 
 OUTWARD_EFFECTS: Final = frozenset({"opaque", "probeable"})
@@ -21,15 +22,18 @@ def is_outward(call: ToolCall) -> bool:
     return call.effect in OUTWARD_EFFECTS or (tool is not None and tool.spec.sandbox == "network_enabled")
 
 
-def started(run: Run, calls: Iterable[ToolCall]) -> None:
-    """Record that calls are about to begin; they must not be advanced yet.
+def started(run: Run, advances: Iterable[Advance]) -> None:
+    """Record that calls are about to begin.
 
-    A call that a dead worker had begun and that may run again first gets the end of that attempt.
+    One that a dead worker had begun and that may run again first gets the end of that attempt.
     Raises: LedgerUnavailable; then nothing may be run.
     """
     actions = []
-    for call in filter(is_outward, calls):
-        if call.state == ToolCallState.STARTED:
+    for advance in advances:
+        call = advance.call
+        if not is_outward(call):
+            continue
+        if advance.was == ToolCallState.STARTED:
             lost = "not_happened" if call.effect == "probeable" else "unknown"
             actions.append(_finished(call, lost, grant=_grant(run, call)))
         actions.append(

@@ -93,8 +93,8 @@ def fence_dropped() -> None:
 
     guard, moved, check = postgres._guard, postgres._moved, portable._check_guard
 
-    def unguarded(move: Any, values: dict[str, Any]) -> str:
-        found = moved(move, values)
+    def unguarded(*given: Any) -> str:
+        found = moved(*given)
         assert " AND r.status = %(was)s" in found
         return found.replace(" AND r.status = %(was)s", "")
 
@@ -170,7 +170,7 @@ def rung_before_the_commit() -> None:
 def decided_again() -> None:
     """Nobody looks whether it was decided already, and what is settled is not guarded by its state."""
     from sessions_app.models import Run, ToolCall
-    from sessions_app.services.effects import Advance
+    from sessions_app.services.writes import Advance
 
     def unlocked(item: Any) -> Run:
         item.status = "pending"
@@ -186,7 +186,7 @@ def decided_again() -> None:
         ToolCall.objects.filter(pk=advance.call.pk).update(**advance.changes)
 
     _patch("sessions_app.services.waiting", lock=unlocked)
-    _patch("sessions_app.services.effects", _advanced=anyhow, keep=unguarded)
+    _patch("sessions_app.services.effects", _advanced=anyhow, _keep=unguarded)
 
 
 @bug("only_the_approved_call_runs", plans=_ACTS, seconds=25.0)
@@ -279,13 +279,18 @@ def intent_after_the_effect() -> None:
     """``started`` is committed with the result, not before the call leaves."""
     from sessions_app.engine import execute
 
-    started, results = execute._commit_started, execute._commit_results
+    begin, results = execute.commit_started, execute._commit_results
+    held_back: dict[str, Any] = {}
+
+    def later(turn: Any, advances: list[Any]) -> None:
+        held_back.update({advance.call.call_id: advance for advance in advances})
 
     def both(turn: Any, found: list[Any], opening: Any) -> None:
-        started(turn, [(call, {}) for call, *_ in found if call.state == "planned"])
+        begin(turn, [held_back.pop(call.call_id) for call, *_ in found if call.call_id in held_back])
         results(turn, found, opening)
 
-    _patch("sessions_app.engine.execute", _commit_started=lambda turn, calls: None, _commit_results=both)
+    _patch("sessions_app.engine.execute", commit_started=later, _commit_results=both)
+    _patch("sessions_app.engine.tools_phase", may_begin=lambda turn, calls: False)
 
 
 @bug("opaque_effects_happen_at_most_once", lives=_dying("worker", "tool.returned"), plans=_ACTS, seconds=25.0)

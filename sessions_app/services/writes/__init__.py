@@ -9,9 +9,11 @@ from sessions_app.models import RunStatus
 from sessions_app.services import wake
 from sessions_app.services.writes import portable
 from sessions_app.services.writes.change import (
+    Advance,
     Change,
     Committed,
     Entry,
+    IllegalEffect,
     Lease,
     LeaseBusy,
     LeaseLost,
@@ -25,9 +27,11 @@ from sessions_app.services.writes.change import (
 )
 
 __all__ = [
+    "Advance",
     "Change",
     "Committed",
     "Entry",
+    "IllegalEffect",
     "Lease",
     "LeaseBusy",
     "LeaseLost",
@@ -46,7 +50,7 @@ def commit(change: Change) -> Committed:
     """Make ``change`` or nothing, and ring once it has committed.
 
     Inside a transaction call it before other writes: it takes the session's row lock.
-    Raises: LeaseLost, LeaseBusy, StaleRun, SessionChanged, SessionEnded, SessionMissing.
+    Raises: LeaseLost, LeaseBusy, StaleRun, IllegalEffect, SessionChanged, SessionEnded, SessionMissing.
     """
     if on_postgresql():
         from sessions_app.services.writes import postgres  # its driver is a third of a second

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from kheish_site.lib.errors import Conflict, KheishError, NotFound
-from sessions_app.models import Run, RunStatus
+from sessions_app.models import Run, RunStatus, ToolCall, ToolCallState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +73,26 @@ class StepEnd:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Advance:
+    """A tool call's move along one edge: made in the instance, not yet in its row.
+
+    ``changes`` are fields of the call, the same ones in every move of a commit. Made by ``effects`` alone.
+    """
+
+    call: ToolCall
+    was: ToolCallState
+    changes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Change:
     """One atomic change of one session.
 
     ``lease`` fences it; ``take`` takes the lease for that owner when it is free or expired, and nobody
     had it since the epoch was ``seen_epoch``, nor wrote anything since ``seen_seq`` was the next number;
     neither is for submitters and deciders, whom the row lock alone orders. ``accept`` inserts a run; with
-    ``seen_revision`` only while the session's settings are those of that revision.
+    ``seen_revision`` only while the session's settings are those of that revision. ``planned`` inserts tool
+    calls, in the order of their index; ``advances`` moves calls that are in the state they were read in.
     ``release`` gives the lease back: ``always``, or ``idle`` unless the session has a run to drive,
     which is decided in the row that a submitter locks too, so that no wake-up is lost.
     """
@@ -96,6 +109,8 @@ class Change:
     accept: Run | None = None
     step_start: StepStart | None = None
     step_end: StepEnd | None = None
+    planned: tuple[ToolCall, ...] = ()
+    advances: tuple[Advance, ...] = ()
     release: Literal["", "idle", "always"] = ""
 
 
@@ -128,6 +143,12 @@ class StaleRun(Conflict):
     """The run was not in the state the change expects: somebody moved it first, nothing was written."""
 
     code, domain = "run_state_conflict", "runs"
+
+
+class IllegalEffect(Conflict):
+    """The tool call is not in a state that allows this: nothing was written."""
+
+    code, domain = "tool_call_state_conflict", "runs"
 
 
 class SessionChanged(Conflict):

@@ -13,12 +13,13 @@ from django.db import connection, models
 
 from kheish_site.lib import clock
 from kheish_site.lib.canonical import sha256_hex
-from kheish_site.lib.prepared import insert
+from kheish_site.lib.prepared import insert, update
 from kheish_site.lib.transactions import write
 from sessions_app.models import JournalEntry, Run, Session, Step
 from sessions_app.services.writes.change import (
     Change,
     Committed,
+    IllegalEffect,
     LeaseBusy,
     LeaseLost,
     SessionChanged,
@@ -57,9 +58,11 @@ def commit(change: Change) -> Committed:
         moment = clock.now()
         row = _session(cursor, change.session_pk)
         _check_guard(row, change, moment)
+        _check_calls(cursor, change)
         run_pk = _accept(row, change)
         _move_run(cursor, row, change, moment)
         _write_step(cursor, change)
+        _write_calls(change)
         first = _append(cursor, row, change, run_pk)
         released = _update_session(cursor, row, change, moment)
     return Committed(
@@ -106,6 +109,13 @@ def _check_guard(row: dict[str, Any], change: Change, moment: datetime) -> None:
         raise SessionChanged("the session's settings were changed meanwhile")
 
 
+def _check_calls(cursor: Any, change: Change) -> None:
+    for advance in change.advances:
+        cursor.execute("SELECT state FROM sessions_app_toolcall WHERE id = %s", [advance.call.pk])
+        if cursor.fetchone() != (advance.was,):
+            raise IllegalEffect("a tool call was moved meanwhile")
+
+
 def _accept(row: dict[str, Any], change: Change) -> int | None:
     run = change.accept
     if run is None:
@@ -145,6 +155,13 @@ def _write_step(cursor: Any, change: Change) -> None:
             f"UPDATE sessions_app_step SET {sets} WHERE run_id = %s AND number = %s",
             [*values, end.run_pk, end.number],
         )
+
+
+def _write_calls(change: Change) -> None:
+    for call in change.planned:
+        insert(call)
+    for advance in change.advances:
+        update(advance.call, advance.changes, where={"state": advance.was})
 
 
 def _append(cursor: Any, row: dict[str, Any], change: Change, run_pk: int | None) -> int:

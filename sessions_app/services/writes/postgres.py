@@ -1,8 +1,9 @@
 """The commit as one statement, for PostgreSQL: one round trip, one row lock, one commit.
 
-``held`` locks the session row and judges the guard; every other part runs only if ``held.ok`` and,
-where there is one, the run's move succeeded. A part that found nothing leaves its id null in the
-answer, and ``_refuse`` says which rule that was. Times come from the database (``clock_timestamp``).
+``held`` locks the session row and judges the guard; ``ready`` locks the tool calls that move and counts those
+that are as they were read. Every other part runs only if ``held.ok``, all calls are ready and, where there is
+one, the run's move succeeded. A part that found nothing leaves its id null in the answer, and ``_refusal``
+says which rule that was. Times come from the database (``clock_timestamp``).
 """
 
 from collections.abc import Callable
@@ -12,11 +13,13 @@ from typing import Any, Final, NamedTuple
 from django.db import DEFAULT_DB_ALIAS, connections
 from psycopg.types.json import Jsonb
 
-from kheish_site.lib.prepared import prepared_cursor
+from kheish_site.lib.prepared import prepared_cursor, stored
 from sessions_app.models import Run
+from sessions_app.services.writes import postgres_calls as calls
 from sessions_app.services.writes.change import (
     Change,
     Committed,
+    IllegalEffect,
     LeaseBusy,
     LeaseLost,
     Move,
@@ -82,8 +85,9 @@ journal AS (
        WITH ORDINALITY AS e(kind, version, run, payload, digest, at, n))"""
 
 _ANSWER = """
-SELECT held.ok, held.found_epoch, session.first_seq, session.lease_epoch, session.queued_runs,
-       session.blocked, session.lease_owner, held.next_position, held.is_open, held.next_seq, {run}
+SELECT held.ok, held.found_epoch, held.next_seq, held.next_position, held.is_open,
+       session.first_seq, session.lease_epoch, session.queued_runs, session.blocked, session.lease_owner,
+       {run}, {ready}, {planned}
 FROM held LEFT JOIN session ON session.id = held.id"""
 
 
@@ -95,41 +99,68 @@ def commit(change: Change) -> Committed:
         row = cursor.fetchone()
     if row is None:
         raise SessionMissing
-    ok, found_epoch, first, epoch, queued, blocked, owner, position, is_open, seq, run_pk = row
-    if not ok or first is None:
-        raise _refusal(change, fenced=bool(ok), epoch=found_epoch, seq=seq, is_open=is_open)
+    found = _Answer(*row)
+    if not found.ok or found.first_seq is None:
+        raise _refusal(change, found)
     if change.accept is not None:
-        change.accept.pk, change.accept.position = run_pk, position
+        change.accept.pk, change.accept.position = found.run_pk, found.position
+    for call, pk in zip(change.planned, found.planned or (), strict=True):
+        stored(call, pk)
     return Committed(
-        first_seq=first,
-        last_seq=first + len(change.entries) - 1,
-        epoch=epoch,
-        queued_runs=queued,
-        blocked=blocked,
-        released=bool(change.release) and not owner,
-        run_pk=run_pk,
+        first_seq=found.first_seq,
+        last_seq=found.first_seq + len(change.entries) - 1,
+        epoch=found.epoch,
+        queued_runs=found.queued_runs,
+        blocked=found.blocked,
+        released=bool(change.release) and not found.owner,
+        run_pk=found.run_pk,
     )
 
 
-def _refusal(change: Change, *, fenced: bool, epoch: int, seq: int, is_open: bool) -> Exception:
-    if fenced and change.move is not None:
+class _Answer(NamedTuple):
+    """What the statement says: of the session as it was found, and of what became of it."""
+
+    ok: bool
+    found_epoch: int
+    next_seq: int
+    position: int
+    is_open: bool
+    first_seq: int | None
+    epoch: int
+    queued_runs: int
+    blocked: bool
+    owner: str
+    run_pk: int | None
+    ready: int
+    planned: list[int] | None
+
+
+def _refusal(change: Change, found: _Answer) -> Exception:
+    if found.ok and found.ready != len(change.advances):
+        return IllegalEffect("a tool call was moved meanwhile")
+    if found.ok and change.move is not None:
         return StaleRun(was=str(change.move.was), to=str(change.move.to))
-    if change.seen_epoch not in (None, epoch) or change.seen_seq not in (None, seq):
+    if change.seen_epoch not in (None, found.found_epoch) or change.seen_seq not in (None, found.next_seq):
         return StaleRun()
     if change.lease is not None:
         return LeaseLost()
     if change.take:
         return LeaseBusy()
-    return SessionChanged("the session's settings were changed meanwhile") if is_open else SessionEnded()
+    return (
+        SessionChanged("the session's settings were changed meanwhile") if found.is_open else SessionEnded()
+    )
 
 
 def _statement(change: Change) -> tuple[str, dict[str, Any]]:
     values = _values(change)
     parts = [_HELD.format(guard=_guard(change))]
     source = "held"
+    if change.advances:
+        parts.append(calls.READY)
+        source += f" JOIN ready ON ready.calls = {len(change.advances)}"
     if change.move is not None:
-        parts.append(_moved(change.move, values))
-        source = "held JOIN moved ON true"
+        parts.append(_moved(change.move, values, source))
+        source += " JOIN moved ON true"
     parts.append(_CHAINED.format(source=source, digests=_LINES["digests"]))
     if change.accept is not None:
         parts.append(_accepted(change.accept, values))
@@ -147,7 +178,15 @@ def _statement(change: Change) -> tuple[str, dict[str, Any]]:
         parts.append(_step_started(change.step_start, values))
     if change.step_end is not None:
         parts.append(_step_ended(change.step_end, values))
-    answer = _ANSWER.format(run="(SELECT id FROM accepted)" if change.accept is not None else "NULL::bigint")
+    if change.planned:
+        parts.append(calls.planned(change.planned, values))
+    if change.advances:
+        parts.append(calls.advanced(change.advances, values))
+    answer = _ANSWER.format(
+        run="(SELECT id FROM accepted)" if change.accept is not None else "NULL::bigint",
+        ready="(SELECT calls FROM ready)" if change.advances else "0::bigint",
+        planned=calls.KEYS if change.planned else "NULL::bigint[]",
+    )
     return "WITH" + ",".join(parts) + answer, values
 
 
@@ -197,13 +236,13 @@ def _session(change: Change) -> str:
     )
 
 
-def _moved(move: Move, values: dict[str, Any]) -> str:
+def _moved(move: Move, values: dict[str, Any], source: str) -> str:
     values |= {"run": move.run_pk, "was": str(move.was), "to": str(move.to)}
     sets = _assignments(move.fields, values, "run")
     return f"""
 moved AS (
   UPDATE sessions_app_run AS r SET status = %(to)s, updated_at = clock_timestamp(){sets}
-  FROM held WHERE held.ok AND r.id = %(run)s AND r.session_id = held.id AND r.status = %(was)s
+  FROM {source} WHERE held.ok AND r.id = %(run)s AND r.session_id = held.id AND r.status = %(was)s
   RETURNING r.id AS moved_id)"""
 
 

@@ -51,10 +51,15 @@ def test_the_cost_does_not_grow_with_history(script: Script, session: Session, h
     assert cost(session, heartbeat) == first
 
 
-def test_a_tool_call_adds_three_commits(script: Script, session: Session, heartbeat: Heartbeat) -> None:
+@pytest.mark.parametrize("calls", [1, 3])
+def test_calls_nobody_is_asked_about_add_two_commits(
+    script: Script, session: Session, heartbeat: Heartbeat, calls: int
+) -> None:
+    """They start with the commit that plans them; each commit is one statement."""
     script({"text": "done"})
-    _, trivial = cost(session, heartbeat)
+    round_trips, trivial = cost(session, heartbeat)
     (sessions.workspace(session) / "a.txt").write_text("a")
-    script({"tool_calls": [call("read_file", path="a.txt")]}, {"text": "done"})
-    _, with_tool = cost(session, heartbeat)
-    assert with_tool - trivial <= 3
+    script({"tool_calls": [call("read_file", path="a.txt")] * calls}, {"text": "done"})
+    more_round_trips, with_tool = cost(session, heartbeat)
+    assert with_tool - trivial == 2
+    assert more_round_trips - round_trips <= 10

@@ -11,6 +11,7 @@ from sessions_app.services import approvals, decisions, journal, questions, runs
 from sessions_app.services.approvals import Vote
 from sessions_app.services.heartbeat import Heartbeat
 from tests.sessions_app.engine.conftest import ALICE, BOB, call, kinds, payloads, pending, submit
+from tests.support.engine import Died, at_crashpoint, dying_at
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Script = Callable[..., Any]
@@ -67,6 +68,35 @@ def test_tools_run_and_their_results_reach_the_model(
     assert "beta" in run.outputs[0]["content"]
     assert [item["state"] for item in payloads(run, "tool.returned")] == ["succeeded", "succeeded"]
     assert kinds(run).count("tool.planned") == 2
+
+
+def test_calls_start_with_the_commit_that_plans_them(
+    script: Script, session: Session, heartbeat: Heartbeat
+) -> None:
+    script({"tool_calls": [call("list_files"), call("no_such_tool")]}, {"text": "done"})
+    run = submit(session)
+    with pytest.raises(Died), dying_at(lambda here: here == "tool.started"):
+        loop.drive(session.pk, heartbeat)
+    states = list(ToolCall.objects.filter(run=run).order_by("index").values_list("state", "attempt"))
+    assert states == [("started", 1), ("failed", 0)]
+    assert kinds(run)[-4:] == ["tool.planned", "tool.planned", "tool.returned", "tool.started"]
+
+
+@pytest.mark.parametrize("cause", ["cancelled", "draining"])
+def test_a_call_does_not_start_when_the_run_should_stop(
+    script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch, cause: str
+) -> None:
+    """Asked for during the model call, whose answer is kept with its plan."""
+    script({"tool_calls": [call("list_files")]}, {"text": "done"})
+    run = submit(session)
+    stop = {
+        "cancelled": lambda: runs.cancel(run.run_id, principal="bob"),
+        "draining": heartbeat.draining.set,
+    }[cause]
+    at_crashpoint(monkeypatch, "model.after", stop)
+    run = finish(run, heartbeat)
+    assert run.status == ("cancelled" if cause == "cancelled" else "queued")
+    assert "tool.started" not in kinds(run) and kinds(run).count("tool.planned") == 1
 
 
 def test_an_asked_call_waits_and_runs_once_as_edited(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier
 from typing import Any
 
@@ -10,11 +11,12 @@ from django.db import connection
 
 from kheish_site.lib import clock
 from kheish_site.lib.ids import new_id
-from sessions_app.models import JournalEntry, Run, RunStatus, Session, Step
-from sessions_app.services import journal, run_state, writes
+from sessions_app.models import JournalEntry, Run, RunStatus, Session, Step, ToolCall
+from sessions_app.services import effects, journal, run_state, writes
 from sessions_app.services.writes import (
     Change,
     Committed,
+    IllegalEffect,
     LeaseBusy,
     LeaseLost,
     SessionChanged,
@@ -24,6 +26,7 @@ from sessions_app.services.writes import (
     StepEnd,
     StepStart,
 )
+from sessions_app.tools.base import ToolResult
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LIFE = 30.0
@@ -327,3 +330,106 @@ def test_an_input_read_before_its_transaction_holds_for_the_settings_it_was_read
     with pytest.raises(SessionEnded):
         accept_seen(session.revision + 1)
     assert Run.objects.filter(session=session).count() == 2
+
+
+def planned(session: Session, count: int) -> tuple[Run, writes.Lease, list[ToolCall]]:
+    """Plan calls in an open step of a run that is held."""
+    run = accept(session)
+    start = StepStart(run_pk=run.pk, number=1, attempt=1, route_id="r", model="m", at=clock.now())
+    held = lease(run, claim(run, step_start=start).epoch)
+    step = Step.objects.get(run=run)
+    calls = [
+        ToolCall(
+            call_id=new_id("call"),
+            run=run,
+            step=step,
+            index=index,
+            tool_name="list_files",
+            effect="read",
+            arguments={"path": f"hé \U0001f600 {index}", "deep": [1, None, 1.5]},
+            digest="d" * 64,
+            idempotency_key="k" * 64,
+            permission={"decision": "allow"},
+            created_at=clock.now(),
+        )
+        for index in range(count)
+    ]
+    writes.commit(Change(session_pk=session.pk, lease=held, lease_seconds=LIFE, planned=tuple(calls)))
+    return run, held, calls
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_planned_calls_keep_every_column_and_get_their_keys(session: Session, count: int) -> None:
+    _, _, calls = planned(session, count)
+    for call in calls:
+        row = ToolCall.objects.get(call_id=call.call_id)
+        fields = [field.attname for field in ToolCall._meta.concrete_fields]
+        assert [getattr(call, name) for name in fields] == [getattr(row, name) for name in fields]
+        assert not call._state.adding
+
+
+def test_calls_move_together_with_all_that_is_said_of_them(session: Session) -> None:
+    run, held, calls = planned(session, 2)
+    stored = effects.StoredResult.objects.create(sha256="s" * 64, content="x", size_bytes=1)
+    change = Change(session_pk=session.pk, lease=held, lease_seconds=LIFE)
+    started = tuple(effects.started(call, {"seen": "no\nthing"}) for call in calls)
+    writes.commit(replace(change, advances=started))
+    results = [ToolResult(content=f"'{{{n}}}' \\", data={"n": n}, is_error=n == 1) for n in range(2)]
+    ended = [
+        effects.settled(call, effects.STATE.SUCCEEDED, result)
+        for call, result in zip(calls, results, strict=True)
+    ]
+    ended[0] = replace(ended[0], changes={**ended[0].changes, "stored": stored})
+    calls[0].stored = stored
+    writes.commit(replace(change, entries=(entry(session, run),), advances=tuple(ended)))
+    for call in calls:
+        row = ToolCall.objects.get(pk=call.pk)
+        fields = [field.attname for field in ToolCall._meta.concrete_fields]
+        assert [getattr(call, name) for name in fields] == [getattr(row, name) for name in fields]
+
+
+def test_a_call_that_was_moved_meanwhile_keeps_all_from_moving(session: Session) -> None:
+    run, held, calls = planned(session, 3)
+    ToolCall.objects.filter(pk=calls[1].pk).update(state="denied")
+    before = Session.objects.values("next_seq", "last_hash").get(pk=session.pk)
+    change = Change(
+        session_pk=session.pk,
+        entries=(entry(session, run),),
+        lease=held,
+        lease_seconds=LIFE,
+        move=run_state.staying(run, {"input_tokens": 99}),
+        advances=tuple(effects.started(call, {}) for call in calls),
+    )
+    with pytest.raises(IllegalEffect):
+        writes.commit(change)
+    assert sorted(ToolCall.objects.values_list("state", flat=True)) == ["denied", "planned", "planned"]
+    assert Session.objects.values("next_seq", "last_hash").get(pk=session.pk) == before
+    assert Run.objects.get(pk=run.pk).input_tokens == 0
+
+
+def test_one_of_many_who_move_the_same_calls_does(session: Session) -> None:
+    """Deciders hold no lease; the row lock orders them."""
+    _, _, calls = planned(session, 2)
+    seen = [list(ToolCall.objects.order_by("index")) for _ in range(4)]
+
+    def work(number: int) -> Committed:
+        moved = tuple(effects.started(call, {"by": number}) for call in seen[number])
+        return writes.commit(Change(session_pk=session.pk, entries=(entry(session),), advances=moved))
+
+    results = race(4, work)
+    assert sum(isinstance(result, Committed) for result in results) == 1
+    assert all(isinstance(result, Committed | IllegalEffect) for result in results)
+    rows = ToolCall.objects.filter(pk__in=[call.pk for call in calls])
+    assert {(row.state, row.attempt) for row in rows} == {("started", 1)}
+    assert len({row.prepared["by"] for row in rows}) == 1
+
+
+def test_calls_do_not_move_under_another_lease(session: Session) -> None:
+    _, held, (call,) = planned(session, 1)
+    lost = replace(held, epoch=held.epoch - 1)
+    change = Change(session_pk=session.pk, lease=lost, advances=(effects.started(call, {}),))
+    with pytest.raises(LeaseLost):
+        writes.commit(change)
+    with pytest.raises(LeaseLost):
+        writes.commit(replace(change, advances=(), planned=(call,)))
+    assert ToolCall.objects.get().state == "planned"

@@ -13,6 +13,7 @@ from django.db import connection
 
 from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.transactions import release_connection, write
+from sessions_app.engine import settle
 from sessions_app.engine.turn import Turn
 from sessions_app.models import Session, ToolCall, ToolCallState
 from sessions_app.services import (
@@ -68,8 +69,8 @@ Begin = Callable[[Turn, Sequence[Advance]], None]
 """Commits that calls have started, before any effect of theirs."""
 
 
-def group(turn: Turn, calls: list[ToolCall], opening: StepStart | None, *, begin: Begin) -> None:
-    """Run calls that may go at once; ``opening`` starts the next step in the commit of their results.
+def group(turn: Turn, calls: list[ToolCall], *, begin: Begin, is_last: bool = False) -> None:
+    """Run calls that may go at once; the commit of the last ones' results opens the next step.
 
     Two commits for the group: ``begin``'s before any effect, results after all.
     """
@@ -83,14 +84,14 @@ def group(turn: Turn, calls: list[ToolCall], opening: StepStart | None, *, begin
     results = _run_all([_job(turn, call, refusal) for call, _, refusal in prepared])
     crashpoint("tool.returned")
     _commit_results(
-        turn, [(call, *result) for (call, _, _), result in zip(prepared, results, strict=True)], opening
+        turn, [(call, *result) for (call, _, _), result in zip(prepared, results, strict=True)], opens=is_last
     )
     crashpoint("tool.settled")
 
 
-def open_step(turn: Turn, opening: StepStart) -> None:
+def open_step(turn: Turn) -> None:
     """Start the next step when no call of the batch was left to run."""
-    _commit_results(turn, [], opening)
+    _commit_results(turn, [], opens=True)
 
 
 def context_for(turn: Turn, call: ToolCall, kept: Effects) -> ToolContext:
@@ -219,9 +220,8 @@ def _closing(job: Job) -> tuple[ToolResult, Effects]:
         connection.close()
 
 
-def _commit_results(
-    turn: Turn, results: list[tuple[ToolCall, ToolResult, Effects]], opening: StepStart | None
-) -> None:
+def _commit_results(turn: Turn, results: list[tuple[ToolCall, ToolResult, Effects]], *, opens: bool) -> None:
+    """Commit what came of calls; ``opens`` the next step with it."""
     run = turn.run
     began = [call for call, _, _ in results if call.state == ToolCallState.STARTED]
     more = any(map(_leaves_more, results)) or any(map(outward.is_outward, began))
@@ -239,6 +239,7 @@ def _commit_results(
             entries += _keep(turn, call, kept, said)
         if more:
             outward.finished(run, began)
+        opening = settle.step_start(run, number=run.step + 1) if opens else None
         fields = {"outputs": run.outputs, "step": opening.number if opening else run.step}
         _commit(turn, tuple(entries), opening, fields, settled)
         for key, output in said:

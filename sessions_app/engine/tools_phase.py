@@ -12,7 +12,6 @@ from kheish_site.lib.prepared import Prepared
 from sessions_app.engine import execute, recover, settle, suspend
 from sessions_app.engine.turn import Outcome, Phase, Turn
 from sessions_app.models import ToolCall, ToolCallState
-from sessions_app.services.writes import StepStart
 from sessions_app.tools import registry
 
 
@@ -28,9 +27,10 @@ def advance(turn: Turn) -> Outcome:
         return outcome
     ready = [call for call in calls if call.state in (ToolCallState.PLANNED, ToolCallState.STARTED)]
     if not ready:
-        opening = _next_step(turn)
-        execute.open_step(turn, opening)
-        return _opened(turn, opening)
+        execute.open_step(turn)
+        return _opened(turn)
+    if _asked_to_stop(turn):
+        return Outcome.CONTINUE
     return carry_out(turn, ready, begin=execute.commit_started)
 
 
@@ -44,7 +44,7 @@ def may_begin(turn: Turn, calls: list[ToolCall]) -> bool:
         any(call.state == ToolCallState.PLANNED for call in calls)
         and not suspend.is_needed(calls)
         and _may_go_on(turn)
-        and not (turn.hold.stop.is_set() or turn.hold.draining.is_set())
+        and not (_asked_to_stop(turn) or turn.hold.draining.is_set())
         and not settle.stop_requested(turn.run)
     )
 
@@ -52,20 +52,21 @@ def may_begin(turn: Turn, calls: list[ToolCall]) -> bool:
 def carry_out(turn: Turn, calls: list[ToolCall], *, begin: execute.Begin) -> Outcome:
     """Run calls and open the next step; ``begin`` commits the start of the first that go at once.
 
-    Raises: LeaseLost, StaleRun.
+    Always calls ``begin``. Raises: LeaseLost, StaleRun.
     """
-    groups, opening = _groups(calls), _next_step(turn)
-    for number, group in enumerate(groups, start=1):
-        if turn.hold.stop.is_set() and not turn.hold.lost:
+    *before, last = _groups(calls)
+    for group in before:
+        execute.group(turn, group, begin=begin)
+        if _asked_to_stop(turn):
             return Outcome.CONTINUE  # between two effects: the loop settles what was not started
-        last = number == len(groups)
-        execute.group(turn, group, opening if last else None, begin=begin)
         begin = execute.commit_started
-    return _opened(turn, opening)
+    execute.group(turn, last, begin=begin, is_last=True)
+    return _opened(turn)
 
 
-def _next_step(turn: Turn) -> StepStart:
-    return settle.step_start(turn.run, number=turn.run.step + 1)
+def _asked_to_stop(turn: Turn) -> bool:
+    """Tell whether the run should stop here; whoever lost it is told so by the next commit."""
+    return turn.hold.stop.is_set() and not turn.hold.lost
 
 
 def _of_step(run_pk: int, number: int) -> QuerySet[ToolCall]:
@@ -111,6 +112,6 @@ def _too_many_turns(turn: Turn) -> Outcome:
     return Outcome.LEFT
 
 
-def _opened(turn: Turn, opening: StepStart) -> Outcome:
-    turn.run.step, turn.attempt, turn.phase = opening.number, 1, Phase.MODEL
+def _opened(turn: Turn) -> Outcome:
+    turn.run.step, turn.attempt, turn.phase = turn.run.step + 1, 1, Phase.MODEL
     return Outcome.CONTINUE

@@ -68,6 +68,10 @@ def test_tools_run_and_their_results_reach_the_model(
     assert "beta" in run.outputs[0]["content"]
     assert [item["state"] for item in payloads(run, "tool.returned")] == ["succeeded", "succeeded"]
     assert kinds(run).count("tool.planned") == 2
+    first, second = Step.objects.filter(run=run).order_by("number")
+    assert first.finished_at is not None and first.finished_at <= second.started_at
+    for made in ToolCall.objects.filter(run=run):
+        assert made.finished_at is not None and made.finished_at <= second.started_at
 
 
 def test_calls_start_with_the_commit_that_plans_them(

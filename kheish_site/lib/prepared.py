@@ -120,11 +120,11 @@ def _insert(row: Model, otherwise: str) -> bool:
         made = cursor.fetchone()
     if made is None:
         return False
-    stored(row, made[0])
+    inserted(row, made[0])
     return True
 
 
-def stored(row: Model, pk: int) -> None:
+def inserted(row: Model, pk: int) -> None:
     """Give an instance the key under which its row was inserted."""
     row.pk = pk
     row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS

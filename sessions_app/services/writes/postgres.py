@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from django.db import DEFAULT_DB_ALIAS, connections
 from psycopg.types.json import Jsonb
 
-from kheish_site.lib.prepared import prepared_cursor, stored
+from kheish_site.lib.prepared import inserted, prepared_cursor
 from sessions_app.models import Run
 from sessions_app.services.writes import postgres_calls as calls
 from sessions_app.services.writes.change import (
@@ -105,7 +105,7 @@ def commit(change: Change) -> Committed:
     if change.accept is not None:
         change.accept.pk, change.accept.position = found.run_pk, found.position
     for call, pk in zip(change.planned, found.planned or (), strict=True):
-        stored(call, pk)
+        inserted(call, pk)
     return Committed(
         first_seq=found.first_seq,
         last_seq=found.first_seq + len(change.entries) - 1,

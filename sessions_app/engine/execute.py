@@ -2,9 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import Any, Final, TypeVar
 
 from django.conf import settings
@@ -65,7 +65,7 @@ class Effects:
         return todos
 
 
-Begin = Callable[[Turn, Sequence[Advance]], None]
+Begin = Callable[[Sequence[Advance]], None]
 """Commits that calls have started, before any effect of theirs."""
 
 
@@ -76,7 +76,7 @@ def group(turn: Turn, calls: list[ToolCall], *, begin: Begin, is_last: bool = Fa
     """
     prepared = [(call, *_prepare(turn, call)) for call in calls]
     held_at = time.monotonic()
-    begin(turn, [effects.started(call, ready) for call, ready, refusal in prepared if refusal is None])
+    begin([effects.started(call, ready) for call, ready, refusal in prepared if refusal is None])
     crashpoint("tool.started")
     if time.monotonic() - held_at > turn.lease_seconds / 2:
         leases.check(turn.lease)  # frozen since: nothing may leave a process that lost the run
@@ -139,23 +139,14 @@ def _not_the_approved_call(call: ToolCall) -> ToolResult | None:
 
 
 def commit_started(turn: Turn, advances: Sequence[Advance]) -> None:
-    """Commit that calls which were planned before have started (``Begin``)."""
+    """Commit that calls which were planned before have started: a ``Begin``, once it has its turn."""
     if not advances:
         return
-    entries = tuple(started_entry(turn, advance.call) for advance in advances)
-    with started_together(turn, advances):
-        _commit(turn, entries, advances=advances)
-
-
-@contextmanager
-def started_together(turn: Turn, advances: Sequence[Advance]) -> Iterator[None]:
-    """Keep what the ledger of external actions says of calls in one transaction with the block's commit."""
-    if not any(outward.is_outward(advance.call) for advance in advances):
-        yield
-        return
-    with write():
-        yield  # the session before the ledger
-        outward.started(turn.run, advances)
+    leaves = any(outward.is_outward(advance.call) for advance in advances)
+    with write() if leaves else nullcontext():
+        _commit(turn, tuple(started_entry(turn, advance.call) for advance in advances), advances=advances)
+        if leaves:
+            outward.started(turn.run, advances)  # the session before the ledger
 
 
 def started_entry(turn: Turn, call: ToolCall) -> Entry:

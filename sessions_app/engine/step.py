@@ -34,7 +34,7 @@ def newest(run: Run) -> Step | None:
 def advance(turn: Turn) -> Outcome:
     """Make the open model call of the run and commit what came of it.
 
-    The answer either ends the run or plans tool calls, which run at once where nobody must be asked.
+    The answer either ends the run or plans tool calls; some start with the same commit.
     Raises: LeaseLost, StaleRun.
     """
     crashpoint("model.before")
@@ -88,24 +88,23 @@ def _commit_answer(turn: Turn, answer: Answer) -> None:
 
 
 def _act(turn: Turn, answer: Answer) -> Outcome:
-    """Plan the calls of the answer; begin them in the same commit if the loop need not look between."""
+    """Plan the calls of the answer; the first ones begin with the same commit if they may."""
     step = newest(turn.run)
     assert step is not None  # the lease holder opened it
     calls = plan.calls(turn, step, answer.completion.tool_calls)
     planned = _planning(turn, answer, calls)
-    turn.phase = Phase.TOOLS
-    if not tools_phase.may_begin(turn, calls):
-        writes.commit(planned)
-        crashpoint("planned")
-        return Outcome.CONTINUE
-
-    def begin(turn: Turn, advances: Sequence[Advance]) -> None:
-        entries = (*planned.entries, *(execute.started_entry(turn, advance.call) for advance in advances))
-        with execute.started_together(turn, advances):
-            writes.commit(replace(planned, entries=entries))
-
     ready = [call for call in calls if call.state == ToolCallState.PLANNED]
-    return tools_phase.carry_out(turn, ready, begin=begin)
+
+    def begin(advances: Sequence[Advance]) -> None:
+        started = [execute.started_entry(turn, advance.call) for advance in advances]
+        writes.commit(replace(planned, entries=(*planned.entries, *started)))
+        turn.phase = Phase.TOOLS
+
+    if tools_phase.may_begin(turn, ready):
+        return tools_phase.carry_out(turn, ready, begin=begin)
+    begin(())
+    crashpoint("planned")
+    return Outcome.CONTINUE
 
 
 def _planning(turn: Turn, answer: Answer, calls: list[ToolCall]) -> Change:
@@ -125,7 +124,7 @@ def _planning(turn: Turn, answer: Answer, calls: list[ToolCall]) -> Change:
         lease_seconds=turn.lease_seconds,
         move=run_state.staying(run, counted),
         step_end=_answered(turn, answer),
-        planned=tuple(calls),
+        calls=tuple(calls),
     )
 
 

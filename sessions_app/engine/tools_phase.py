@@ -1,9 +1,10 @@
 """The calls of one answer, as a batch: suspend together, then run what may run, then open the next step.
 
-Calls that nobody has to be asked about begin in the commit that plans them (``carry_out``, from ``step``);
-all others are read back from their rows (``advance``).
+Calls that stay inside and that nobody has to be asked about begin with the commit that plans them
+(``carry_out``, from ``step``); all others are read back from their rows (``advance``).
 """
 
+from functools import partial
 from typing import Final
 
 from django.db.models import QuerySet
@@ -12,6 +13,7 @@ from kheish_site.lib.prepared import Prepared
 from sessions_app.engine import execute, recover, settle, suspend
 from sessions_app.engine.turn import Outcome, Phase, Turn
 from sessions_app.models import ToolCall, ToolCallState
+from sessions_app.services import outward
 from sessions_app.tools import registry
 
 
@@ -29,22 +31,24 @@ def advance(turn: Turn) -> Outcome:
     if not ready:
         execute.open_step(turn)
         return _opened(turn)
-    if _asked_to_stop(turn):
+    if _should_stop(turn):
         return Outcome.CONTINUE
-    return carry_out(turn, ready, begin=execute.commit_started)
+    return carry_out(turn, ready, begin=partial(execute.commit_started, turn))
 
 
 def may_begin(turn: Turn, calls: list[ToolCall]) -> bool:
-    """Tell whether calls that are about to be planned may start with the same commit.
+    """Tell whether the first of ``calls``, about to be planned, may start with the same commit.
 
-    Not when the loop has to look between the two: at people who must be asked or want the run to stop, at a
-    worker that drains, at the limit of model calls.
+    Not what acts on the outside: the answer and its plan are kept whatever becomes of the record that must
+    come first, and of a look at the target. Nor when the loop has to look between the two: at people who must
+    be asked or want the run to stop, at a worker that drains, at the limit of model calls.
     """
     return (
-        any(call.state == ToolCallState.PLANNED for call in calls)
+        bool(calls)
+        and not any(map(outward.is_outward, _groups(calls)[0]))
         and not suspend.is_needed(calls)
         and _may_go_on(turn)
-        and not (_asked_to_stop(turn) or turn.hold.draining.is_set())
+        and not _should_stop(turn)
         and not settle.stop_requested(turn.run)
     )
 
@@ -57,16 +61,17 @@ def carry_out(turn: Turn, calls: list[ToolCall], *, begin: execute.Begin) -> Out
     *before, last = _groups(calls)
     for group in before:
         execute.group(turn, group, begin=begin)
-        if _asked_to_stop(turn):
-            return Outcome.CONTINUE  # between two effects: the loop settles what was not started
-        begin = execute.commit_started
+        if _should_stop(turn):
+            return Outcome.CONTINUE  # between two effects: the loop sees to what was not started
+        begin = partial(execute.commit_started, turn)
     execute.group(turn, last, begin=begin, is_last=True)
     return _opened(turn)
 
 
-def _asked_to_stop(turn: Turn) -> bool:
-    """Tell whether the run should stop here; whoever lost it is told so by the next commit."""
-    return turn.hold.stop.is_set() and not turn.hold.lost
+def _should_stop(turn: Turn) -> bool:
+    """Tell whether no more calls should begin here; whoever lost the run is told so by the next commit."""
+    hold = turn.hold
+    return (hold.stop.is_set() or hold.draining.is_set()) and not hold.lost
 
 
 def _of_step(run_pk: int, number: int) -> QuerySet[ToolCall]:

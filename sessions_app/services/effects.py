@@ -138,6 +138,7 @@ def settled_entry(session_id: str, run: Run, call: ToolCall) -> Entry:
 
 
 def _store(content: str) -> StoredResult:
+    require_transaction()
     encoded = content.encode()
     stored, _ = StoredResult.objects.get_or_create(
         sha256=sha256_hex(encoded), defaults={"content": content, "size_bytes": len(encoded)}

@@ -290,7 +290,6 @@ def intent_after_the_effect() -> None:
         results(turn, found, opens=opens)
 
     _patch("sessions_app.engine.execute", commit_started=later, _commit_results=both)
-    _patch("sessions_app.engine.tools_phase", may_begin=lambda turn, calls: False)
 
 
 @bug("opaque_effects_happen_at_most_once", lives=_dying("worker", "tool.returned"), plans=_ACTS, seconds=25.0)

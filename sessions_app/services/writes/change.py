@@ -91,8 +91,9 @@ class Change:
     ``lease`` fences it; ``take`` takes the lease for that owner when it is free or expired, and nobody
     had it since the epoch was ``seen_epoch``, nor wrote anything since ``seen_seq`` was the next number;
     neither is for submitters and deciders, whom the row lock alone orders. ``accept`` inserts a run; with
-    ``seen_revision`` only while the session's settings are those of that revision. ``planned`` inserts tool
-    calls, in the order of their index; ``advances`` moves calls that are in the state they were read in.
+    ``seen_revision`` only while the session's settings are those of that revision. ``calls`` inserts tool
+    calls as they are by then, in the order of their index; ``advances`` moves calls that are in the state
+    they were read in, all or none.
     ``release`` gives the lease back: ``always``, or ``idle`` unless the session has a run to drive,
     which is decided in the row that a submitter locks too, so that no wake-up is lost.
     """
@@ -109,7 +110,7 @@ class Change:
     accept: Run | None = None
     step_start: StepStart | None = None
     step_end: StepEnd | None = None
-    planned: tuple[ToolCall, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
     advances: tuple[Advance, ...] = ()
     release: Literal["", "idle", "always"] = ""
 

@@ -158,7 +158,7 @@ def _write_step(cursor: Any, change: Change) -> None:
 
 
 def _write_calls(change: Change) -> None:
-    for call in change.planned:
+    for call in change.calls:
         insert(call)
     for advance in change.advances:
         update(advance.call, advance.changes, where={"state": advance.was})

@@ -1,7 +1,7 @@
 """The commit as one statement, for PostgreSQL: one round trip, one row lock, one commit.
 
-``held`` locks the session row and judges the guard; ``ready`` locks the tool calls that move and counts those
-that are as they were read. Every other part runs only if ``held.ok``, all calls are ready and, where there is
+``held`` locks the session row and judges the guard; ``ready`` locks the tool calls that move and sees whether
+all are as they were read. Every other part runs only if ``held.ok``, all calls are ready and, where there is
 one, the run's move succeeded. A part that found nothing leaves its id null in the answer, and ``_refusal``
 says which rule that was. Times come from the database (``clock_timestamp``).
 """
@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from kheish_site.lib.prepared import inserted, prepared_cursor
 from sessions_app.models import Run
-from sessions_app.services.writes import postgres_calls as calls
+from sessions_app.services.writes import postgres_calls
 from sessions_app.services.writes.change import (
     Change,
     Committed,
@@ -87,7 +87,7 @@ journal AS (
 _ANSWER = """
 SELECT held.ok, held.found_epoch, held.next_seq, held.next_position, held.is_open,
        session.first_seq, session.lease_epoch, session.queued_runs, session.blocked, session.lease_owner,
-       {run}, {ready}, {planned}
+       {run}, {ready}, {calls}
 FROM held LEFT JOIN session ON session.id = held.id"""
 
 
@@ -104,7 +104,7 @@ def commit(change: Change) -> Committed:
         raise _refusal(change, found)
     if change.accept is not None:
         change.accept.pk, change.accept.position = found.run_pk, found.position
-    for call, pk in zip(change.planned, found.planned or (), strict=True):
+    for call, pk in zip(change.calls, found.call_pks or (), strict=True):
         inserted(call, pk)
     return Committed(
         first_seq=found.first_seq,
@@ -131,12 +131,12 @@ class _Answer(NamedTuple):
     blocked: bool
     owner: str
     run_pk: int | None
-    ready: int
-    planned: list[int] | None
+    ready: bool | None
+    call_pks: list[int] | None
 
 
 def _refusal(change: Change, found: _Answer) -> Exception:
-    if found.ok and found.ready != len(change.advances):
+    if found.ok and not found.ready:
         return IllegalEffect("a tool call was moved meanwhile")
     if found.ok and change.move is not None:
         return StaleRun(was=str(change.move.was), to=str(change.move.to))
@@ -156,8 +156,8 @@ def _statement(change: Change) -> tuple[str, dict[str, Any]]:
     parts = [_HELD.format(guard=_guard(change))]
     source = "held"
     if change.advances:
-        parts.append(calls.READY)
-        source += f" JOIN ready ON ready.calls = {len(change.advances)}"
+        parts.append(postgres_calls.READY)
+        source += " JOIN ready ON ready.all_are"
     if change.move is not None:
         parts.append(_moved(change.move, values, source))
         source += " JOIN moved ON true"
@@ -178,14 +178,14 @@ def _statement(change: Change) -> tuple[str, dict[str, Any]]:
         parts.append(_step_started(change.step_start, values))
     if change.step_end is not None:
         parts.append(_step_ended(change.step_end, values))
-    if change.planned:
-        parts.append(calls.planned(change.planned, values))
+    if change.calls:
+        parts.append(postgres_calls.inserted(change.calls, values))
     if change.advances:
-        parts.append(calls.advanced(change.advances, values))
+        parts.append(postgres_calls.advanced(change.advances, values))
     answer = _ANSWER.format(
         run="(SELECT id FROM accepted)" if change.accept is not None else "NULL::bigint",
-        ready="(SELECT calls FROM ready)" if change.advances else "0::bigint",
-        planned=calls.KEYS if change.planned else "NULL::bigint[]",
+        ready="(SELECT all_are FROM ready)" if change.advances else "true",
+        calls=postgres_calls.KEYS if change.calls else "NULL::bigint[]",
     )
     return "WITH" + ",".join(parts) + answer, values
 

@@ -62,4 +62,4 @@ def test_calls_nobody_is_asked_about_add_two_commits(
     script({"tool_calls": [call("read_file", path="a.txt")] * calls}, {"text": "done"})
     more_round_trips, with_tool = cost(session, heartbeat)
     assert with_tool - trivial == 2
-    assert more_round_trips - round_trips <= 10
+    assert more_round_trips - round_trips == 8

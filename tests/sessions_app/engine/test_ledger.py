@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from sessions_app.engine import loop
-from sessions_app.models import ExternalAction, Run, Session, ToolCall
+from sessions_app.models import ExternalAction, Run, Session, Step, ToolCall
 from sessions_app.services import approvals, decisions, runs, sessions
 from sessions_app.services.approvals import Vote
 from sessions_app.services.heartbeat import Heartbeat
-from tests.sessions_app.engine.conftest import ALICE, call, pending, submit
+from tests.sessions_app.engine.conftest import ALICE, call, payloads, pending, submit
 from tests.support.engine import Died, check_session, dying_at, expire_lease
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -164,6 +164,27 @@ def test_no_record_no_action(script: Script, session: Session, settings: Any) ->
     assert (run.status, run.error["code"]) == ("failed", "audit_key_missing")
     assert not target.exists()
     assert ExternalAction.objects.count() == before
+
+
+def test_what_the_model_said_is_kept_though_its_call_gets_no_record(
+    script: Script, session: Session, settings: Any
+) -> None:
+    """A call that reaches out does not start with its plan, even where nobody is asked about it."""
+    script({"tool_calls": [BASH]}, {"text": "end"})
+    drive(approved(submit(session)))
+    fetch = call("web_fetch", url="http://127.0.0.1:9/")
+    script({"tool_calls": [fetch], "usage": {"input": 7, "output": 2}})
+    whole = settings.KHEISH
+    settings.KHEISH = replace(whole, audit_signing_key=base64.b64encode(os.urandom(32)).decode())
+    run = submit(session)
+    loop.drive(run.session_id, Heartbeat("worker-1"))
+    settings.KHEISH = whole
+    check_session(run.session_id)
+    run = runs.get(run.run_id)
+    assert (run.status, run.error["code"], run.input_tokens) == ("failed", "audit_key_missing", 7)
+    assert [item["tool_name"] for item in payloads(run, "tool.planned")] == ["web_fetch"]
+    assert Step.objects.get(run=run).status == "answered"
+    assert (ToolCall.objects.get(run=run).state, payloads(run, "tool.started")) == ("denied", [])
 
 
 def test_a_ledger_lost_while_a_command_ran_ends_nothing_and_is_told_later(

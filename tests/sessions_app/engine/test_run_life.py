@@ -86,6 +86,21 @@ def test_calls_start_with_the_commit_that_plans_them(
     assert kinds(run)[-4:] == ["tool.planned", "tool.planned", "tool.returned", "tool.started"]
 
 
+def test_a_drain_between_two_calls_leaves_the_second_to_the_next_worker(
+    script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = [call("emit_output", content=text) for text in ("one", "two")]
+    script({"tool_calls": outputs}, {"text": "done"})
+    run = submit(session)
+    at_crashpoint(monkeypatch, "tool.returned", heartbeat.draining.set)
+    run = finish(run, heartbeat)
+    states = ToolCall.objects.filter(run=run).order_by("index").values_list("state", flat=True)
+    assert (run.status, list(states)) == ("queued", ["succeeded", "planned"])
+    run = finish(run, Heartbeat("worker-2"))
+    assert run.status == "completed"
+    assert [output["content"] for output in run.outputs] == ["one", "two", "done"]
+
+
 @pytest.mark.parametrize("cause", ["cancelled", "draining"])
 def test_a_call_does_not_start_when_the_run_should_stop(
     script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch, cause: str

@@ -354,7 +354,7 @@ def planned(session: Session, count: int) -> tuple[Run, writes.Lease, list[ToolC
         )
         for index in range(count)
     ]
-    writes.commit(Change(session_pk=session.pk, lease=held, lease_seconds=LIFE, planned=tuple(calls)))
+    writes.commit(Change(session_pk=session.pk, lease=held, lease_seconds=LIFE, calls=tuple(calls)))
     return run, held, calls
 
 
@@ -431,5 +431,44 @@ def test_calls_do_not_move_under_another_lease(session: Session) -> None:
     with pytest.raises(LeaseLost):
         writes.commit(change)
     with pytest.raises(LeaseLost):
-        writes.commit(replace(change, advances=(), planned=(call,)))
+        writes.commit(replace(change, advances=(), calls=(call,)))
     assert ToolCall.objects.get().state == "planned"
+
+
+def test_calls_stay_where_they_are_when_the_run_was_moved(session: Session) -> None:
+    run, held, calls = planned(session, 2)
+    change = Change(
+        session_pk=session.pk,
+        lease=held,
+        lease_seconds=LIFE,
+        move=replace(run_state.staying(run, {}), was=RunStatus.QUEUED),
+        calls=(calls[0],),
+        advances=tuple(effects.started(call, {}) for call in calls),
+    )
+    with pytest.raises(StaleRun):
+        writes.commit(change)
+    assert list(ToolCall.objects.values_list("state", flat=True)) == ["planned", "planned"]
+
+
+def test_what_else_was_written_to_a_call_meanwhile_is_kept(session: Session) -> None:
+    _, held, (call,) = planned(session, 1)
+    ToolCall.objects.filter(pk=call.pk).update(provider_call_id="theirs")
+    change = Change(session_pk=session.pk, lease=held, advances=(effects.started(call, {}),))
+    writes.commit(replace(change, lease_seconds=LIFE))
+    row = ToolCall.objects.get()
+    assert (row.state, row.provider_call_id) == ("started", "theirs")
+
+
+@pytest.mark.services_only
+def test_the_statement_is_the_same_for_any_number_of_calls(session: Session) -> None:
+    from sessions_app.services.writes import postgres
+
+    _, held, calls = planned(session, 3)
+    started = tuple(effects.started(call, {}) for call in calls)
+    texts = {
+        postgres._statement(
+            Change(session_pk=session.pk, lease=held, calls=tuple(calls[:n]), advances=started[:n])
+        )[0]
+        for n in (1, 2, 3)
+    }
+    assert len(texts) == 1

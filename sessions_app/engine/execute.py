@@ -139,7 +139,7 @@ def _not_the_approved_call(call: ToolCall) -> ToolResult | None:
 
 
 def commit_started(turn: Turn, advances: Sequence[Advance]) -> None:
-    """Commit that calls which were planned before have started: a ``Begin``, once it has its turn."""
+    """Commit that calls which were planned before have started; with its turn given it is a ``Begin``."""
     if not advances:
         return
     leaves = any(outward.is_outward(advance.call) for advance in advances)

@@ -20,7 +20,7 @@ POINTS: Final[Mapping[str, str]] = {
     "claimed": "the session's lease was taken and its head run moved to running",
     "model.before": "a step is open and the model was not called yet",
     "model.after": "the model has answered and nothing of it is committed",
-    "planned": "the answer and its planned calls are committed",
+    "planned": "the answer and its planned calls are committed, and none of these has started",
     "tool.started": "a call is committed as started and has not left yet",
     "tool.returned": "the effect happened and its result is not committed",
     "tool.settled": "the result is committed",

@@ -69,7 +69,7 @@ Begin = Callable[[Sequence[Advance]], None]
 """Commits that calls have started, before any effect of theirs."""
 
 
-def group(turn: Turn, calls: list[ToolCall], *, begin: Begin, is_last: bool = False) -> None:
+def group(turn: Turn, calls: list[ToolCall], *, begin: Begin, opens_next: bool = False) -> None:
     """Run calls that may go at once; the commit of the last ones' results opens the next step.
 
     Two commits for the group: ``begin``'s before any effect, results after all.
@@ -84,14 +84,16 @@ def group(turn: Turn, calls: list[ToolCall], *, begin: Begin, is_last: bool = Fa
     results = _run_all([_job(turn, call, refusal) for call, _, refusal in prepared])
     crashpoint("tool.returned")
     _commit_results(
-        turn, [(call, *result) for (call, _, _), result in zip(prepared, results, strict=True)], opens=is_last
+        turn,
+        [(call, *result) for (call, _, _), result in zip(prepared, results, strict=True)],
+        opens_next=opens_next,
     )
     crashpoint("tool.settled")
 
 
 def open_step(turn: Turn) -> None:
     """Start the next step when no call of the batch was left to run."""
-    _commit_results(turn, [], opens=True)
+    _commit_results(turn, [], opens_next=True)
 
 
 def context_for(turn: Turn, call: ToolCall, kept: Effects) -> ToolContext:
@@ -139,7 +141,7 @@ def _not_the_approved_call(call: ToolCall) -> ToolResult | None:
 
 
 def commit_started(turn: Turn, advances: Sequence[Advance]) -> None:
-    """Commit that calls which were planned before have started; with its turn given it is a ``Begin``."""
+    """Commit that calls which were planned before have started."""
     if not advances:
         return
     leaves = any(outward.is_outward(advance.call) for advance in advances)
@@ -191,7 +193,7 @@ def _guarded(call: ToolCall, act: Callable[[], T]) -> T | ToolResult:
         return failure.as_result()
     except (DatabaseError, LeaseLost, StaleRun):
         raise
-    except Exception:
+    except Exception:  # the edge: a tool's own code, whatever it raises
         logger.exception("a tool broke", extra={"action": "tool", "call": call.call_id})
         return ToolResult(content=BROKEN, is_error=True, error_code="tool_broken")
 
@@ -211,8 +213,10 @@ def _closing(job: Job) -> tuple[ToolResult, Effects]:
         connection.close()
 
 
-def _commit_results(turn: Turn, results: list[tuple[ToolCall, ToolResult, Effects]], *, opens: bool) -> None:
-    """Commit what came of calls; ``opens`` the next step with it."""
+def _commit_results(
+    turn: Turn, results: list[tuple[ToolCall, ToolResult, Effects]], *, opens_next: bool
+) -> None:
+    """Commit what came of calls, and open the next step with it if there are no more."""
     run = turn.run
     began = [call for call, _, _ in results if call.state == ToolCallState.STARTED]
     more = any(map(_leaves_more, results)) or any(map(outward.is_outward, began))
@@ -230,7 +234,7 @@ def _commit_results(turn: Turn, results: list[tuple[ToolCall, ToolResult, Effect
             entries += _keep(turn, call, kept, said)
         if more:
             outward.finished(run, began)
-        opening = settle.step_start(run, number=run.step + 1) if opens else None
+        opening = settle.step_start(run, number=run.step + 1) if opens_next else None
         fields = {"outputs": run.outputs, "step": opening.number if opening else run.step}
         _commit(turn, tuple(entries), opening, fields, settled)
         for key, output in said:

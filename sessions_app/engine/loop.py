@@ -55,7 +55,7 @@ def _drive_runs(run: Run, opening: StepStart | None, lease: Lease, hold: Hold, h
         for driven in count(1):
             hold.begin(run.pk)
             turn = _turn(run, opening, lease, hold)
-            _drive_run(turn, heartbeat)
+            _drive_run(turn)
             if turn.released:
                 return
             yields = driven >= RUNS_IN_A_ROW and bool(recovery.due_sessions(limit=1))
@@ -68,7 +68,7 @@ def _drive_runs(run: Run, opening: StepStart | None, lease: Lease, hold: Hold, h
         logger.warning("lease lost", extra={"action": "drive", "run": run.run_id, "epoch": lease.epoch})
 
 
-def _drive_run(turn: Turn, heartbeat: Heartbeat) -> None:
+def _drive_run(turn: Turn) -> None:
     """Advance until the run leaves this worker. The outer edge: an unforeseen failure ends the run."""
     try:
         if recovery.is_worn_out(turn.run):
@@ -79,7 +79,7 @@ def _drive_run(turn: Turn, heartbeat: Heartbeat) -> None:
                 raise LeaseLost
             if settle.stop_if_asked(turn):
                 return
-            if heartbeat.draining.is_set():
+            if turn.hold.draining.is_set():
                 settle.hand_on(turn)
                 return
             advance = step.advance if turn.phase is Phase.MODEL else tools_phase.advance

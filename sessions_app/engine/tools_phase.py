@@ -33,7 +33,7 @@ def advance(turn: Turn) -> Outcome:
         return _opened(turn)
     if _should_stop(turn):
         return Outcome.CONTINUE
-    return carry_out(turn, ready, begin=partial(execute.commit_started, turn))
+    return carry_out(turn, ready)
 
 
 def may_begin(turn: Turn, calls: list[ToolCall]) -> bool:
@@ -53,18 +53,20 @@ def may_begin(turn: Turn, calls: list[ToolCall]) -> bool:
     )
 
 
-def carry_out(turn: Turn, calls: list[ToolCall], *, begin: execute.Begin) -> Outcome:
-    """Run calls and open the next step; ``begin`` commits the start of the first that go at once.
+def carry_out(turn: Turn, calls: list[ToolCall], *, begin: execute.Begin | None = None) -> Outcome:
+    """Run calls and open the next step.
 
-    Always calls ``begin``. Raises: LeaseLost, StaleRun.
+    ``begin``, which is always called, commits the start of the first that go at once with the plan of all;
+    without it the plan is committed already. Raises: LeaseLost, StaleRun.
     """
+    later = partial(execute.commit_started, turn)
     *before, last = _groups(calls)
     for group in before:
-        execute.group(turn, group, begin=begin)
+        execute.group(turn, group, begin=begin or later)
+        begin = None
         if _should_stop(turn):
             return Outcome.CONTINUE  # between two effects: the loop sees to what was not started
-        begin = partial(execute.commit_started, turn)
-    execute.group(turn, last, begin=begin, is_last=True)
+    execute.group(turn, last, begin=begin or later, opens_next=True)
     return _opened(turn)
 
 

@@ -285,9 +285,9 @@ def intent_after_the_effect() -> None:
     def later(turn: Any, advances: list[Any]) -> None:
         held_back.update({advance.call.call_id: advance for advance in advances})
 
-    def both(turn: Any, found: list[Any], *, opens: bool) -> None:
+    def both(turn: Any, found: list[Any], *, opens_next: bool) -> None:
         begin(turn, [held_back.pop(call.call_id) for call, *_ in found if call.call_id in held_back])
-        results(turn, found, opens=opens)
+        results(turn, found, opens_next=opens_next)
 
     _patch("sessions_app.engine.execute", commit_started=later, _commit_results=both)
 

@@ -61,9 +61,10 @@ def advanced(advances: Sequence[Advance], values: dict[str, Any]) -> str:
 @cache
 def _columns(*names: str) -> dict[str, str]:
     """Return the attribute of each column of the fields that are named, or of all but the key."""
-    fields = ToolCall._meta.concrete_fields
-    wanted = [field for field in fields if (field.name in names if names else not field.primary_key)]
-    return {str(field.column): field.attname for field in wanted}
+    meta = ToolCall._meta
+    fields: list[Any] = [meta.get_field(name) for name in names]
+    fields = fields or [field for field in meta.concrete_fields if not field.primary_key]
+    return {str(field.column): field.attname for field in fields}
 
 
 def _row(call: ToolCall, columns: Mapping[str, str]) -> dict[str, Any]:

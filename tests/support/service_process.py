@@ -53,7 +53,7 @@ def spawn(
         )
 
 
-def until(happened: Callable[[], _T], seconds: float, otherwise: Callable[[], object]) -> _T:
+def until(happened: Callable[[], _T | None], seconds: float, otherwise: Callable[[], object]) -> _T:
     """Poll until `happened` returns something true; fails with what `otherwise` says.
 
     ``seconds`` is more than a quiet machine ever needs; a busy one gets ``SLOWEST`` times as much. The

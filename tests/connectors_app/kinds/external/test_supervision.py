@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,9 +97,31 @@ def state() -> SidecarState:
     return found if found is not None else SidecarState()
 
 
-def until_status(*statuses: str, seconds: float = 20) -> SidecarState:
-    until(lambda: state().status in statuses, seconds, lambda: vars(state()))
-    return state()
+def until_row(fits: Callable[[SidecarState], bool]) -> SidecarState:
+    """Wait for the row to be as asked; return it as it was seen then."""
+    return until(lambda: row if fits(row := state()) else None, 20, lambda: vars(state()))
+
+
+def until_status(*statuses: str) -> SidecarState:
+    return until_row(lambda row: row.status in statuses)
+
+
+def until_running(folder: Path, *, after: int = 0, worker: str = "worker-1") -> SidecarState:
+    """Wait for a child that is not ``after``, by its row and by what it wrote itself: the row alone may mean
+    a stranger who answers on its port before it does."""
+    return until_row(
+        lambda row: (
+            row.status == SidecarStatus.RUNNING
+            and row.pid != after
+            and row.worker == worker
+            and (folder / f"{row.pid}.json").exists()
+        )
+    )
+
+
+def until_gone(pid: int) -> None:
+    """Wait for a process nobody waits for: the kernel delivers SIGKILL to a group when it comes to it."""
+    until(lambda: not alive(pid), 10, lambda: f"{pid} lives on")
 
 
 def told(folder: Path, pid: int) -> dict[str, Any]:
@@ -113,7 +135,7 @@ def test_a_child_is_started_and_told_what_it_needs(
     monkeypatch.setenv("KHEISH_MASTER_KEY", VALUE)
     connector = make_child(folder, working_dir=str(folder))
     crew.start()
-    row = until_status("running")
+    row = until_running(folder)
     assert row.instance_id == f"tiny-{row.pid}"
     assert row.manifest["capabilities"]["attachments_out"] is False
     assert (row.worker, row.restarts, row.last_error) == ("worker-1", 0, "")
@@ -141,11 +163,10 @@ def test_a_child_is_started_and_told_what_it_needs(
 def test_stopping_ends_child_and_lease_and_gives_the_right_back(crew: Crew, folder: Path) -> None:
     make_child(folder, "helper")
     crew.start()
-    pid = until_status("running").pid
-    helper = told(folder, pid)["helper"]
+    pid = until_running(folder).pid
     crew.stop("worker-1")
     assert not alive(pid)
-    assert not alive(helper)
+    until_gone(told(folder, pid)["helper"])
     assert state().status == SidecarStatus.STOPPED
     assert ConnectorLease.objects.get().revoked_at is not None
     assert TickLease.objects.get().owner == ""
@@ -154,19 +175,18 @@ def test_stopping_ends_child_and_lease_and_gives_the_right_back(crew: Crew, fold
 def test_a_child_that_does_not_listen_is_killed_with_its_group(crew: Crew, folder: Path) -> None:
     make_child(folder, "stubborn", "helper")
     crew.start()
-    pid = until_status("running").pid
+    pid = until_running(folder).pid
     crew.stop("worker-1")
     assert not alive(pid)
-    assert not alive(told(folder, pid)["helper"])
+    until_gone(told(folder, pid)["helper"])
 
 
 def test_a_killed_child_is_started_again_with_a_new_lease(crew: Crew, folder: Path) -> None:
     make_child(folder)
     crew.start()
-    first = until_status("running").pid
+    first = until_running(folder).pid
     os.kill(first, signal.SIGKILL)
-    until(lambda: state().pid not in (0, first), 20, lambda: vars(state()))
-    row = until_status("running")
+    row = until_running(folder, after=first)
     assert row.restarts == 1
     one, other = ConnectorLease.objects.order_by("pk")
     assert one.revoked_at is not None
@@ -188,8 +208,10 @@ def test_a_child_that_never_gets_ready_is_tried_again_and_counts_as_failed(
     crew.start()
     row = until_status("failed")
     assert reason in row.last_error
-    until(lambda: state().restarts >= child.FAILED_AFTER, 10, lambda: vars(state()))
-    assert not ConnectorLease.objects.filter(revoked_at=None).exists() or state().status == "starting"
+    until_row(lambda row: row.restarts >= child.FAILED_AFTER)
+    crew.stop("worker-1")
+    assert ConnectorLease.objects.count() >= child.FAILED_AFTER
+    assert not ConnectorLease.objects.filter(revoked_at=None).exists()
 
 
 def test_a_child_that_is_never_ready_is_ended(
@@ -205,27 +227,16 @@ def test_a_child_that_is_never_ready_is_ended(
     assert not any(alive(int(note.stem)) for note in folder.glob("*.json"))
 
 
-def until_next(last: int) -> int:
-    """The process id of the child that follows ``last``, once it runs."""
-
-    def next_runs() -> bool:
-        row = state()
-        return row.pid not in (0, last) and row.status == SidecarStatus.RUNNING
-
-    until(next_runs, 20, lambda: vars(state()))
-    return state().pid
-
-
 def test_changed_is_restarted_unchanged_is_untouched_removed_is_stopped(crew: Crew, folder: Path) -> None:
     connector = make_child(folder)
     crew.start()
-    first = until_status("running").pid
+    first = until_running(folder).pid
     make_external("elsewhere")  # somebody else's change
     connectors.set_paused("external", "mail", True, principal="alice")
-    second = until_next(first)
+    second = until_running(folder, after=first).pid
     assert not alive(first)
     secrets.put("connectors.external.mail.shared_token", provider="external", value="rotated-token-4711")
-    third = until_next(second)
+    third = until_running(folder, after=second).pid
     assert (
         told(folder, third)["environment"]["KHEISH_EXTERNAL_CONNECTOR_SHARED_TOKEN"] == "rotated-token-4711"
     )
@@ -233,7 +244,7 @@ def test_changed_is_restarted_unchanged_is_untouched_removed_is_stopped(crew: Cr
     until_status("stopped")
     assert not alive(third)
     connectors.set_enabled("external", "mail", True)
-    until_status("running")
+    until_running(folder)
     connectors.delete("external", connector.name)
     until_status("stopped")
 
@@ -241,12 +252,11 @@ def test_changed_is_restarted_unchanged_is_untouched_removed_is_stopped(crew: Cr
 def test_one_process_a_connector_and_another_worker_takes_over(crew: Crew, folder: Path) -> None:
     make_child(folder)
     crew.start("worker-1")
-    first = until_status("running")
+    first = until_running(folder)
     crew.start("worker-2")
-    other = "worker-2" if first.worker == "worker-1" else "worker-1"
     assert len(list(folder.glob("*.json"))) == 1
-    crew.stop(first.worker)
-    until(lambda: state().worker == other and state().status == "running", 20, lambda: vars(state()))
+    crew.stop("worker-1")
+    until_running(folder, after=first.pid, worker="worker-2")
     assert len(list(folder.glob("*.json"))) == 2
 
 
@@ -254,20 +264,20 @@ def test_what_a_buried_worker_held_is_free(crew: Crew, folder: Path) -> None:
     connector = make_child(folder)
     TickLease.objects.create(name=f"sidecar:{connector.pk}", owner="dead", expires_at="2100-01-01T00:00:00Z")
     crew.start()
-    assert until_status("running").worker == "worker-1"
+    until_running(folder)
 
 
 def test_a_lost_right_ends_the_process(crew: Crew, folder: Path, settings: Any) -> None:
     connector = make_child(folder)
     settings.KHEISH = replace(settings.KHEISH, lease_seconds=1.0)
     crew.start()
-    pid = until_status("running").pid
+    pid = until_running(folder).pid
     with write():
         Worker.objects.create(name="thief", host="h", pid=1, slots=1, started_at=Now(), heartbeat_at=Now())
         TickLease.objects.filter(name=f"sidecar:{connector.pk}").update(
             owner="thief", expires_at="2100-01-01T00:00:00Z"
         )
-    until(lambda: not alive(pid), 20, lambda: vars(state()))
+    until_gone(pid)
 
 
 def test_a_revoked_lease_ends_the_process_at_its_next_renewal(
@@ -276,11 +286,11 @@ def test_a_revoked_lease_ends_the_process_at_its_next_renewal(
     monkeypatch.setattr("connectors_app.kinds.external.leases.RENEW_SECONDS", 0.1)
     make_child(folder)
     crew.start()
-    first = until_status("running").pid
+    first = until_running(folder).pid
     ConnectorLease.objects.update(revoked_at=Now())
-    until(lambda: state().restarts == 1, 20, lambda: vars(state()))
+    row = until_row(lambda row: row.restarts == 1)
     assert not alive(first)
-    assert "lease was revoked" in state().last_error
+    assert "lease was revoked" in row.last_error
 
 
 def test_the_process_dies_with_its_worker(folder: Path) -> None:
@@ -299,6 +309,6 @@ def test_the_process_dies_with_its_worker(folder: Path) -> None:
         until(lambda: b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes()[:6], 10, lambda: pid)
         worker.kill()
         worker.wait()
-    until(lambda: not alive(pid), 10, lambda: f"{pid} lives on")
+    until_gone(pid)
     lonely = subprocess.run([sys.executable, "-I", "-S", str(child.LAUNCHER), "1", "true"])
     assert lonely.returncode == child.EXIT_NOT_STARTED

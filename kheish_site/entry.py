@@ -39,7 +39,7 @@ def run(arguments: Sequence[str]) -> int:
     if word in NOUNS:
         if "verify" in arguments:  # canonical JSON and signatures are work of libraries
             bootstrap.enter(ROOT, lock=bootstrap.RUNTIME_LOCK, arguments=arguments)
-        return _main("kheish_site.cli", arguments)
+        return _main("kheish_site.cli.main", arguments)
     module, lock = TOOLS.get(word, ("", bootstrap.RUNTIME_LOCK))
     bootstrap.enter(ROOT, lock=lock, arguments=arguments)
     return _main(module, arguments[1:]) if module else _django(arguments)

@@ -1,6 +1,6 @@
 """`python -m kheish_site.cli`: the same program, for a checkout that is not installed."""
 
-from kheish_site.cli import console
+from kheish_site.cli.main import console
 
 if __name__ == "__main__":
     console()

@@ -45,6 +45,11 @@ def write() -> Iterator[None]:
         yield
 
 
+def write_if(more: bool) -> AbstractContextManager[None]:
+    """Open a transaction where ``more`` than one statement belongs together; one alone is a commit itself."""
+    return write() if more else nullcontext()
+
+
 def _turn() -> AbstractContextManager[None]:
     """Return the turn among processes; nothing inside a transaction, or where no other process can write."""
     name = str(connection.settings_dict["NAME"])

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from typing import Any, Final, TypeVar
 
 from django.conf import settings
@@ -12,7 +11,7 @@ from django.db import Error as DatabaseError
 from django.db import connection
 
 from kheish_site.lib.crashpoints import crashpoint
-from kheish_site.lib.transactions import release_connection, write
+from kheish_site.lib.transactions import release_connection, write_if
 from sessions_app.engine import settle
 from sessions_app.engine.turn import Turn
 from sessions_app.models import Session, ToolCall, ToolCallState
@@ -145,7 +144,7 @@ def commit_started(turn: Turn, advances: Sequence[Advance]) -> None:
     if not advances:
         return
     leaves = any(outward.is_outward(advance.call) for advance in advances)
-    with write() if leaves else nullcontext():
+    with write_if(leaves):
         _commit(turn, tuple(started_entry(turn, advance.call) for advance in advances), advances=advances)
         if leaves:
             outward.started(turn.run, advances)  # the session before the ledger
@@ -220,7 +219,7 @@ def _commit_results(
     run = turn.run
     began = [call for call, _, _ in results if call.state == ToolCallState.STARTED]
     more = any(map(_leaves_more, results)) or any(map(outward.is_outward, began))
-    with write() if more else nullcontext():
+    with write_if(more):
         if more:
             leases.check(turn.lease)  # the session before files, stored results and the ledger
             output_files.claim(file for _, _, kept in results for _, files in kept.outputs for file in files)

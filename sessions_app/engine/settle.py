@@ -6,7 +6,7 @@ from typing import Any, Final
 from kheish_site.lib import clock
 from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.redaction import redact
-from kheish_site.lib.transactions import write
+from kheish_site.lib.transactions import write, write_if
 from sessions_app.engine.turn import Turn
 from sessions_app.models import Run, RunStatus, StepStatus, ToolCallState
 from sessions_app.services import leases, ports, run_state, shell_tasks, waiting
@@ -49,12 +49,11 @@ def complete(
     ``said`` is the answer as an output; where the run has somebody to answer to, it leaves with the commit.
     """
     payload = {"outputs": fields["outputs"], "usage": _usage(fields)}
-    if said is None or not turn.run.reply_targets:
+    told = said if turn.run.reply_targets else None
+    with write_if(told is not None):
         _end(turn, RunStatus.COMPLETED, payload, fields, before=entries, step_end=step_end)
-        return
-    with write():
-        _end(turn, RunStatus.COMPLETED, payload, fields, before=entries, step_end=step_end)
-        ports.output_emitted(turn.run, said, f"{turn.run.run_id}:answer")
+        if told is not None:
+            ports.output_emitted(turn.run, told, f"{turn.run.run_id}:answer")
 
 
 def fail(turn: Turn, code: str, message: str, *, step_end: StepEnd | None = None) -> None:

@@ -4,7 +4,6 @@ Plain SQL with fixed texts: building the same statements through the ORM costs s
 needs to run them, and this is the path of every step and every event.
 """
 
-from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final
@@ -14,7 +13,7 @@ from django.db import connection, models
 from kheish_site.lib import clock
 from kheish_site.lib.canonical import sha256_hex
 from kheish_site.lib.prepared import insert, update
-from kheish_site.lib.transactions import write
+from kheish_site.lib.transactions import write_if
 from sessions_app.models import JournalEntry, Run, Session, Step
 from sessions_app.services.writes.change import (
     Change,
@@ -54,7 +53,7 @@ ON CONFLICT (run_id, number) DO UPDATE SET attempt = excluded.attempt, status = 
 
 def commit(change: Change) -> Committed:
     """See ``writes.commit``. What refuses a change comes before its first statement that writes."""
-    with nullcontext() if connection.in_atomic_block else write(), connection.cursor() as cursor:
+    with write_if(not connection.in_atomic_block), connection.cursor() as cursor:
         moment = clock.now()
         row = _session(cursor, change.session_pk)
         _check_guard(row, change, moment)

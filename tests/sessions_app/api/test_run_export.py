@@ -12,7 +12,8 @@ from django.db import connection
 from django.test import AsyncClient
 from django.test.utils import CaptureQueriesContext
 
-from kheish_site.cli import main, run_export
+from kheish_site.cli import run_export
+from kheish_site.cli.main import main
 from sessions_app.models import AuditEntry, Run, RunStatus, ToolCall
 from sessions_app.services import approvals, external_actions
 from sessions_app.services.approvals import Vote

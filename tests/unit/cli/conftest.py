@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kheish_site.cli import main
+from kheish_site.cli.main import main
 from tests.unit.cli.fake_service import TOKEN, FakeService
 
 

@@ -191,7 +191,7 @@ def start(service, *argv: str) -> subprocess.Popen[bytes]:
     env = os.environ | {"KHEISH_URL": service.url, "KHEISH_TOKEN": TOKEN}
     # A suite started in the background has Ctrl-C ignored, and children inherit that.
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    code = f"{heard}; from kheish_site.cli import console; console()"
+    code = f"{heard}; from kheish_site.cli.main import console; console()"
     command = [sys.executable, "-c", code, *argv]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
 

@@ -11,7 +11,7 @@ from kheish_site.cli.parser import COMMANDS, build_parser, names_of_commands
 
 CHECK = """
 import sys
-import kheish_site.cli
+import kheish_site.cli.main
 heavy = {"django", "celery", "channels", "rest_framework", "openai", "httpx", "sessions_app"}
 print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
 """

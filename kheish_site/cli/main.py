@@ -1,0 +1,85 @@
+"""One command line: read, carried out, and its end told as an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from kheish_site.cli.client import Client
+from kheish_site.cli.command import Context
+from kheish_site.cli.config import resolve
+from kheish_site.cli.exits import CliError, Exit
+from kheish_site.cli.failures import explain_problem, explain_unreachable
+from kheish_site.cli.output import Output
+from kheish_site.cli.parser import build_parser, overview
+from kheish_site.cli.transport import Problem, Unreachable
+
+
+def main(
+    argv: Sequence[str],
+    *,
+    stdin: TextIO | None = None,
+    stdout: TextIO | None = None,
+    stderr: TextIO | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> int:
+    """Run one command line without the program's name; the exit code (`exits.Exit`)."""
+    environ = os.environ if environ is None else environ
+    out = Output(stdout=stdout or sys.stdout, stderr=stderr or sys.stderr, environ=environ)
+    try:
+        return _run(argv, out, stdin or sys.stdin, environ)
+    except CliError as error:
+        return _report(out, error)
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        return Exit.OK  # the reader has seen enough, as in `… | head`
+
+
+def console() -> None:
+    """Entry point of the installed `kheish` program."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    code = main(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Point the descriptor elsewhere, or the interpreter complains when it flushes once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _run(argv: Sequence[str], out: Output, stdin: TextIO, environ: Mapping[str, str]) -> int:
+    parser = build_parser()
+    if not argv:
+        out.stdout.write(overview())
+        return Exit.OK
+    try:
+        args = parser.parse_args(argv)
+    except SystemExit as stop:  # argparse has printed help or a usage error
+        return int(stop.code or 0)
+    if args.command is None:
+        args.silent_parser.print_help(out.stderr)
+        return Exit.USAGE
+    out.mode = args.mode
+    connection = resolve(base_url=args.base_url, token_file=args.token_file, environ=environ, cwd=Path.cwd())
+    client = Client(
+        connection.base_url, connection.token, on_outage=lambda: out.word("reconnecting …", "dim")
+    )
+    context = Context(args=args, client=client, connection=connection, out=out, stdin=stdin)
+    try:
+        return int(args.command.run(context) or Exit.OK)
+    except Problem as problem:
+        raise explain_problem(context, problem) from problem
+    except Unreachable as error:
+        raise explain_unreachable(context, error) from error
+
+
+def _report(out: Output, error: CliError) -> int:
+    out.word(f"error: {error.message}", "red")
+    if error.cure:
+        out.word(f"  {error.cure}")
+    return error.code

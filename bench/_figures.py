@@ -1,6 +1,5 @@
 """What a measurement says: figures with their aims, the rows behind them, and how both look as text."""
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -63,7 +62,7 @@ class Report:
 
     def as_text(self) -> str:
         """Return it as people read it."""
-        parts = [f"{os.cpu_count()} processors, load now {os.getloadavg()[0]:.1f}"]
+        parts = []
         if self.rows:
             columns = list(self.columns or dict.fromkeys(name for row in self.rows for name in row))
             cells = [[shown(row.get(name)) for name in columns] for row in self.rows]

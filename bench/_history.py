@@ -1,28 +1,24 @@
 """What earlier measurements found, a line each in ``bench/history.jsonl``: a later one shows the change."""
 
 import json
-import os
-import platform
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from bench._machine import Machine
+
 FILE: Final = Path(__file__).with_name("history.jsonl")
 
 
-def remember(workload: str, found: Mapping[str, Any], file: Path = FILE) -> None:
+def remember(workload: str, machine: Machine, found: Mapping[str, Any], file: Path = FILE) -> None:
     """Append one measurement with when, what was measured and on what."""
     line = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "workload": workload,
-        "machine": {
-            "arch": platform.machine(),
-            "processors": os.cpu_count(),
-            "load": round(os.getloadavg()[0], 1),
-        },
+        "machine": machine.as_json(),
         **found,
     }
     with file.open("a") as history:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench import _service
+from bench import _machine, _service
 from bench._figures import Report
 from bench._history import remember
 from bench._service import PROFILES, Bench, say
@@ -55,16 +55,17 @@ class Workload:
         """Measure, print and remember. 0 when nothing happened that must not, whatever became of the aims."""
         options = self.parser().parse_args(arguments)
         found: dict[str, Report] = {}
+        machine = _machine.looked_at()
         for profile in options.profile:
             say(f"{self.name}, {profile}: starting a service")
             with _service.serving(profile, self.settings(options)) as bench:
                 report = found[profile] = self.measure(bench, options)
             if not options.forget:
                 how = {"profile": profile, "variant": self.variant(options), "options": _chosen(options)}
-                remember(self.name, {**how, **report.as_json()})
+                remember(self.name, machine, {**how, **report.as_json()})
             if not options.json:
                 title = " ".join(filter(None, [self.name, self.variant(options)]))
-                print(f"\n{title}, {profile}: {report.as_text()}")
+                print(f"\n{title}, {profile}\n{machine}\n\n{report.as_text()}")
         if options.json:
             print(json.dumps({profile: report.as_json() for profile, report in found.items()}))
         return 1 if any(report.problems for report in found.values()) else 0

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
             say(name)
             found[name] = workload.measure(bench, chosen[name])
             if not options.json:
-                print(f"\n{name}: {found[name].as_text()}")
+                print(f"\n{name}\n\n{found[name].as_text()}")
     if options.json:
         print(json.dumps({name: report.as_json() for name, report in found.items()}))
     return 1 if any(report.problems for report in found.values()) else 0

@@ -35,6 +35,8 @@ def _rows(line: dict[str, Any]) -> list[Cells]:
     name = " ".join(filter(None, [line["workload"], line.get("variant", "")]))
     machine = line["machine"]
     where = f"{line['at'][:10]}, {line['commit']}, {machine['arch']}, {machine['processors']} processors"
+    if "loop_ms" in machine:  # not in lines from before it was looked at
+        where += f", Python {machine['python']}, loop {machine['loop_ms']} and {machine['loops_ms']} ms"
     found: list[Cells] = []
     for figure in line["figures"]:
         what, value, unit, aim, verdict = figure_cells(figure)

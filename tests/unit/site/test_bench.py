@@ -1,13 +1,14 @@
 """What measurements are made of: figures and aims, tables, the picture, the history, the names."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from bench import _figures, _history, _load, _model, _processes, _svg, plot, smoke, table
+from bench import _figures, _history, _load, _machine, _model, _processes, _svg, plot, smoke, table
 from bench._figures import Aim, Figure, Report
 from kheish_site import bench
 
@@ -28,10 +29,14 @@ def line(commit: str, ours: float, bare: float, **more: object) -> dict[str, obj
     return {"workload": "runs", "profile": "services", "commit": commit, "rows": rows, **more}
 
 
+MACHINE = _machine.Machine(
+    arch="x86_64", processors=2, load=0.1, python="3.11.7", loop_ms=20.0, loops_ms=35.5
+)
+
+
 def told(figures: list[Figure], *, workload: str = "order", **more: object) -> dict[str, object]:
-    machine = {"arch": "x86_64", "processors": 2, "load": 0.1}
     head = {"at": "2026-01-02T03:04:05+00:00", "commit": "abc", "workload": workload, "profile": "services"}
-    return {**head, "machine": machine, "figures": [figure.as_json() for figure in figures], **more}
+    return {**head, "machine": MACHINE.as_json(), "figures": [figure.as_json() for figure in figures], **more}
 
 
 @pytest.mark.parametrize(
@@ -93,23 +98,29 @@ def test_a_report_says_what_must_not_happen() -> None:
 def test_history_is_a_line_each(tmp_path: Path) -> None:
     file = tmp_path / "history.jsonl"
     for number in (1, 2):
-        _history.remember("order", {"figures": [], "number": number}, file)
+        _history.remember("order", MACHINE, {"figures": [], "number": number}, file)
     assert [entry["number"] for entry in _history.recall(file)] == [1, 2]
-    assert {"at", "commit", "machine"} <= _history.recall(file)[0].keys()
+    first = _history.recall(file)[0]
+    assert {"at", "commit"} <= first.keys() and first["machine"]["loops_ms"] == 35.5
+
+
+def test_the_machine_is_looked_at() -> None:
+    found = _machine.looked_at()
+    assert found.loop_ms > 0 and found.loops_ms > 0
+    assert found.processors == os.cpu_count() and f"a fixed loop takes {found.loop_ms:.1f} ms" in str(found)
 
 
 def test_the_table_shows_the_newest_of_each(tmp_path: Path) -> None:
     lines = [
         {"workload": "runs", "profile": "services"},  # from before there were figures
-        told([Figure("old", 1.0, "s")]),
+        {**told([Figure("old", 1.0, "s")]), "machine": {"arch": "x86_64", "processors": 2, "load": 0.1}},
         told([Figure("new", 4.25, "s", Aim(4.6))]),
         told([Figure("beside", 0.5, "ratio")], workload="runs", variant="--tool"),
     ]
     text = table.as_table(lines)
     assert "old" not in text and len(text.splitlines()) == 4
-    assert (
-        "| `order`, services | new | 4.25 s | <= 4.60 | met | 2026-01-02, abc, x86_64, 2 processors |" in text
-    )
+    where = "2026-01-02, abc, x86_64, 2 processors, Python 3.11.7, loop 20.0 and 35.5 ms"
+    assert f"| `order`, services | new | 4.25 s | <= 4.60 | met | {where} |" in text
     assert "| `runs --tool`, services | beside | 0.50 |" in text
 
 

@@ -25,6 +25,15 @@ _COLUMNS: Final = (
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sessions", type=int, nargs="+", default=[1, 8, 32], metavar="N")
     parser.add_argument("--seconds", type=float, default=8.0, metavar="S", help="for each (8)")
+    parser.add_argument("--web", type=int, default=1, metavar="N", help="web processes (1)")
+
+
+def _settings(options: Options) -> dict[str, str]:
+    return {"KHEISH_WEB_PROCESSES": str(options.web)}
+
+
+def _variant(options: Options) -> str:
+    return f"--web {options.web}" if options.web > 1 else ""
 
 
 def measure(bench: Bench, options: Options) -> Report:
@@ -65,7 +74,14 @@ def measure(bench: Bench, options: Options) -> Report:
     return report
 
 
-WORKLOAD: Final = Workload(name="accept", about=__doc__, measure=measure, options=_add_options)
+WORKLOAD: Final = Workload(
+    name="accept",
+    about=__doc__,
+    measure=measure,
+    options=_add_options,
+    settings=_settings,
+    variant=_variant,
+)
 
 
 def main(arguments: Sequence[str]) -> int:

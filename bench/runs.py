@@ -50,16 +50,18 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model-ms", type=float, default=0.0, metavar="MS", help="the model takes (0)")
     parser.add_argument("--tool", action="store_true", help="the model asks for one cheap tool first")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="worker processes (1)")
+    parser.add_argument("--web", type=int, default=1, metavar="N", help="web processes (1)")
     parser.add_argument("--alone", action="store_true", help="without bare Celery")
 
 
 def _settings(options: Options) -> dict[str, str]:
-    return {"KHEISH_WORKER_PROCESSES": str(options.workers)}
+    return {"KHEISH_WORKER_PROCESSES": str(options.workers), "KHEISH_WEB_PROCESSES": str(options.web)}
 
 
 def _variant(options: Options) -> str:
     words = ["--tool"] * options.tool + [f"--model-ms {options.model_ms:g}"] * (options.model_ms > 0)
-    return " ".join(words + [f"--workers {options.workers}"] * (options.workers > 1))
+    words += [f"--workers {options.workers}"] * (options.workers > 1)
+    return " ".join(words + [f"--web {options.web}"] * (options.web > 1))
 
 
 def measure(bench: Bench, options: Options) -> Report:

@@ -29,12 +29,13 @@ def impossible(kheish: Kheish) -> Iterable[CheckMessage]:
             hint="Processes on PostgreSQL wake each other through Redis; set its URL, or unset both.",
             id="kheish.E002",
         )
-    if kheish.worker_processes > 1 and not kheish.redis_url:
-        yield Error(
-            "KHEISH_WORKER_PROCESSES is more than 1 without Redis.",
-            hint="Raise KHEISH_WORKER_THREADS instead, or use PostgreSQL and Redis.",
-            id="kheish.E003",
-        )
+    for name, count in (("WEB", kheish.web_processes), ("WORKER", kheish.worker_processes)):
+        if count > 1 and not kheish.redis_url:
+            yield Error(
+                f"KHEISH_{name}_PROCESSES is more than 1 without Redis.",
+                hint="SQLite has one web and one worker process; use PostgreSQL and Redis for more.",
+                id="kheish.E003",
+            )
     if kheish.routes_file is not None and not kheish.routes_file.is_file():
         yield Error(f"KHEISH_ROUTES_FILE names {kheish.routes_file}, which is not a file.", id="kheish.E004")
     if kheish.connectors_file is not None and not kheish.connectors_file.is_file():

@@ -52,6 +52,8 @@ class Kheish:
     """Model calls a run may make before it fails with ``turn_limit``."""
     worker_threads: int
     """Runs one worker process drives at once; they mostly wait for the network."""
+    web_processes: int
+    """Web processes ``serve`` starts on one socket; more than one needs Redis."""
     worker_processes: int
     """Worker processes ``serve`` starts; more than one needs Redis."""
     stream_max_seconds: float
@@ -137,6 +139,7 @@ def load() -> Kheish:
         drain_seconds=env.number("KHEISH_DRAIN_SECONDS", 10, low=0, high=600),
         max_turns=env.integer("KHEISH_MAX_TURNS", 500, low=1, high=100_000),
         worker_threads=env.integer("KHEISH_WORKER_THREADS", 32, low=1, high=1000),
+        web_processes=env.integer("KHEISH_WEB_PROCESSES", 1, low=1, high=64),
         worker_processes=env.integer("KHEISH_WORKER_PROCESSES", 1, low=1, high=64),
         stream_max_seconds=env.number("KHEISH_STREAM_MAX_SECONDS", 600, low=1, high=86_400),
         stream_max_bytes=env.integer("KHEISH_STREAM_MAX_BYTES", 8_388_608, low=65_536, high=1_073_741_824),

@@ -26,6 +26,7 @@ class Options:
     """0 lets the system choose."""
     state_dir: Path
     drain_seconds: float
+    web_processes: int
     worker_processes: int
     database_url: str
     """PostgreSQL's; "" is SQLite in the state folder."""
@@ -58,6 +59,7 @@ def read_options(arguments: Sequence[str]) -> Options:
         state_dir=read.state_dir
         or Path(os.environ.get("KHEISH_STATE_DIR") or ".kheish").expanduser().absolute(),
         drain_seconds=_number("KHEISH_DRAIN_SECONDS", 10.0),
+        web_processes=int(_number("KHEISH_WEB_PROCESSES", 1)),
         worker_processes=int(_number("KHEISH_WORKER_PROCESSES", 1)),
         database_url=os.environ.get("KHEISH_DATABASE_URL", ""),
     )

@@ -119,7 +119,7 @@ class Service:
         return environment
 
     def _make_children(self, listener: socket.socket) -> list[Child]:
-        """One web process and the workers, all started at once."""
+        """Web processes on the one socket, and the workers, all started at once."""
         python, environment, number = sys.executable, self._environment(), listener.fileno()
         web = [python, "-m", "daphne", "-v", "0", "--no-server-name", "--fd", str(number)]
         web += ["kheish_site.asgi:application"]
@@ -129,7 +129,10 @@ class Service:
                 Child("worker", [*worker, f"worker{index}"], environment=environment)
                 for index in range(self._options.worker_processes)
             ),
-            Child("web", web, environment=environment, keep=(number,)),
+            *(
+                Child("web", web, environment=environment, keep=(number,))
+                for _ in range(self._options.web_processes)
+            ),
         ]
 
     def _became_ready(self) -> bool:

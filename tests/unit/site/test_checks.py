@@ -19,6 +19,8 @@ REDIS = {"redis_url": "redis://h/0"}
         (POSTGRESQL, ["kheish.E002"]),
         (POSTGRESQL | REDIS, []),
         ({"worker_processes": 2}, ["kheish.E003"]),
+        ({"web_processes": 2}, ["kheish.E003"]),
+        (POSTGRESQL | REDIS | {"web_processes": 2}, []),
         (POSTGRESQL | REDIS | {"worker_processes": 2}, []),
         ({"sweep_seconds": 60.0}, ["kheish.E005"]),
     ],

@@ -53,5 +53,10 @@ def _main(module: str, arguments: Sequence[str]) -> int:
 def _django(arguments: Sequence[str]) -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kheish_site.settings")
     collector.rarely()
-    import_module("django.core.management").execute_from_command_line([sys.argv[0], *arguments])
+    mistaken = import_module("django.core.exceptions").ImproperlyConfigured
+    try:
+        import_module("django.core.management").execute_from_command_line([sys.argv[0], *arguments])
+    except mistaken as error:  # a setting of whoever starts it, not a fault of ours
+        sys.stderr.write(f"{error}\n")
+        return 1
     return 0

@@ -26,6 +26,19 @@ def test_the_client_needs_nothing_installed(word):
     assert told.returncode == 0, told.stderr
 
 
+def test_a_setting_that_cannot_be_is_named_in_one_line():
+    told = subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={"PATH": "/usr/bin:/bin", "KHEISH_WEB_PROCESSES": "0"},
+    )
+    assert told.returncode == 1
+    assert told.stderr == "KHEISH_WEB_PROCESSES must be between 1 and 64, not 0\n"
+
+
 def test_anything_else_is_djangos():
     told = subprocess.run(
         [sys.executable, "manage.py", "no-such-command"],

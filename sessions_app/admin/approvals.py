@@ -210,6 +210,7 @@ class ApprovalAdmin(ConsoleAdmin):
 
     list_display = ("shown_id", "shown_status", "call", "session_link", "run_link", "asked", "expires")
     list_filter = ("status",)
+    linked = ("tool_name__exact",)
     list_select_related = ("session", "run")
     search_fields = ("approval_id__exact", "run__run_id__exact", "session__session_id__startswith")
     search_help_text = "An approval or run id, or the beginning of a session's name"

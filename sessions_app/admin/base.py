@@ -87,6 +87,8 @@ class ConsoleAdmin(VerbPages, admin.ModelAdmin):
     """Template of a page that shows one row its own way; "" is the common one, on the admin's form."""
     live: ClassVar[bool] = False
     """Whether the list updates by itself."""
+    linked: ClassVar[Sequence[str]] = ()
+    """Lookups that links of the console ask the list for, beside its filters and the rows of a relation."""
     verbs: ClassVar[Sequence[Verb]] = ()
     creates: ClassVar[Sequence[Verb]] = ()
 
@@ -119,6 +121,29 @@ class ConsoleAdmin(VerbPages, admin.ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Never: history stays, and configuration goes by a verb."""
         return False
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """Allow what the list offers and what links ask for, nothing else.
+
+        Django allows any lookup on a column. One by prefix reads letter by letter what no page shows, such as
+        arguments before redaction; one by a regular expression may keep a process busy for ever.
+        """
+        return lookup in self._lookups
+
+    @cached_property
+    def _lookups(self) -> frozenset[str]:
+        found = set(self.linked)
+        filters: Sequence[Any] = self.list_filter
+        for offered in filters:
+            if isinstance(offered, tuple | str):
+                name = offered if isinstance(offered, str) else offered[0]
+                found |= {name, f"{name}__exact", f"{name}__isnull"}
+            else:
+                found.add(offered.parameter_name)
+        for field in (*self.opts.concrete_fields, *self.opts.many_to_many):
+            if field.is_relation:
+                found.add(f"{field.name}__id__exact")
+        return frozenset(found)
 
     def get_actions(self, request: HttpRequest) -> dict[str, tuple[Callable[..., Any], str, str] | None]:
         """Offer the verbs that this person's role allows on selected rows."""

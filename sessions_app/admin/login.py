@@ -68,16 +68,16 @@ class LoginForm(AdminAuthenticationForm):
         """Sign in, or say why not."""
         account, address = str(self.cleaned_data.get("username") or ""), _address(self.request)
         try:
-            logins.check(account, address)
+            tried = logins.attempt(account, address)
         except TooManyAttempts as refusal:
             raise forms.ValidationError(f"{refusal.detail[:1].upper()}{refusal.detail[1:]}.") from refusal
         try:
             cleaned: dict[str, Any] = super().clean() or {}
         except forms.ValidationError:
-            logins.failed(account, address)
+            logins.failed(tried)
             raise
         if (user := self.get_user()) is not None:
-            logins.succeeded(account, address)
+            logins.succeeded(tried)
             audit.record("person.signed_in", "person", account, principal=_person(user, address))
         return cleaned
 
@@ -116,7 +116,7 @@ def _take(request: HttpRequest, code: str, *, on: bool, missing: bool) -> str:
     """Do what a right code stands for; wrong ones count as failed logins. Returns what to say."""
     user: Any = request.user
     account, address = user.get_username(), _address(request)
-    logins.check(account, address)
+    tried = logins.attempt(account, address)
     with audit.acting(lambda: _person(user, address)):
         try:
             if not on:
@@ -126,13 +126,13 @@ def _take(request: HttpRequest, code: str, *, on: bool, missing: bool) -> str:
                 second_factor.verify(user, code)
                 said = ""
         except WrongCode:
-            logins.failed(account, address)
+            logins.failed(tried)
             raise
+        logins.succeeded(tried)
         if on and not missing:
             second_factor.remove(user, reason="by its owner")
             logins.begin(request.session, user)
             return "Your second factor is gone."
-    logins.succeeded(account, address)
     request.session.cycle_key()
     logins.factor_shown(request.session)
     return said

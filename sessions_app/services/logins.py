@@ -4,6 +4,8 @@ A session of a browser carries when it was born, when it was last used, and whet
 shown. The middleware and the WebSocket ask ``standing`` before they believe a login.
 """
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final
@@ -43,53 +45,78 @@ class Standing(Enum):
     FACTOR_MISSING = "factor_missing"
 
 
-def check(account: str, address: str) -> None:
-    """Refuse while this account is blocked from this address, or the address is. Raises: TooManyAttempts."""
-    until = [
-        row.blocked_until
-        for row in LoginThrottle.objects.filter(account__in=["", _named(account)], address=address)
-        if row.blocked_until is not None
-    ]
-    left = max(until, default=clock.now()) - clock.now()
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """A try to sign in that was let through. Until it succeeds it counts as a failure."""
+
+    account: str
+    address: str
+    last: tuple[str, ...] = ()
+    """For whom it was the last one ("" is the address): they are blocked unless it succeeds."""
+
+
+def attempt(account: str, address: str) -> Attempt:
+    """Let one try through, counted before anything slow is asked: of many at once no more pass than may.
+
+    Raises: TooManyAttempts while this account is blocked from this address, or the address is.
+    """
+    limit = settings.KHEISH.login_failures
+    if not limit:
+        return Attempt(account=account, address=address)
+    most = {"": limit * ADDRESS_FACTOR, _named(account): limit}
+    now, block = clock.now(), timedelta(minutes=settings.KHEISH.login_block_minutes)
+    with write():
+        rows = _rows(most, address, now)
+        _refuse_while_blocked(rows, now)
+        for row in rows:
+            is_old = row.blocked_until is not None or row.last_at < now - block
+            row.failures, row.last_at = 1 if is_old else row.failures + 1, now
+            row.blocked_until = now + block if row.failures >= most[row.account] else None
+            row.save(update_fields=["failures", "last_at", "blocked_until"])
+    last = tuple(row.account for row in rows if row.blocked_until is not None)
+    return Attempt(account=account, address=address, last=last)
+
+
+def failed(tried: Attempt) -> None:
+    """Leave the try counted; the log has whom it blocked."""
+    limit, minutes = settings.KHEISH.login_failures, settings.KHEISH.login_block_minutes
+    for name in tried.last:
+        about = {"failures": limit if name else limit * ADDRESS_FACTOR, "minutes": minutes}
+        who = Principal(name=tried.account[:150], role="", auth_method="session", remote_addr=tried.address)
+        audit.record("login.blocked", "login", name or tried.address, after=about, principal=who)
+
+
+def succeeded(tried: Attempt) -> None:
+    """Forget the failures of this account from this address, and that the address tried once more."""
+    with write():
+        address = locked(LoginThrottle.objects.filter(account="", address=tried.address)).first()
+        LoginThrottle.objects.filter(account=_named(tried.account), address=tried.address).delete()
+        if address is not None and address.failures:
+            address.failures -= 1
+            address.blocked_until = None if "" in tried.last else address.blocked_until
+            address.save(update_fields=["failures", "blocked_until"])
+
+
+def _rows(names: Iterable[str], address: str, now: datetime) -> list[LoginThrottle]:
+    """Return the rows of these accounts under their locks, made where there was none.
+
+    That of the address ("") comes first: under its lock nobody forgets the row of an account meanwhile.
+    """
+    found = []
+    for name in sorted(names):
+        made = LoginThrottle(account=name, address=address, last_at=now)
+        LoginThrottle.objects.bulk_create([made], ignore_conflicts=True)
+        found.append(locked(LoginThrottle.objects.filter(account=name, address=address)).get())
+    return found
+
+
+def _refuse_while_blocked(rows: Iterable[LoginThrottle], now: datetime) -> None:
+    left = max((row.blocked_until or now for row in rows), default=now) - now
     if left > timedelta():
         seconds = int(left.total_seconds()) + 1
         raise TooManyAttempts(
             f"too many failed logins: try again in {max(seconds // 60, 1)} min", retry_after_seconds=seconds
         )
-
-
-def failed(account: str, address: str) -> None:
-    """Count a failed login; at the limit the account is blocked from there, and the log has it."""
-    limit = settings.KHEISH.login_failures
-    if not limit:
-        return
-    for name, most in ((_named(account), limit), ("", limit * ADDRESS_FACTOR)):
-        if _count(name, address, most):
-            about = {"failures": most, "minutes": settings.KHEISH.login_block_minutes}
-            who = Principal(name=account[:150], role="", auth_method="session", remote_addr=address)
-            audit.record("login.blocked", "login", name or address, after=about, principal=who)
-
-
-def succeeded(account: str, address: str) -> None:
-    """Forget the failures of this account from this address."""
-    with write():
-        LoginThrottle.objects.filter(account=_named(account), address=address).delete()
-
-
-def _count(account: str, address: str, most: int) -> bool:
-    """Count one failure; tell whether it was the one that blocks. Failures long ago do not count."""
-    now, block = clock.now(), timedelta(minutes=settings.KHEISH.login_block_minutes)
-    with write():
-        LoginThrottle.objects.bulk_create(
-            [LoginThrottle(account=account, address=address, last_at=now)], ignore_conflicts=True
-        )
-        row = locked(LoginThrottle.objects.filter(account=account, address=address)).get()
-        row.failures = 1 if row.last_at < now - block else row.failures + 1
-        blocks = row.failures >= most
-        row.blocked_until = now + block if blocks else None
-        row.failures, row.last_at = 0 if blocks else row.failures, now
-        row.save(update_fields=["failures", "last_at", "blocked_until"])
-    return blocks
 
 
 def purge() -> int:

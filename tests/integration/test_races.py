@@ -5,12 +5,22 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from kheish_site.lib import clock
 from kheish_site.lib.errors import Conflict
 from sessions_app.engine import loop
-from sessions_app.models import Approval, Run, Session
-from sessions_app.services import approval_batches, approvals, decisions, questions, recovery, runs, sessions
+from sessions_app.models import Approval, AuditEntry, LoginThrottle, Run, Session
+from sessions_app.services import (
+    approval_batches,
+    approvals,
+    decisions,
+    logins,
+    questions,
+    recovery,
+    runs,
+    sessions,
+)
 from sessions_app.services.access import Principal
 from sessions_app.services.approvals import Vote
 from sessions_app.services.heartbeat import Heartbeat
@@ -40,6 +50,24 @@ def waiting(script: Script, session: Session, heartbeat: Heartbeat, *turns: dict
     run = submit(session)
     loop.drive(session.pk, heartbeat)
     return runs.get(run.run_id)
+
+
+def test_of_logins_tried_at_once_no_more_pass_than_may() -> None:
+    """What is counted after a slow check is counted too late; and who fails last must not lift the block."""
+    tries = race(16, lambda number: logins.attempt("lea", "10.0.0.1"))
+    passed = [tried for tried in tries if isinstance(tried, logins.Attempt)]
+    assert len(passed) == settings.KHEISH.login_failures == 5
+    assert sum(isinstance(tried, logins.TooManyAttempts) for tried in tries) == 11, tries
+    race(5, lambda number: logins.failed(passed[number]))
+    assert AuditEntry.objects.filter(action="login.blocked").count() == 1
+    with pytest.raises(logins.TooManyAttempts):
+        logins.attempt("lea", "10.0.0.1")
+
+
+def test_logins_that_succeed_at_once_leave_nothing_counted() -> None:
+    tries = race(4, lambda number: logins.attempt("lea", "10.0.0.1"))
+    race(4, lambda number: logins.succeeded(tries[number]))
+    assert list(LoginThrottle.objects.values_list("account", "failures", "blocked_until")) == [("", 0, None)]
 
 
 def test_sixteen_racing_deciders_settle_once(script: Script, session: Session, heartbeat: Heartbeat) -> None:

@@ -7,11 +7,11 @@ from urllib.parse import unquote_to_bytes
 from django.conf import settings
 from rest_framework.parsers import BaseParser
 
+from kheish_site.edge import largest_body
 from kheish_site.lib.canonical import sha256_hex
 from sessions_app.api.parsers import InvalidJson, StrictJSONParser, read_bounded, text_problem
 
 FILE_NAME: Final = "HTTP_X_FILE_NAME"
-_ENVELOPE_BYTES: Final = 65_536
 
 
 class Upload(dict[str, Any]):
@@ -27,7 +27,7 @@ class UploadJSONParser(StrictJSONParser):
 
     def largest_body(self) -> int:
         """Return how many bytes are read."""
-        return settings.KHEISH.max_asset_bytes * 4 // 3 + _ENVELOPE_BYTES
+        return largest_body()
 
 
 class RawUploadParser(BaseParser):

@@ -1,0 +1,95 @@
+"""What the server in front of us leaves open: bodies without end, and bodies in answers to HEAD.
+
+Seen with daphne 4.2 on Twisted 26: a request reaches the application when its whole body has arrived, however
+large; and of an answer to HEAD only the first chunk is held back, the others follow as if they were an answer
+to the next request of that connection.
+"""
+
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from django.conf import settings
+
+from kheish_site.lib.errors import PayloadTooLarge, problem
+
+Asgi = Callable[[Any, Any, Any], Awaitable[None]]
+ENVELOPE_BYTES: Final = 65_536
+"""What a body has around a file: names, and JSON."""
+LINGER_SECONDS: Final = 2.0
+"""How long a body that was refused is still taken from the wire, and dropped: a client that is cut off while
+it sends does not read the answer."""
+
+
+def largest_body() -> int:
+    """Return how many bytes any address reads: a file in Base64 with its envelope, or the largest JSON."""
+    kheish = settings.KHEISH
+    return max(kheish.max_body_bytes, kheish.max_asset_bytes * 4 // 3 + ENVELOPE_BYTES)
+
+
+def without_bodies_for_heads(application: Asgi) -> Asgi:
+    """Return ``application`` with nothing after the headers of an answer to HEAD."""
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        async def send_headers(message: Any) -> None:
+            if message["type"] != "http.response.body":
+                await send(message)
+            elif not message.get("more_body"):
+                await send({"type": "http.response.body"})
+
+        await application(scope, receive, send_headers if scope.get("method") == "HEAD" else send)
+
+    return answer
+
+
+def bound_bodies() -> None:
+    """Let daphne, if it is what serves here, refuse a body over ``largest_body`` as soon as it is known."""
+    server: Any = sys.modules.get("daphne.http_protocol")
+    if server is not None:
+        server.WebRequest = _bounded(server.WebRequest)
+
+
+def _bounded(base: Any) -> Any:
+    class BoundedRequest(base):
+        """A request whose body is counted while it arrives."""
+
+        refused = False
+
+        def gotLength(self, length: int | None) -> None:
+            too_large = length is not None and length > largest_body()
+            super().gotLength(0 if too_large else length)
+            if too_large:
+                self._refuse()
+
+        def handleContentChunk(self, data: bytes) -> None:
+            if self.refused:
+                return
+            super().handleContentChunk(data)
+            if self.content.tell() > largest_body():
+                self._refuse()
+
+        def process(self) -> Any:
+            return self.channel.loseConnection() if self.refused else super().process()
+
+        def _refuse(self) -> None:
+            self.refused = True
+            self.content.truncate(0)
+            self.requestHeaders.removeHeader(b"expect")  # nobody shall be told to go on
+            transport = self.channel.transport
+            transport.write(_refusal())
+            self.channel.callLater(LINGER_SECONDS, transport.abortConnection)
+
+    return BoundedRequest
+
+
+def _refusal() -> bytes:
+    body = json.dumps(problem(PayloadTooLarge("the body is larger than this service reads"))).encode()
+    lines = (
+        "HTTP/1.1 413 Content Too Large",
+        "Content-Type: application/problem+json",
+        f"Content-Length: {len(body)}",
+        "Cache-Control: no-store",
+        "Connection: close",
+    )
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

@@ -1,21 +1,39 @@
 """``/healthz`` and ``/readyz``: plain text, no login, cheap enough to be asked every second."""
 
+from collections.abc import Callable
+from functools import wraps
+
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse
-from django.views.decorators.http import require_safe
+from django.views.decorators.csrf import csrf_exempt
 
 from kheish_site.lib.errors import Unavailable
-from sessions_app.api import problems
+from kheish_site.lib.http import MethodNotAllowed, problem_response
+
+View = Callable[[HttpRequest], HttpResponse]
 
 
-@require_safe
+def _probe(view: View) -> View:
+    """Return ``view`` for GET and HEAD; anything else is told so."""
+
+    @csrf_exempt
+    @wraps(view)
+    def answer(request: HttpRequest) -> HttpResponse:
+        if request.method not in ("GET", "HEAD"):
+            return problem_response(MethodNotAllowed("a probe can only be read"), request)
+        return view(request)
+
+    return answer
+
+
+@_probe
 def healthz(request: HttpRequest) -> HttpResponse:
     """The process answers. Restart it when this does not."""
     return _plain("ok")
 
 
-@require_safe
+@_probe
 def readyz(request: HttpRequest) -> HttpResponse:
     """200 when requests may be sent here; 503 while draining or without a database."""
     if (settings.KHEISH.state_dir / "draining").exists():
@@ -35,4 +53,4 @@ def _plain(words: str) -> HttpResponse:
 
 
 def _not_ready(request: HttpRequest, detail: str, code: str) -> HttpResponse:
-    return problems.respond(Unavailable(detail, code=code), request)
+    return problem_response(Unavailable(detail, code=code), request)

@@ -17,6 +17,10 @@ class MethodNotAllowed(KheishError):
 
     code, status = "method_not_allowed", 405
 
+    def __init__(self, detail: str, *, allowed: str = "GET, HEAD") -> None:
+        super().__init__(detail)
+        self.allowed = allowed
+
 
 def problem_response(error: KheishError, request: HttpRequest) -> HttpResponse:
     """Return the RFC 9457 answer to ``error``, redacted, with the headers that belong to it."""
@@ -31,6 +35,8 @@ def problem_response(error: KheishError, request: HttpRequest) -> HttpResponse:
 def problem_headers(error: KheishError) -> dict[str, str]:
     """Return the headers of ``error``: never cached, a challenge with 401, a time with ``Retry-After``."""
     headers = {"Cache-Control": "no-store"}
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = error.allowed
     if error.status == 401:
         headers["WWW-Authenticate"] = CHALLENGE
     if (seconds := error.extra.get("retry_after_seconds")) is not None:

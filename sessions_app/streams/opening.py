@@ -1,8 +1,12 @@
 """Who may follow what, and from where. Synchronous: it reads rows, so it runs in a reader thread."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
+from django.db import DataError
+
+from kheish_site.lib.errors import BadRequest
 from sessions_app.models import TERMINAL, JournalEntry, Role, Session
 from sessions_app.services import access, events, runs, sessions
 from sessions_app.services.access import Principal
@@ -12,10 +16,20 @@ from sessions_app.streams.sources import AnyOpened, EverySource, Opened, RunSour
 _C = TypeVar("_C", int, Place)
 
 
+@contextmanager
+def _comparable() -> Iterator[None]:
+    """PostgreSQL cannot compare a text that holds NUL: a mistake of the caller, not an outage."""
+    try:
+        yield
+    except DataError as error:
+        raise BadRequest("a value is out of range", code="invalid_request") from error
+
+
+@_comparable()
 def open_session(principal: Principal, session_id: str, cursors: Iterable[str]) -> Opened[int]:
     """Open a session's stream; without a cursor it shows what happens from now on.
 
-    Raises: Forbidden, SessionMissing, InvalidCursor.
+    Raises: Forbidden, SessionMissing, InvalidCursor, BadRequest (invalid_request).
     """
     access.require(principal, Role.VIEWER)
     after = _latest(cursors, events.parse_seq)
@@ -24,10 +38,11 @@ def open_session(principal: Principal, session_id: str, cursors: Iterable[str]) 
     return Opened(source=source, position=_within(after, head, default=head), head=head)
 
 
+@_comparable()
 def open_run(principal: Principal, run_id: str, cursors: Iterable[str]) -> Opened[int]:
     """Open a run's stream, from its beginning unless a cursor says otherwise.
 
-    Raises: Forbidden, RunMissing, InvalidCursor.
+    Raises: Forbidden, RunMissing, InvalidCursor, BadRequest (invalid_request).
     """
     access.require(principal, Role.VIEWER)
     after = _latest(cursors, events.parse_seq)
@@ -41,6 +56,7 @@ def open_run(principal: Principal, run_id: str, cursors: Iterable[str]) -> Opene
     return Opened(source=source, position=position, head=head, status=run.status, seen=seen)
 
 
+@_comparable()
 def open_everything(
     principal: Principal,
     cursors: Iterable[str],
@@ -51,7 +67,7 @@ def open_everything(
 ) -> Opened[Place]:
     """Open the stream of all sessions, narrowed by what is given; without a cursor from now on.
 
-    Raises: Forbidden, SessionMissing, RunMissing, InvalidCursor.
+    Raises: Forbidden, SessionMissing, RunMissing, InvalidCursor, BadRequest (invalid_request).
     """
     access.require(principal, Role.VIEWER)
     after = _latest(cursors, events.parse_place)

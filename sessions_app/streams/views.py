@@ -9,8 +9,9 @@ from typing import Any, Final
 from asgiref.sync import SyncToAsync
 from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.views.decorators.csrf import csrf_exempt
 
-from kheish_site.lib.errors import KheishError, Unavailable
+from kheish_site.lib.errors import BadRequest, KheishError, Unavailable
 from kheish_site.lib.http import MethodNotAllowed, problem_response
 from sessions_app.services import access
 from sessions_app.services.access import Principal
@@ -27,32 +28,39 @@ _CHUNK_BYTES: Final = 16_384
 Opener = Callable[[Principal, list[str]], AnyOpened]
 
 
+@csrf_exempt  # it can only be read; what is posted here is told so
 async def session_stream(request: HttpRequest, session_id: str) -> HttpResponseBase:
     """Everything that happens in one session."""
     return await _answer(request, lambda caller, cursors: opening.open_session(caller, session_id, cursors))
 
 
+@csrf_exempt
 async def run_stream(request: HttpRequest, run_id: str) -> HttpResponseBase:
     """What one run does, up to ``run.ended``; asked again after that, 204."""
     return await _answer(request, lambda caller, cursors: opening.open_run(caller, run_id, cursors))
 
 
+@csrf_exempt
 async def event_stream(request: HttpRequest) -> HttpResponseBase:
     """All sessions, narrowed by ``session_id``, ``run_id`` and ``kinds`` (comma-separated)."""
     kinds = [kind.strip() for text in request.GET.getlist("kinds") for kind in text.split(",")]
     session_id, run_id = request.GET.get("session_id", ""), request.GET.get("run_id", "")
     return await _answer(
-        request, partial(opening.open_everything, session_id=session_id, run_id=run_id, kinds=kinds)
+        request,
+        partial(opening.open_everything, session_id=session_id, run_id=run_id, kinds=kinds),
+        narrowed_by=("session_id", "run_id", "kinds"),
     )
 
 
-async def _answer(request: HttpRequest, opener: Opener) -> HttpResponseBase:
+async def _answer(
+    request: HttpRequest, opener: Opener, *, narrowed_by: tuple[str, ...] = ()
+) -> HttpResponseBase:
     bounds = limits.configured()
     try:
         if request.method != "GET":
-            raise MethodNotAllowed("a stream can only be read")
+            raise MethodNotAllowed("a stream can only be read", allowed="GET")
         hub().check(bounds)
-        opened = await in_reader(partial(_open, request, opener))
+        opened = await in_reader(partial(_open, request, opener, ("cursor", *narrowed_by)))
     except KheishError as error:
         return problem_response(error, request)
     except DatabaseError:
@@ -69,13 +77,23 @@ async def _answer(request: HttpRequest, opener: Opener) -> HttpResponseBase:
     )
 
 
-def _open(request: HttpRequest, opener: Opener) -> AnyOpened:
+def _check_query(request: HttpRequest, known: tuple[str, ...]) -> None:
+    """Refuse what a stream does not know: a mistyped cursor would be a stream from now on."""
+    wrong = {name: "is not known here" for name in request.GET if name not in known}
+    wrong |= {name: "given twice" for name in known if name != "kinds" and len(request.GET.getlist(name)) > 1}
+    if wrong:
+        errors = [{"parameter": name, "detail": detail} for name, detail in wrong.items()]
+        raise BadRequest("the query breaks its schema", code="invalid_request", errors=errors)
+
+
+def _open(request: HttpRequest, opener: Opener, known: tuple[str, ...]) -> AnyOpened:
     """Authenticate (the login session is read here, in the reader thread) and find what was asked for."""
     caller = access.authenticate(
         request.headers.get("Authorization", ""),
         getattr(request, "user", None),
         remote_addr=str(request.META.get("REMOTE_ADDR") or "")[:64],
     )
+    _check_query(request, known)
     return opener(caller, [request.headers.get("Last-Event-ID", ""), request.GET.get("cursor", "")])
 
 

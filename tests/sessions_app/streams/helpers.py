@@ -6,7 +6,7 @@ import threading
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 from asgiref.testing import ApplicationCommunicator
 from django.db import connection
@@ -124,13 +124,14 @@ class Stream:
 
     def __init__(self, path: str, *, headers: dict[str, str] | None = None, **query: str) -> None:
         raw = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
+        path, _, asked = path.partition("?")
         self._scope = {
             "type": "http",
             "http_version": "1.1",
             "method": "GET",
-            "path": path,
+            "path": unquote(path),
             "raw_path": path.encode(),
-            "query_string": urlencode(query).encode(),
+            "query_string": "&".join(filter(None, [asked, urlencode(query)])).encode(),
             "headers": [(b"host", b"localhost"), *raw],
             "client": ("127.0.0.1", 1),
         }

@@ -90,13 +90,14 @@ def test_a_cursor_that_was_never_given_out_is_refused(cursor: str) -> None:
     asyncio.run(scenario())
 
 
+async def refusal(path: str, sent: dict[str, str]) -> tuple[int, str]:
+    async with Stream(path, headers=sent) as stream:
+        return stream.status, (await stream.body())["code"]
+
+
 def test_refusals() -> None:
     session, auth, nobody = make_session(), headers(), {"Authorization": "Bearer kh_" + "x" * 43}
     known, unknown = f"/v1/sessions/{session.session_id}/stream", "/v1/sessions/nowhere/stream"
-
-    async def refusal(path: str, sent: dict[str, str]) -> tuple[int, str]:
-        async with Stream(path, headers=sent) as stream:
-            return stream.status, (await stream.body())["code"]
 
     assert asyncio.run(refusal(known, {}))[0] == 401
     assert asyncio.run(refusal(known, nobody))[0] == 401
@@ -122,9 +123,32 @@ def test_a_login_without_a_role_may_not_watch_and_a_viewer_may(django_user_model
 
 def test_only_get() -> None:
     session = make_session()
-    response = Client().post(f"/v1/sessions/{session.session_id}/stream")
-    assert response.status_code == 405
-    assert response.json()["code"] == "method_not_allowed"
+    for client in (Client(), Client(enforce_csrf_checks=True)):
+        response = client.post(f"/v1/sessions/{session.session_id}/stream")
+        assert (response.status_code, response["Allow"]) == (405, "GET")
+        assert response.json()["code"] == "method_not_allowed"
+
+
+@pytest.mark.parametrize("query", ["after=3", "cursr=1", "cursor=1&cursor=2", "kinds=run.completed"])
+def test_a_query_it_does_not_know_is_refused_as_lists_refuse_it(query: str) -> None:
+    session, auth = make_session(), headers()
+    path = f"/v1/sessions/{session.session_id}/stream?{query}"
+    assert asyncio.run(refusal(path, auth)) == (400, "invalid_request")
+    assert asyncio.run(refusal(path, {}))[0] == 401
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/sessions/%00/stream",
+        "/v1/runs/%00/stream",
+        "/v1/events/stream?session_id=%00",
+        "/v1/events/stream?run_id=%00",
+    ],
+)
+def test_an_id_that_cannot_be_is_not_an_outage(path: str) -> None:
+    status, _ = asyncio.run(refusal(path, headers()))
+    assert status in (400, 404)  # PostgreSQL cannot compare it, SQLite finds nothing
 
 
 def test_live_text_has_no_id_and_is_redacted() -> None:

@@ -6,9 +6,11 @@ what the parent itself acts on is read; the children check the rest and refuse w
 
 import argparse
 import ipaddress
+import math
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,7 +89,7 @@ def _folder(written: str) -> Path:
 
 def _number(name: str, default: float) -> float:
     written = os.environ.get(name, "").strip() or str(default)
-    try:
-        return float(written)
-    except ValueError:
-        raise Refused(f"{name} must be a number, not {written!r}") from None
+    with suppress(ValueError):
+        if math.isfinite(number := float(written)):
+            return number
+    raise Refused(f"{name} must be a number, not {written!r}")

@@ -20,6 +20,7 @@ def twins(prepared: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with installed(prepared, tmp_path_factory.mktemp("twins"), Service, KHEISH_WEB_PROCESSES="2") as made:
         made.start()
         yield made
+        assert made.stop() == 0
 
 
 def webs(service: Service) -> list[int]:
@@ -62,4 +63,3 @@ def test_a_killed_web_process_refuses_nobody_and_comes_back(twins: Service) -> N
     until(lambda: len(webs(twins)) == 2 and first not in webs(twins), 15, twins.words)
     with frozen(second):
         assert twins.ask("GET", "/readyz")[0] == 200
-    assert twins.stop() == 0

@@ -55,6 +55,12 @@ def test_a_letter_names_one_edge() -> None:
     assert len(letters) == len(set(letters))
 
 
+@pytest.mark.parametrize("document", sorted((ROOT / "docs").glob("*.md")), ids=lambda document: document.name)
+def test_no_document_has_a_chapter_twice(document: Path) -> None:
+    headings = [line for line in document.read_text().splitlines() if line.startswith("## ")]
+    assert len(headings) == len(set(headings))
+
+
 def test_every_problem_code_of_the_code_is_documented() -> None:
     told = set(re.findall(r"`([a-z_]+(?:/[a-z_]+)?)`", read("docs/errors.md")))
     folders = (

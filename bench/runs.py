@@ -25,7 +25,7 @@ RUNS_OF_A_SESSION: Final = 20
 BESIDE_CELERY: Final = {8: 0.85, 32: 1.0}
 PROCESSOR_MS: Final = 7.0
 COMMITS: Final = 5
-"""Most commits of a run with one model call; ``COMMITS_OF_A_CALL`` more with a tool call (DESIGN 13)."""
+"""Most commits of a run with one model call; ``COMMITS_OF_A_CALL`` more with a tool call."""
 COMMITS_OF_A_CALL: Final = 3
 _COLUMNS: Final = (
     "system", "sessions", "runs_per_second", "accepted_p50_ms", "accepted_p99_ms", "completed_p50_ms",

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 from kheish_site import bootstrap
 from kheish_site.lib import collector
@@ -20,29 +21,53 @@ NOUNS = frozenset(
 )  # fmt: skip
 """First words that are questions to a running service: its client needs nothing but Python."""
 
+
+class Tool(NamedTuple):
+    """A command that is not Django's: the module whose ``main(arguments)`` runs, and the lock it needs."""
+
+    module: str
+    lock: str
+    about: str
+
+
 TOOLS = {
-    "serve": ("kheish_site.supervisor", bootstrap.RUNTIME_LOCK),
-    "test": ("kheish_site.testing.suite", bootstrap.DEVELOPMENT_LOCK),
-    "lint": ("kheish_site.testing.lint", bootstrap.DEVELOPMENT_LOCK),
-    "lock": ("kheish_site.testing.lock", bootstrap.DEVELOPMENT_LOCK),
-    "demo": ("kheish_site.demo", bootstrap.RUNTIME_LOCK),
-    "screenshots": ("kheish_site.screenshots", bootstrap.BROWSER_LOCK),
-    "bench": ("kheish_site.bench", bootstrap.DEVELOPMENT_LOCK),
-    "torture": ("kheish_site.torture", bootstrap.DEVELOPMENT_LOCK),
+    "serve": Tool("kheish_site.supervisor", bootstrap.RUNTIME_LOCK, "start the service on this machine"),
+    "demo": Tool(
+        "kheish_site.demo", bootstrap.RUNTIME_LOCK, "a service with an incident in it, killed and back"
+    ),
+    "test": Tool("kheish_site.testing.suite", bootstrap.DEVELOPMENT_LOCK, "all tests, in both profiles"),
+    "lint": Tool("kheish_site.testing.lint", bootstrap.DEVELOPMENT_LOCK, "style, types, layers, migrations"),
+    "torture": Tool(
+        "kheish_site.torture", bootstrap.DEVELOPMENT_LOCK, "kill it everywhere, judge from outside"
+    ),
+    "bench": Tool("kheish_site.bench", bootstrap.DEVELOPMENT_LOCK, "measure it, beside bare Celery"),
+    "screenshots": Tool("kheish_site.screenshots", bootstrap.BROWSER_LOCK, "pictures of the console"),
+    "lock": Tool("kheish_site.testing.lock", bootstrap.DEVELOPMENT_LOCK, "pin the packages anew"),
 }
-"""Commands that are not Django's: the module whose ``main(arguments)`` runs, and the lock it needs."""
+HELP = ("help", "--help", "-h")
+DJANGO_HELP = "python3 manage.py help --commands lists Django's own, such as migrate."
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command in an interpreter that holds what it needs, and return its exit code."""
-    word = arguments[0] if arguments else "help"
+    word = arguments[0] if arguments else HELP[0]
+    if word in HELP and len(arguments) < 2:
+        return _overview()
     if word in NOUNS:
         if "verify" in arguments:  # canonical JSON and signatures are work of libraries
             bootstrap.enter(ROOT, lock=bootstrap.RUNTIME_LOCK, arguments=arguments)
         return _main("kheish_site.cli.main", arguments)
-    module, lock = TOOLS.get(word, ("", bootstrap.RUNTIME_LOCK))
+    module, lock, _ = TOOLS.get(word, ("", bootstrap.RUNTIME_LOCK, ""))
     bootstrap.enter(ROOT, lock=lock, arguments=arguments)
     return _main(module, arguments[1:]) if module else _django(arguments)
+
+
+def _overview() -> int:
+    """Say what can be asked of a service, and how one is started; Django's own commands come last."""
+    tools = "\n".join(f"  {name:14}{tool.about}" for name, tool in TOOLS.items())
+    asked = import_module("kheish_site.cli.parser").overview()
+    sys.stdout.write(f"{asked}\nHere\n{tools}\n\n  {DJANGO_HELP}\n")
+    return 0
 
 
 def _main(module: str, arguments: Sequence[str]) -> int:

@@ -1,6 +1,5 @@
 """What ``serve`` tells the person in front of it."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ def login_text(prepared: dict[str, Any]) -> str:
 def ready_text(*, url: str, state_dir: Path, prepared: dict[str, Any]) -> str:
     """The address, the login (its password only when it was just made) and the next command."""
     before = "" if state_dir == Path.cwd() / ".kheish" else f"KHEISH_STATE_DIR={state_dir} "
-    try_line = f"{before}{Path(sys.executable).name} manage.py sessions create demo"
+    try_line = f"{before}python3 manage.py sessions create demo"
     return READY.format(
         url=url, login=login_text(prepared) or "as before", state=state_dir, try_line=try_line
     )

@@ -2,7 +2,7 @@
 
 ``read`` and ``idempotent`` run again (the latter under the same key); a ``probeable`` effect asks its
 target; an ``opaque`` one is never run again: its outcome is unknown and somebody must judge it.
-Source: DESIGN, "The effect ledger".
+Source: ARCHITECTURE, "States of an effect".
 """
 
 import logging

@@ -1,6 +1,6 @@
 """Approvals: asked together, voted on, settled once, bound to the digest of the exact call.
 
-Source: DESIGN, "Approvals that hold up". HTTP, console, command line and chat all call ``resolve``.
+HTTP, console, command line and chat all call ``resolve``. Source: docs/guarantees.md, "approval", "deciding".
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Operator decisions: a person says what came of an effect that nobody else can know.
 
-Source: DESIGN, "The effect ledger". Outcomes: it happened; it did not, run it; tell the agent; give up.
+Outcomes: it happened; it did not, run it; tell the agent; give up (ARCHITECTURE, "States of an effect").
 """
 
 from dataclasses import dataclass

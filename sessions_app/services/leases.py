@@ -1,6 +1,6 @@
 """Leases: who may drive a session, proved by an epoch that every write checks.
 
-A lease is three columns of the session row: owner, epoch, expiry (DESIGN, "Lease, epoch, fence").
+A lease is three columns of the session row: owner, epoch, expiry (docs/decisions/0004-expired-is-lost.md).
 Taking it adds one to the epoch, so a former holder's next write finds another epoch and fails whole.
 """
 

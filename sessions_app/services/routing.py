@@ -1,7 +1,7 @@
 """Which route and model a run is pinned to: run override, then session policy, then daemon default.
 
-Source: mission text, "Run-scoped routing"; reference "Route policy and precedence". A run that names
-a model but no route leaves the policy's route aside. A selector may be ``model`` or ``route/model``.
+A run that names a model but no route leaves the policy's route aside. A selector may be ``model`` or
+``route/model``.
 """
 
 from collections.abc import Mapping

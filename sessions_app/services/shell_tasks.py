@@ -2,7 +2,7 @@
 
 A task lives in the process group of its worker and dies with it. Whoever finds its worker dead settles
 it fail closed: ``failed``, ``terminal_reason=daemon_restarted``, ``recovered_on_boot``, output kept.
-Source: mission text, "Restore expectations"; DESIGN, "The effect ledger".
+Source: ARCHITECTURE, "If X dies here, then".
 """
 
 import logging

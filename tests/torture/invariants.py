@@ -67,7 +67,7 @@ def _is_waiting(status: str) -> bool:
 
 @invariant
 def accepted_inputs_are_runs(evidence: Evidence, judgement: Judgement) -> None:
-    """An answered 202 is durable, and one key is one run (DESIGN 5, "Accepting an input").
+    """An answered 202 is durable, and one key is one run (guarantees, "submitting a run").
 
     Also where no answer came: of one input there is at most one run.
     """
@@ -91,7 +91,7 @@ def _inputs_of(evidence: Evidence) -> Counter[str]:
 
 @invariant
 def every_run_ends_or_waits(evidence: Evidence, judgement: Judgement) -> None:
-    """Every accepted input ends in a final state or waits for people (DESIGN 5)."""
+    """Every accepted input ends in a final state or waits for people (guarantees, "submitting a run")."""
     waiting = {run["session_id"] for run in evidence.runs if _is_waiting(run["status"])}
     for run in evidence.runs:
         status = run["status"]
@@ -114,7 +114,7 @@ def every_run_ends_or_waits(evidence: Evidence, judgement: Judgement) -> None:
 
 @invariant
 def one_active_run_per_session(evidence: Evidence, judgement: Judgement) -> None:
-    """One active run per session, waiting included; the others start in order (DESIGN 1.2 and 5)."""
+    """One active run per session, waiting too; others start in order (guarantees, "order in a session")."""
     for session, entries in evidence.journals.items():
         statuses: dict[str, str] = {}
         accepted: list[str] = []
@@ -137,7 +137,7 @@ def one_active_run_per_session(evidence: Evidence, judgement: Judgement) -> None
 
 @invariant
 def journals_are_dense_and_chained(evidence: Evidence, judgement: Judgement) -> None:
-    """The journal is dense from 1 and hash-chained; whoever holds it can check it without us (DESIGN 1.3)."""
+    """The journal is dense from 1 and chained; anybody can check it (guarantees, "journal")."""
     for session, entries in evidence.journals.items():
         head = "0" * 64
         for number, entry in enumerate(entries, start=1):
@@ -157,7 +157,7 @@ def _digest(entry: dict[str, Any]) -> str:
 
 @invariant
 def the_fold_equals_the_rows(evidence: Evidence, judgement: Judgement) -> None:
-    """Folding a run's entries gives what its row says, move after move (DESIGN 1.3)."""
+    """Folding a run's entries gives what its row says, move after move (guarantees, "journal")."""
     for run in evidence.runs:
         status = ""
         for entry, was, to in _moves(evidence.by_run[run["run_id"]]):
@@ -169,7 +169,10 @@ def the_fold_equals_the_rows(evidence: Evidence, judgement: Judgement) -> None:
 
 @invariant
 def nobody_writes_after_losing_the_lease(evidence: Evidence, judgement: Judgement) -> None:
-    """No row of a stale epoch: one answer a step, one outcome a call, nothing after the end (DESIGN 6)."""
+    """No row of a stale epoch: one answer a step, one outcome a call, none after the end.
+
+    See guarantees, "frozen worker".
+    """
     for run_id, entries in evidence.by_run.items():
         steps = Counter(
             e["payload"]["step"] for e in entries
@@ -196,7 +199,7 @@ def _is_about_delivery(entry: dict[str, Any]) -> bool:
 
 @invariant
 def opaque_effects_happen_at_most_once(evidence: Evidence, judgement: Judgement) -> None:
-    """An opaque effect is never repeated without a person's word; what succeeded happened (DESIGN 7)."""
+    """An opaque effect is never repeated without a person's word (guarantees, "`opaque` effect")."""
     for call in (call for call in evidence.calls if call.key):
         count, starts = len(evidence.effects[call.key]), len(call.of("tool.started"))
         most = 1 + call.repeats_allowed
@@ -209,7 +212,7 @@ def opaque_effects_happen_at_most_once(evidence: Evidence, judgement: Judgement)
 
 @invariant
 def other_effects_happen_as_promised(evidence: Evidence, judgement: Judgement) -> None:
-    """A probeable effect that succeeded is there; an idempotent one shows once (DESIGN 7)."""
+    """One that succeeded is there; an idempotent one shows once (guarantees, "`probeable` effect")."""
     sessions = {run["run_id"]: run["session_id"] for run in evidence.runs}
     outputs = {run["run_id"]: Counter(o["content"] for o in run.get("outputs", [])) for run in evidence.runs}
     for call in evidence.calls:
@@ -229,7 +232,7 @@ def other_effects_happen_as_promised(evidence: Evidence, judgement: Judgement) -
 
 @invariant
 def every_unknown_has_a_cause(evidence: Evidence, judgement: Judgement) -> None:
-    """Unknown is only what a crash made so: somebody did something to the worker meanwhile (DESIGN 7)."""
+    """Unknown is only what a death made so, of the worker meanwhile (guarantees, "`opaque` effect")."""
     for call in evidence.calls:
         for unknown in call.of("tool.unknown"):
             started = [e for e in call.of("tool.started") if e["seq"] < unknown["seq"]]
@@ -245,7 +248,7 @@ def every_unknown_has_a_cause(evidence: Evidence, judgement: Judgement) -> None:
 
 @invariant
 def only_the_approved_call_runs(evidence: Evidence, judgement: Judgement) -> None:
-    """Executed digest = approved digest; nothing before approval, after denial or expiry (DESIGN 8)."""
+    """Executed = approved digest; nothing before a yes, after denial or expiry (guarantees, "approval")."""
     asked_at: dict[str, float] = {}
     for line in evidence.decisions:
         if (
@@ -286,7 +289,7 @@ def _check_effects(
 
 @invariant
 def decided_once_by_whoever_was_first(evidence: Evidence, judgement: Judgement) -> None:
-    """k people racing settle it once; the same decision is 200, another is 409 (DESIGN 5)."""
+    """k people racing settle it once; the same decision is 200, another is 409 (guarantees, "deciding")."""
     settles = {
         "approval": ("approval.allowed", "approval.denied", "approval.expired", "approval.cancelled"),
         "question": ("question.answered", "question.declined", "question.expired", "question.cancelled"),
@@ -331,7 +334,7 @@ def _sense(choice: dict[str, Any]) -> str:
 
 @invariant
 def streams_equal_the_journal(evidence: Evidence, judgement: Judgement) -> None:
-    """Every entry once and in order, over any cuts, restarts and processes (DESIGN 9)."""
+    """Every entry once and in order, over any cuts, restarts and processes (guarantees, "stream")."""
     hashes = {(s, e["seq"]): e["hash"] for s, entries in evidence.journals.items() for e in entries}
     for lines in evidence.streams:
         places: dict[str, int] = defaultdict(int)
@@ -476,7 +479,7 @@ def doubt_about_deliveries_has_a_cause(evidence: Evidence, judgement: Judgement)
 
 @invariant
 def all_settles_when_the_faults_are_over(evidence: Evidence, judgement: Judgement) -> None:
-    """Faults off, what does not wait for people never stands still for 60 s, and all ends (DESIGN 1.1)."""
+    """Faults off, what waits for nobody moves within 60 s, and all ends (guarantees, "worker crash")."""
     still = evidence.still_seconds
     judgement.check(still <= STILL_SECONDS, f"nothing went on for {still:.1f} s: {evidence.unsettled[:5]}")
     left = evidence.unsettled
@@ -485,7 +488,7 @@ def all_settles_when_the_faults_are_over(evidence: Evidence, judgement: Judgemen
 
 @invariant
 def no_secret_anywhere(evidence: Evidence, judgement: Judgement) -> None:
-    """A slot's value is in no journal, stream, log, answer or row, though the model said it (DESIGN 10)."""
+    """A slot's value is in no journal, stream, log, answer or row (guarantees, "secrets")."""
     told = sum(line.get("fault") == "told_the_key" for line in evidence.oracles["model"])
     judgement.checked += told
     judgement.check(not evidence.secrets_found, f"the secret is in {evidence.secrets_found[:5]}")

@@ -1,4 +1,4 @@
-"""What a run may cost on PostgreSQL (DESIGN, "Cost"): round trips and commits from submit to completed."""
+"""What a run may cost on PostgreSQL: round trips and commits from submit to completed."""
 
 import re
 from collections.abc import Callable

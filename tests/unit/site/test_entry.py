@@ -26,6 +26,15 @@ def test_the_client_needs_nothing_installed(word):
     assert told.returncode == 0, told.stderr
 
 
+@pytest.mark.parametrize("words", [[], ["help"], ["--help"], ["-h"]])
+def test_a_newcomer_is_shown_what_there_is(words, capsys):
+    assert entry.run(words) == 0
+    shown = capsys.readouterr().out
+    for word in (*entry.TOOLS, *entry.NOUNS):
+        assert f"\n  {word} " in shown, word
+    assert "help --commands" in shown
+
+
 def test_a_setting_that_cannot_be_is_named_in_one_line():
     told = subprocess.run(
         [sys.executable, "manage.py", "check"],

@@ -63,7 +63,7 @@ def attempt(account: str, address: str) -> Attempt:
     limit = settings.KHEISH.login_failures
     if not limit:
         return Attempt(account=account, address=address)
-    most = {"": limit * ADDRESS_FACTOR, _named(account): limit}
+    most = {_named(account): limit, "": limit * ADDRESS_FACTOR}  # a try without a name is the address's alone
     now, block = clock.now(), timedelta(minutes=settings.KHEISH.login_block_minutes)
     with write():
         rows = _rows(most, address, now)

@@ -95,6 +95,16 @@ def test_an_address_that_tries_many_accounts_is_blocked(lea: User, configure: An
     assert sign_in(Client(), address="10.0.0.2").status_code == 302
 
 
+def test_a_try_without_a_name_counts_for_the_address_alone(lea: User, configure: Any) -> None:
+    configure(login_failures=1)
+    for _ in range(9):
+        sign_in(Client(), name="")
+    assert sign_in(Client()).status_code == 302
+    assert LoginThrottle.objects.get().failures == 9
+    sign_in(Client(), name="")
+    assert "Too many failed logins" in sign_in(Client()).content.decode()
+
+
 def test_failures_long_ago_do_not_add_up(lea: User, configure: Any) -> None:
     configure(login_failures=2)
     sign_in(Client(), "wrong")

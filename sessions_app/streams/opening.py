@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from django.db import DataError
 
-from kheish_site.lib.errors import BadRequest
+from kheish_site.lib.errors import NotFound
 from sessions_app.models import TERMINAL, JournalEntry, Role, Session
 from sessions_app.services import access, events, runs, sessions
 from sessions_app.services.access import Principal
@@ -18,18 +18,18 @@ _C = TypeVar("_C", int, Place)
 
 @contextmanager
 def _comparable() -> Iterator[None]:
-    """PostgreSQL cannot compare a text that holds NUL: a mistake of the caller, not an outage."""
+    """PostgreSQL cannot compare a text that holds NUL: there is nothing of that name, and no outage."""
     try:
         yield
     except DataError as error:
-        raise BadRequest("a value is out of range", code="invalid_request") from error
+        raise NotFound("there is nothing of that name") from error
 
 
 @_comparable()
 def open_session(principal: Principal, session_id: str, cursors: Iterable[str]) -> Opened[int]:
     """Open a session's stream; without a cursor it shows what happens from now on.
 
-    Raises: Forbidden, SessionMissing, InvalidCursor, BadRequest (invalid_request).
+    Raises: Forbidden, SessionMissing, InvalidCursor, NotFound.
     """
     access.require(principal, Role.VIEWER)
     after = _latest(cursors, events.parse_seq)
@@ -42,7 +42,7 @@ def open_session(principal: Principal, session_id: str, cursors: Iterable[str]) 
 def open_run(principal: Principal, run_id: str, cursors: Iterable[str]) -> Opened[int]:
     """Open a run's stream, from its beginning unless a cursor says otherwise.
 
-    Raises: Forbidden, RunMissing, InvalidCursor, BadRequest (invalid_request).
+    Raises: Forbidden, RunMissing, InvalidCursor, NotFound.
     """
     access.require(principal, Role.VIEWER)
     after = _latest(cursors, events.parse_seq)
@@ -67,7 +67,7 @@ def open_everything(
 ) -> Opened[Place]:
     """Open the stream of all sessions, narrowed by what is given; without a cursor from now on.
 
-    Raises: Forbidden, SessionMissing, RunMissing, InvalidCursor, BadRequest (invalid_request).
+    Raises: Forbidden, SessionMissing, RunMissing, InvalidCursor, NotFound.
     """
     access.require(principal, Role.VIEWER)
     after = _latest(cursors, events.parse_place)

@@ -56,6 +56,8 @@ class KheishView(APIView):
         """Authenticate, authorise, throttle; then refuse addresses and queries nobody can mean."""
         super().initial(request, *args, **kwargs)
         _measure_body(request._request)
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise problems.UnsupportedMediaType("a body is read as it is: send it without Content-Encoding")
         if any(text_problem(value) for value in kwargs.values() if isinstance(value, str)):
             raise NotFound("there is nothing here")
         self.query  # noqa: B018  # evaluated for its errors

@@ -1,5 +1,6 @@
 """Whatever goes wrong, the answer is a problem document."""
 
+import gzip
 from io import BytesIO
 
 import pytest
@@ -45,6 +46,13 @@ def test_not_acceptable():
 def test_not_json():
     answer = make_client().post("/v1/personas", "a=b", content_type="application/x-www-form-urlencoded")
     assert (answer.status_code, code_of(answer)) == (415, "unsupported_media_type")
+
+
+def test_a_packed_body_is_not_taken_for_broken_json():
+    client, packed = make_client(), gzip.compress(b'{"persona_id": "p"}')
+    answer = client.post("/v1/personas", packed, content_type=JSON, headers={"content-encoding": "gzip"})
+    assert (answer.status_code, code_of(answer)) == (415, "unsupported_media_type")
+    assert "Content-Encoding" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("body", ["{", "[" * 100_000, '{"persona_id": "a\\u0000"}', '{"metadata": 1e999}'])

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from kheish_site.cli import config
+from kheish_site.cli import config, interrupts
 from kheish_site.cli.sse import PATIENCE_SECONDS, Follower, StreamEvent
 from kheish_site.cli.transport import Problem, Reply, Request, Transport, Unreachable
 
@@ -98,6 +98,7 @@ class Client:
                 passing = isinstance(error, Unreachable) or error.status in (502, 503, 504)
                 if not passing or time.monotonic() >= give_up:
                     raise
+            interrupts.check()
             time.sleep(0.3)
 
     def change(self, path: str, body: Json, *, method: str = "PUT", resource: str | None = None) -> Json:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from kheish_site.cli import interrupts
 from kheish_site.cli.client import Client
 from kheish_site.cli.command import Context
 from kheish_site.cli.config import resolve
@@ -43,6 +44,7 @@ def console() -> None:
     """Entry point of the installed `kheish` program."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    interrupts.hear()
     code = main(sys.argv[1:])
     try:
         sys.stdout.flush()

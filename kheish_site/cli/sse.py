@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from kheish_site.cli import interrupts
 from kheish_site.cli.exits import CliError, TimedOut
 from kheish_site.cli.transport import (
     BROKEN,
@@ -135,6 +136,7 @@ class Follower:
                         return
                 return
             except _Dropped as dropped:
+                interrupts.check()
                 self._pause(dropped)
 
     def _connection(self) -> Iterator[StreamEvent]:

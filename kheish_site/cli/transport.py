@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, urlencode, urlsplit
 
+from kheish_site.cli import interrupts
+
 CONNECT_SECONDS = 10.0
 REPEATS = 3
 LONGEST_RETRY_AFTER_SECONDS = 10.0
@@ -110,6 +112,7 @@ class Transport:
             except Unreachable as error:
                 if error.refused or not request.repeatable or attempt == REPEATS:
                     raise
+                interrupts.check()
                 time.sleep(0.2 * attempt)
             except Problem as error:
                 wait = error.retry_after_seconds
@@ -117,6 +120,7 @@ class Transport:
                     raise
                 if not request.repeatable or wait > LONGEST_RETRY_AFTER_SECONDS:
                     raise
+                interrupts.check()
                 time.sleep(wait)
         raise AssertionError("the last attempt returns or raises")
 

@@ -5,10 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from kheish_site.cli import sse
+from kheish_site.cli import interrupts, sse
 from tests.unit.cli.fake_service import ENDED, TOKEN, Answer, Stream, delta, frame, page
 
 STREAM = "/v1/runs/run_1/stream"
@@ -204,6 +205,17 @@ def test_a_closed_pipe_ends_quietly(service) -> None:
     process.stdout.close()
     _, err = process.communicate(timeout=20)
     assert err == b""
+
+
+def test_a_ctrl_c_that_was_lost_in_an_error_is_heard_at_the_next_try(kheish, service, monkeypatch) -> None:
+    asked = threading.Event()
+    asked.set()
+    monkeypatch.setattr(interrupts, "_asked", asked)
+    play(service, QUEUED)
+    service.on("GET", STREAM, lambda seen: Stream([frame(1, "run.started")], drop=True))
+    result = kheish("runs", "watch", "run_1")
+    assert result.code == 130
+    assert "kheish runs watch run_1" in result.err
 
 
 def test_ctrl_c_leaves_the_run_and_says_so(service) -> None:

@@ -7,25 +7,16 @@ to the next request of that connection.
 
 import json
 import sys
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from django.conf import settings
 
 from kheish_site.lib.errors import PayloadTooLarge, problem
+from kheish_site.lib.http import PROBLEM_TYPE, Asgi
 
-Asgi = Callable[[Any, Any, Any], Awaitable[None]]
-ENVELOPE_BYTES: Final = 65_536
-"""What a body has around a file: names, and JSON."""
 LINGER_SECONDS: Final = 2.0
 """How long a body that was refused is still taken from the wire, and dropped: a client that is cut off while
 it sends does not read the answer."""
-
-
-def largest_body() -> int:
-    """Return how many bytes any address reads: a file in Base64 with its envelope, or the largest JSON."""
-    kheish = settings.KHEISH
-    return max(kheish.max_body_bytes, kheish.max_asset_bytes * 4 // 3 + ENVELOPE_BYTES)
 
 
 def without_bodies_for_heads(application: Asgi) -> Asgi:
@@ -44,7 +35,7 @@ def without_bodies_for_heads(application: Asgi) -> Asgi:
 
 
 def bound_bodies() -> None:
-    """Let daphne, if it is what serves here, refuse a body over ``largest_body`` as soon as it is known."""
+    """Let daphne, if it is what serves here, refuse a body that no address reads as soon as it is known."""
     server: Any = sys.modules.get("daphne.http_protocol")
     if server is not None:
         server.WebRequest = _bounded(server.WebRequest)
@@ -57,7 +48,7 @@ def _bounded(base: Any) -> Any:
         refused = False
 
         def gotLength(self, length: int | None) -> None:
-            too_large = length is not None and length > largest_body()
+            too_large = length is not None and length > settings.KHEISH.largest_body_bytes
             super().gotLength(0 if too_large else length)
             if too_large:
                 self._refuse()
@@ -66,7 +57,7 @@ def _bounded(base: Any) -> Any:
             if self.refused:
                 return
             super().handleContentChunk(data)
-            if self.content.tell() > largest_body():
+            if self.content.tell() > settings.KHEISH.largest_body_bytes:
                 self._refuse()
 
         def process(self) -> Any:
@@ -87,7 +78,7 @@ def _refusal() -> bytes:
     body = json.dumps(problem(PayloadTooLarge("the body is larger than this service reads"))).encode()
     lines = (
         "HTTP/1.1 413 Content Too Large",
-        "Content-Type: application/problem+json",
+        f"Content-Type: {PROBLEM_TYPE}",
         f"Content-Length: {len(body)}",
         "Cache-Control: no-store",
         "Connection: close",

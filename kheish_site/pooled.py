@@ -7,7 +7,6 @@ waits long by design (streams, ``Prefer: wait``) and everything outside the API 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ from django.db import reset_queries
 from django.urls import set_script_prefix
 
 from kheish_site.lib.addresses import API
+from kheish_site.lib.http import Asgi
 from kheish_site.lib.transactions import leave_connection
 
 THREADS: Final = 16
@@ -33,7 +33,6 @@ LARGEST_BODY_BYTES: Final = 65_536
 """A larger body may hold files, which are opened before the answer."""
 LONG: Final = ("/stream", "/export", "/raw")
 """Last parts of the addresses whose answers are sent piece by piece."""
-Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class PooledHandler(ASGIHandler):

@@ -11,6 +11,7 @@ from connectors_app.models import Connector
 from connectors_app.services import connectors, ingress
 from connectors_app.services.resolution import DOMAIN
 from kheish_site.lib.errors import KheishError, PayloadTooLarge, Unauthorized
+from kheish_site.lib.http import MethodNotAllowed
 from sessions_app.api import problems
 from sessions_app.api.views.base import SECRETS_AGE_SECONDS
 from sessions_app.services import secrets
@@ -61,7 +62,7 @@ class IngressView(APIView):
 
     def receive(self, request: Request) -> Response:
         """Authenticate, read, accept and answer. The kind's own part."""
-        raise problems.MethodNotAllowed("this address takes no events")
+        raise MethodNotAllowed("this address takes no events")
 
     def _body(self, request: Request) -> bytes:
         body = request._request.body

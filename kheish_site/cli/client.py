@@ -98,8 +98,7 @@ class Client:
                 passing = isinstance(error, Unreachable) or error.status in (502, 503, 504)
                 if not passing or time.monotonic() >= give_up:
                     raise
-            interrupts.check()
-            time.sleep(0.3)
+            interrupts.pause(0.3)
 
     def change(self, path: str, body: Json, *, method: str = "PUT", resource: str | None = None) -> Json:
         """Write with `If-Match` against the present state of `resource` (default: the path itself).

@@ -3,13 +3,14 @@
 CPython 3.11 looks for signals while it words an error, and that error then replaces the KeyboardInterrupt.
 Seen where a stream breaks off (``int(b"", 16)`` in ``http.client``): one in thirty was lost, and a command
 that reconnects went on for ever. So the handler also notes that it was asked, and whatever begins again after
-an error looks first.
+an error pauses here first.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
+import time
 from types import FrameType
 
 _asked = threading.Event()
@@ -21,10 +22,11 @@ def hear() -> None:
         signal.signal(signal.SIGINT, _interrupt)
 
 
-def check() -> None:
-    """Raise the KeyboardInterrupt that may have been lost."""
+def pause(seconds: float) -> None:
+    """Sleep before something begins again. Raises the KeyboardInterrupt that may have been lost."""
     if _asked.is_set():
         raise KeyboardInterrupt
+    time.sleep(seconds)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -136,7 +136,6 @@ class Follower:
                         return
                 return
             except _Dropped as dropped:
-                interrupts.check()
                 self._pause(dropped)
 
     def _connection(self) -> Iterator[StreamEvent]:
@@ -207,7 +206,7 @@ class Follower:
             raise Unreachable(self._transport.base_url, str(dropped), refused=True)
         self._failures += 1
         ceiling = min(LONGEST_PAUSE_SECONDS, 0.1 * 2 ** min(self._failures, 10))
-        time.sleep(min(limit, random.uniform(ceiling / 2, ceiling)))  # noqa: S311 - jitter
+        interrupts.pause(min(limit, random.uniform(ceiling / 2, ceiling)))  # noqa: S311 - jitter
 
 
 def _refusal(exchange: Exchange) -> Problem | _Dropped:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -112,16 +111,14 @@ class Transport:
             except Unreachable as error:
                 if error.refused or not request.repeatable or attempt == REPEATS:
                     raise
-                interrupts.check()
-                time.sleep(0.2 * attempt)
+                interrupts.pause(0.2 * attempt)
             except Problem as error:
                 wait = error.retry_after_seconds
                 if error.status not in PASSING_STATUSES or wait is None or attempt == REPEATS:
                     raise
                 if not request.repeatable or wait > LONGEST_RETRY_AFTER_SECONDS:
                     raise
-                interrupts.check()
-                time.sleep(wait)
+                interrupts.pause(wait)
         raise AssertionError("the last attempt returns or raises")
 
     def fetch(self, request: Request) -> bytes:

@@ -1,6 +1,7 @@
-"""A failure as an HTTP answer, for views that are not DRF's."""
+"""A failure as an HTTP answer: its document, its headers, and both for views that are not DRF's."""
 
 import math
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -10,6 +11,8 @@ from kheish_site.lib.redaction import redact
 
 PROBLEM_TYPE: Final = "application/problem+json"
 CHALLENGE: Final = 'Bearer realm="kheish"'
+Asgi = Callable[[Any, Any, Any], Awaitable[None]]
+"""An ASGI application: scope, receive, send."""
 
 
 class MethodNotAllowed(KheishError):
@@ -23,13 +26,21 @@ class MethodNotAllowed(KheishError):
 
 
 def problem_response(error: KheishError, request: HttpRequest) -> HttpResponse:
-    """Return the RFC 9457 answer to ``error``, redacted, with the headers that belong to it."""
-    body: dict[str, Any] = problem(error) | {"instance": request.path}
+    """Return the RFC 9457 answer to ``error``, with the headers that belong to it."""
+    return JsonResponse(
+        problem_document(error, request),
+        status=error.status,
+        headers=problem_headers(error),
+        content_type=PROBLEM_TYPE,
+    )
+
+
+def problem_document(error: KheishError, request: Any) -> dict[str, Any]:
+    """Return the document of ``error`` for this request (Django's or DRF's), redacted."""
+    body = problem(error) | {"instance": request.path}
     if request_id := getattr(request, "request_id", ""):
         body["request_id"] = request_id
-    return JsonResponse(
-        redact(body), status=error.status, headers=problem_headers(error), content_type=PROBLEM_TYPE
-    )
+    return dict(redact(body))
 
 
 def problem_headers(error: KheishError) -> dict[str, str]:

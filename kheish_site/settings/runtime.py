@@ -8,6 +8,8 @@ from kheish_site.settings import deliveries, env, keys
 from kheish_site.settings.deliveries import Deliveries
 
 BASH_ENVIRONMENT = ("PATH", "HOME", "USER", "SHELL", "LANG", "LC_ALL", "TERM", "TZ", "TMPDIR")
+ENVELOPE_BYTES = 65_536
+"""What a body has around a file: names, and JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +111,11 @@ class Kheish:
     def embedded(self) -> bool:
         """True when nothing but Python is needed: SQLite and no Redis."""
         return not self.database_url and not self.redis_url
+
+    @property
+    def largest_body_bytes(self) -> int:
+        """What any address reads at most: the largest JSON, or a file in Base64 with what is around it."""
+        return max(self.max_body_bytes, self.max_asset_bytes * 4 // 3 + ENVELOPE_BYTES)
 
     @property
     def heartbeat_seconds(self) -> float:

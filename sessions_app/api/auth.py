@@ -9,10 +9,9 @@ from django.contrib.auth.models import AnonymousUser
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.request import Request
 
+from kheish_site.lib.http import CHALLENGE
 from sessions_app.services import access
 from sessions_app.services.access import Principal
-
-CHALLENGE = 'Bearer realm="kheish"'
 
 
 class TokenAuthentication(BaseAuthentication):

@@ -4,18 +4,16 @@ A traceback goes to the log, never into a body.
 """
 
 import logging
-import math
 import sys
 from typing import Any, Final
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from kheish_site.lib import redaction
 from kheish_site.lib.errors import (
     BadRequest,
     Conflict,
@@ -26,25 +24,22 @@ from kheish_site.lib.errors import (
     RateLimited,
     Unauthorized,
     Unavailable,
-    problem,
 )
-from sessions_app.api.auth import CHALLENGE
+from kheish_site.lib.http import (
+    PROBLEM_TYPE,
+    MethodNotAllowed,
+    problem_document,
+    problem_headers,
+    problem_response,
+)
 
 logger = logging.getLogger(__name__)
-
-CONTENT_TYPE: Final = "application/problem+json"
 
 
 class InvalidRequest(BadRequest):
     """The body or the query breaks its schema; ``errors`` says where."""
 
     code = "invalid_request"
-
-
-class MethodNotAllowed(KheishError):
-    """The address exists and does not know this method."""
-
-    code, status = "method_not_allowed", 405
 
 
 class NotAcceptable(KheishError):
@@ -68,35 +63,12 @@ class Internal(KheishError):
 def handle(error: Exception, context: dict[str, Any]) -> Response:
     """DRF's exception handler."""
     known = translate(error)
-    request = context["request"]
     return Response(
-        document(known, request), status=known.status, headers=headers(known), content_type=CONTENT_TYPE
+        problem_document(known, context["request"]),
+        status=known.status,
+        headers=problem_headers(known),
+        content_type=PROBLEM_TYPE,
     )
-
-
-def respond(error: KheishError, request: Any) -> HttpResponse:
-    """Answer outside DRF, in a stream view for instance."""
-    return JsonResponse(
-        document(error, request), status=error.status, headers=headers(error), content_type=CONTENT_TYPE
-    )
-
-
-def document(error: KheishError, request: Any) -> dict[str, Any]:
-    """Return the problem document of ``error`` for this request, redacted."""
-    body = problem(error) | {"instance": request.path}
-    if request_id := getattr(request, "request_id", ""):
-        body["request_id"] = request_id
-    return dict(redaction.redact(body))
-
-
-def headers(error: KheishError) -> dict[str, str]:
-    """Return the headers that belong to ``error``."""
-    found: dict[str, str] = {"Cache-Control": "no-store"}
-    if error.status == 401:
-        found["WWW-Authenticate"] = CHALLENGE
-    if (seconds := error.extra.get("retry_after_seconds")) is not None:
-        found["Retry-After"] = str(max(1, math.ceil(seconds)))
-    return found
 
 
 def translate(error: BaseException) -> KheishError:
@@ -182,7 +154,7 @@ def _is_api(request: HttpRequest) -> bool:
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """``handler400``: refused before any view ran, for its host name for instance."""
     if _is_api(request):
-        return respond(translate(exception), request)
+        return problem_response(translate(exception), request)
     return defaults.bad_request(request, exception)
 
 
@@ -190,5 +162,6 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """``handler500``: failed outside a view, in a middleware for instance."""
     if _is_api(request):
         error = sys.exc_info()[1]
-        return respond(translate(error) if error else Internal("the request could not be answered"), request)
+        known = translate(error) if error else Internal("the request could not be answered")
+        return problem_response(known, request)
     return defaults.server_error(request)

@@ -7,7 +7,6 @@ from urllib.parse import unquote_to_bytes
 from django.conf import settings
 from rest_framework.parsers import BaseParser
 
-from kheish_site.edge import largest_body
 from kheish_site.lib.canonical import sha256_hex
 from sessions_app.api.parsers import InvalidJson, StrictJSONParser, read_bounded, text_problem
 
@@ -27,7 +26,7 @@ class UploadJSONParser(StrictJSONParser):
 
     def largest_body(self) -> int:
         """Return how many bytes are read."""
-        return largest_body()
+        return settings.KHEISH.largest_body_bytes
 
 
 class RawUploadParser(BaseParser):

@@ -6,12 +6,13 @@ forgets to wait when a WebSocket is open (seen with 4.2). So we wait ourselves, 
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
+from kheish_site.lib.http import Asgi
+
 GRACE_SECONDS: Final = 1.5
-Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 _answering: Final[set[asyncio.Future[None]]] = set()
 _actions: Final[list[Callable[[], None]]] = []
 

@@ -12,7 +12,8 @@ from rest_framework.request import Request
 from connectors_app.models import ObservationSource
 from connectors_app.services.observations import source_tokens
 from kheish_site.lib.errors import Forbidden, Unauthorized
-from sessions_app.api.auth import CHALLENGE, remote_addr
+from kheish_site.lib.http import CHALLENGE
+from sessions_app.api.auth import remote_addr
 from sessions_app.services.access import Principal
 
 

@@ -7,7 +7,8 @@ from django.http import Http404, UnreadablePostError
 from rest_framework import exceptions
 
 from kheish_site.lib.errors import Conflict
-from sessions_app.api.problems import field_errors, headers, translate
+from kheish_site.lib.http import problem_headers
+from sessions_app.api.problems import field_errors, translate
 
 ANSWERS = [
     (Conflict("no", code="run_state_conflict"), 409, "run_state_conflict"),
@@ -41,8 +42,8 @@ def test_status_and_code(error, status, code):
 
 
 def test_headers_of_a_challenge_and_of_a_wait():
-    assert headers(translate(exceptions.NotAuthenticated()))["WWW-Authenticate"].startswith("Bearer")
-    assert headers(translate(exceptions.Throttled(wait=2.1)))["Retry-After"] == "3"
+    assert problem_headers(translate(exceptions.NotAuthenticated()))["WWW-Authenticate"].startswith("Bearer")
+    assert problem_headers(translate(exceptions.Throttled(wait=2.1)))["Retry-After"] == "3"
 
 
 def test_field_errors_are_pointers():

@@ -77,7 +77,7 @@ class LoginForm(AdminAuthenticationForm):
             logins.failed(tried)
             raise
         if (user := self.get_user()) is not None:
-            logins.succeeded(tried)
+            (logins.half_done if second_factor.is_on(user) else logins.succeeded)(tried)
             audit.record("person.signed_in", "person", account, principal=_person(user, address))
         return cleaned
 

@@ -89,12 +89,23 @@ def failed(tried: Attempt) -> None:
 def succeeded(tried: Attempt) -> None:
     """Forget the failures of this account from this address, and that the address tried once more."""
     with write():
-        address = locked(LoginThrottle.objects.filter(account="", address=tried.address)).first()
+        _uncount("", tried)
         LoginThrottle.objects.filter(account=_named(tried.account), address=tried.address).delete()
-        if address is not None and address.failures:
-            address.failures -= 1
-            address.blocked_until = None if "" in tried.last else address.blocked_until
-            address.save(update_fields=["failures", "blocked_until"])
+
+
+def half_done(tried: Attempt) -> None:
+    """Count a right password as no try, and forget nothing: wrong codes of a second factor add up."""
+    with write():
+        _uncount("", tried)
+        _uncount(_named(tried.account), tried)
+
+
+def _uncount(name: str, tried: Attempt) -> None:
+    row = locked(LoginThrottle.objects.filter(account=name, address=tried.address)).first()
+    if row is not None and row.failures:
+        row.failures -= 1
+        row.blocked_until = None if name in tried.last else row.blocked_until
+        row.save(update_fields=["failures", "blocked_until"])
 
 
 def _rows(names: Iterable[str], address: str, now: datetime) -> list[LoginThrottle]:

@@ -105,6 +105,17 @@ def test_a_try_without_a_name_counts_for_the_address_alone(lea: User, configure:
     assert "Too many failed logins" in sign_in(Client()).content.decode()
 
 
+def test_a_right_password_does_not_forget_wrong_codes(lea: User, configure: Any) -> None:
+    enrol(lea)
+    configure(login_failures=3)
+    for _ in range(3):
+        client = Client()
+        assert sign_in(client).status_code == 302
+        client.post(FACTOR, {"code": "000000"}, REMOTE_ADDR="10.0.0.1")
+    assert "Too many failed logins" in sign_in(Client()).content.decode()
+    assert sign_in(Client(), address="10.0.0.2").status_code == 302
+
+
 def test_failures_long_ago_do_not_add_up(lea: User, configure: Any) -> None:
     configure(login_failures=2)
     sign_in(Client(), "wrong")

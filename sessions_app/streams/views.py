@@ -79,7 +79,7 @@ async def _answer(
 
 def _check_query(request: HttpRequest, known: tuple[str, ...]) -> None:
     """Refuse what a stream does not know: a mistyped cursor would be a stream from now on."""
-    wrong = {name: "is not known here" for name in request.GET if name not in known}
+    wrong = {name: "unknown field" for name in request.GET if name not in known}
     wrong |= {name: "given twice" for name in known if name != "kinds" and len(request.GET.getlist(name)) > 1}
     if wrong:
         errors = [{"parameter": name, "detail": detail} for name, detail in wrong.items()]

@@ -12,6 +12,12 @@ from kheish_site.cli import parser
 ROOT = Path(entry.__file__).resolve().parent.parent
 
 
+def manage(word, **settings):
+    command = [sys.executable, "manage.py", word]
+    told = {"PATH": "/usr/bin:/bin", **settings}
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=told)
+
+
 def test_every_noun_of_the_client_is_sent_to_it():
     assert {command.noun for command in parser.COMMANDS} == entry.NOUNS
 
@@ -36,25 +42,12 @@ def test_a_newcomer_is_shown_what_there_is(words, capsys):
 
 
 def test_a_setting_that_cannot_be_is_named_in_one_line():
-    told = subprocess.run(
-        [sys.executable, "manage.py", "check"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={"PATH": "/usr/bin:/bin", "KHEISH_WEB_PROCESSES": "0"},
-    )
+    told = manage("check", KHEISH_WEB_PROCESSES="0")
     assert told.returncode == 1
     assert told.stderr == "KHEISH_WEB_PROCESSES must be between 1 and 64, not 0\n"
 
 
 def test_anything_else_is_djangos():
-    told = subprocess.run(
-        [sys.executable, "manage.py", "no-such-command"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    told = manage("no-such-command")
     assert told.returncode == 1
     assert "no-such-command" in told.stderr

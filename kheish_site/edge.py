@@ -1,13 +1,14 @@
-"""What the server in front of us leaves open: bodies without end, and bodies in answers to HEAD.
+"""What the server in front of us leaves open: bodies without end, bodies in answers to HEAD, URLs as targets.
 
 Seen with daphne 4.2 on Twisted 26: a request reaches the application when its whole body has arrived, however
-large; and of an answer to HEAD only the first chunk is held back, the others follow as if they were an answer
-to the next request of that connection.
+large; of an answer to HEAD only the first chunk is held back, the others follow as if they were an answer
+to the next request of that connection; and the whole of ``GET http://host/path`` is taken for a path.
 """
 
 import json
 import sys
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from django.conf import settings
 
@@ -34,17 +35,31 @@ def without_bodies_for_heads(application: Asgi) -> Asgi:
     return answer
 
 
-def bound_bodies() -> None:
-    """Let daphne, if it is what serves here, refuse a body that no address reads as soon as it is known."""
+def mend_requests() -> None:
+    """Let daphne, if it is what serves here, refuse a body that no address reads as soon as it is known, and
+    understand a target in absolute form (RFC 9112, 3.2.2)."""
     server: Any = sys.modules.get("daphne.http_protocol")
     if server is not None:
-        server.WebRequest = _bounded(server.WebRequest)
+        server.WebRequest = _mended(server.WebRequest)
 
 
-def _bounded(base: Any) -> Any:
-    class BoundedRequest(base):
+def origin_form(target: bytes) -> tuple[bytes, bytes]:
+    """Return the host that ``target`` names, and its path with the query; no host where it has only these."""
+    if not target.lower().startswith((b"http://", b"https://")):
+        return b"", target
+    try:
+        whole = urlsplit(target)
+    except ValueError:  # brackets that hold no address
+        return b"", target
+    rest = target.partition(b"://")[2][len(whole.netloc) :]
+    return whole.netloc.rpartition(b"@")[2], rest if rest.startswith(b"/") else b"/" + rest
+
+
+def _mended(base: Any) -> Any:
+    class Request(base):
         """A request whose body is counted while it arrives."""
 
+        uri: bytes
         refused = False
 
         def gotLength(self, length: int | None) -> None:
@@ -61,7 +76,13 @@ def _bounded(base: Any) -> Any:
                 self._refuse()
 
         def process(self) -> Any:
-            return self.channel.loseConnection() if self.refused else super().process()
+            if self.refused:
+                return self.channel.loseConnection()
+            host, self.uri = origin_form(self.uri)
+            if host:
+                self.path = self.uri.partition(b"?")[0]
+                self.requestHeaders.setRawHeaders(b"host", [host])  # whatever the header said
+            return super().process()
 
         def _refuse(self) -> None:
             self.refused = True
@@ -71,7 +92,7 @@ def _bounded(base: Any) -> Any:
             transport.write(_refusal())
             self.channel.callLater(LINGER_SECONDS, transport.abortConnection)
 
-    return BoundedRequest
+    return Request
 
 
 def _refusal() -> bytes:

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -57,6 +58,11 @@ def run(arguments: Sequence[str]) -> int:
         if "verify" in arguments:  # canonical JSON and signatures are work of libraries
             bootstrap.enter(ROOT, lock=bootstrap.RUNTIME_LOCK, arguments=arguments)
         return _main("kheish_site.cli.main", arguments)
+    if word not in TOOLS and (meant := _meant(word)):
+        sys.stderr.write(
+            f"error: no command {word!r}; did you mean {meant}?\n  See: python3 manage.py help\n"
+        )
+        return 2
     module, lock, _ = TOOLS.get(word, ("", bootstrap.RUNTIME_LOCK, ""))
     bootstrap.enter(ROOT, lock=lock, arguments=arguments)
     return _main(module, arguments[1:]) if module else _django(arguments)
@@ -68,6 +74,12 @@ def _overview() -> int:
     asked = import_module("kheish_site.cli.parser").overview()
     sys.stdout.write(f"{asked}\nHere\n{tools}\n\n  {DJANGO_HELP}\n")
     return 0
+
+
+def _meant(word: str) -> str:
+    """Return our word that ``word`` is almost; "" where none is, as with every command of Django."""
+    close = get_close_matches(word, (*NOUNS, *TOOLS), n=1, cutoff=0.78)
+    return close[0] if close else ""
 
 
 def _main(module: str, arguments: Sequence[str]) -> int:

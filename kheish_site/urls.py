@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 from django.templatetags.static import static
-from django.urls import path
+from django.urls import path, reverse_lazy
 from django.views.generic import RedirectView
 
 from connectors_app import urls as connectors
@@ -22,6 +22,7 @@ urlpatterns = [
     path("admin/second-factor/", admin.site.admin_view(login.page), name="second-factor"),
     path("admin/", admin.site.urls),
     *by_noun([*streams.urlpatterns, *connectors.urlpatterns, *api.urlpatterns]),
+    path("", RedirectView.as_view(url=reverse_lazy("admin:index"))),
 ]
 handler400 = "sessions_app.api.problems.bad_request"
 handler500 = "sessions_app.api.problems.server_error"

@@ -115,3 +115,15 @@ def test_what_can_only_be_read_says_so(shared: Deployment, path: str) -> None:
             status, headers, problem = opened.answer()
             assert (status, problem["code"]) == (405, "method_not_allowed"), method
             assert headers["allow"].startswith("GET")
+
+
+def test_a_target_may_be_a_whole_address(shared: Deployment) -> None:
+    own = shared.url
+    with wire(shared) as opened:
+        opened.send("GET", f"{own}/v1/sessions?limit=1")
+        assert opened.answer()[0] == 200
+        opened.send("GET", f"{own}?x=1")
+        assert opened.answer(body=False)[1]["location"] == "/admin/"
+    with wire(shared) as opened:
+        opened.send("GET", "http://elsewhere.example/v1/status")
+        assert opened.answer()[0] == 400  # its host counts, not that of the header

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.core.management import get_commands
 
 from kheish_site import entry
 from kheish_site.cli import parser
@@ -51,3 +52,22 @@ def test_anything_else_is_djangos():
     told = manage("no-such-command")
     assert told.returncode == 1
     assert "no-such-command" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"), [("sesions", "sessions"), ("approval", "approvals"), ("serv", "serve")]
+)
+def test_a_word_that_is_almost_ours_is_named(word, meant, capsys):
+    assert entry.run([word]) == 2
+    assert capsys.readouterr().err == (
+        f"error: no command {word!r}; did you mean {meant}?\n  See: python3 manage.py help\n"
+    )
+
+
+def test_no_command_of_django_is_taken_for_a_mistake_of_ours(monkeypatch):
+    theirs = sorted(set(get_commands()) - set(entry.TOOLS))
+    answered = []
+    monkeypatch.setattr(entry.bootstrap, "enter", lambda *_, **__: None)
+    monkeypatch.setattr(entry, "_django", lambda arguments: answered.append(*arguments) or 0)
+    assert [entry.run([name]) for name in theirs] == [0] * len(theirs)
+    assert answered == theirs

@@ -57,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
     if word in NOUNS:
         if "verify" in arguments:  # canonical JSON and signatures are work of libraries
             bootstrap.enter(ROOT, lock=bootstrap.RUNTIME_LOCK, arguments=arguments)
-        return _main("kheish_site.cli.main", arguments)
+        return int(import_module("kheish_site.cli.main").console(arguments))
     if word not in TOOLS and (meant := _meant(word)):
         sys.stderr.write(
             f"error: no command {word!r}; did you mean {meant}?\n  See: python3 manage.py help\n"

@@ -30,10 +30,14 @@ _NOT_BY_BUTTON: Final = "Nothing was decided: a button cannot answer this questi
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What to tell whoever pressed. ``settled``: nothing is left to press, the buttons can go."""
+    """What to tell whoever pressed. ``settled``: nothing is left to press, the buttons can go.
+
+    ``said`` is the same for everybody who sees the message, who has to read a name.
+    """
 
     text: str
     settled: bool = False
+    said: str = ""
 
 
 def perform(connector: Connector, external_id: str, data: str, remote_addr: str = "") -> Outcome:
@@ -91,7 +95,8 @@ def _resolved(approval: Approval, who: Principal, pressed: ApprovalPress) -> Out
         return Outcome(text=f"Your vote counts: {_counted(approval)}.")
     if approval.decision.get("principal") != who.name:
         return Outcome(text=_approval_ended(approval), settled=True)
-    return Outcome(text=f"You {_PAST[pressed.behavior]} {redact(approval.tool_name)}.", settled=True)
+    done = f"{_PAST[pressed.behavior]} {redact(approval.tool_name)}."
+    return Outcome(text=f"You {done}", settled=True, said=f"{who.name} {done}")
 
 
 def _approval_ended(approval: Approval) -> str:
@@ -131,8 +136,8 @@ def _answer(connector: Connector, who: Principal, pressed: QuestionPress) -> Out
         return Outcome(text=_question_ended(questions.get(question.question_id)), settled=True)
     if question.resolved_by != who.name:
         return Outcome(text=_question_ended(question), settled=True)
-    said = "You declined to answer." if resolution.declined else f"You answered: {_chosen(question)}."
-    return Outcome(text=said, settled=True)
+    done = "declined to answer." if resolution.declined else f"answered: {_chosen(question)}."
+    return Outcome(text=f"You {done}", settled=True, said=f"{who.name} {done}")
 
 
 def _resolution(question: UserQuestion, pressed: QuestionPress) -> Resolution | None:

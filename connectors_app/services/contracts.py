@@ -78,7 +78,8 @@ class Parcel:
 
     ``progress`` is what ``keep`` was last given for this delivery: parts that a platform has already
     confirmed are not sent again. ``keep`` commits at once; it raises when the delivery is no longer ours.
-    ``buttons`` decide what the message asks (an approval, a question).
+    ``buttons`` decide what the message asks (an approval, a question). ``literal``: the content is shown
+    character by character, nothing in it is markup; so is what people decide on.
     """
 
     delivery_id: str
@@ -89,6 +90,7 @@ class Parcel:
     thread_id: str
     run_id: str
     content: str
+    literal: bool = False
     parts: tuple[dict[str, Any], ...] = ()
     attachments: tuple[Attachment, ...] = ()
     buttons: tuple[tuple[Button, ...], ...] = ()

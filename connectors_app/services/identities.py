@@ -137,11 +137,11 @@ _PERSON: Final = Prepared[ChatIdentity](
 def requester(connector: Connector, external_id: str) -> str:
     """Return the name of whoever ``external_id`` is mapped to, able to act or not; "" for a stranger.
 
-    A run that a chat brings is asked for under this name, so that "whoever asked may not approve" holds on
-    every surface.
+    Everybody is one where unauthenticated events are taken: they only say who sent them. A run that a chat
+    brings is asked for under this name, so that "whoever asked may not approve" holds on every surface.
     """
     row = _PERSON.first(connector.pk, external_id)
-    return "" if row is None else row.principal
+    return "" if row is None or registry.takes_from_anybody(connector) else row.principal
 
 
 def asked_for(run: Run, name: str) -> bool:
@@ -152,8 +152,11 @@ def asked_for(run: Run, name: str) -> bool:
     if not run.actor_id:
         return False
     accounts = ChatIdentity.objects.filter(connector__kind=run.source_plugin, principal=name)
-    names = accounts.values_list("external_id", flat=True)
-    return any(known == run.actor_id or known.endswith(f":{run.actor_id}") for known in names)
+    return any(
+        not registry.takes_from_anybody(row.connector)
+        for row in accounts.select_related("connector")
+        if row.external_id == run.actor_id or row.external_id.endswith(f":{run.actor_id}")
+    )
 
 
 def views(rows: Sequence[ChatIdentity]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from django.conf import settings
 
 from kheish_site.lib import clock
-from kheish_site.lib.redaction import redact
+from kheish_site.lib.redaction import masks, redact
 from sessions_app.models import Approval, OperatorDecision, Role, Run, UserQuestion
 
 LONGEST_ARGUMENTS: Final = 2_500
@@ -35,20 +35,30 @@ class View:
 
 def of_approval(run: Run, approval: Approval) -> View:
     """Say which call needs people, with its arguments as they are bound by the digest."""
-    shown, rest = _arguments(approval.arguments)
+    shown, rest, masked = _arguments(approval.arguments)
     cut = f"({rest} more characters are not shown: look at all of it to allow it.)" if rest else ""
+    hidden = "(Parts are masked: look at the exact call to allow it.)" if masked else ""
     lines = [
         f"Approval needed: {plain(approval.tool_name, keep_lines=False)}",
         _asked_by(run),
         f"Why: {_line(approval.reason)}" if approval.reason else "",
         shown,
         cut,
+        hidden,
         _needs(approval),
         *_ending("approval", "approvals get", approval.approval_id, approval.expires_at),
     ]
-    facts = {"input": redact(approval.arguments), **_expiry(approval.expires_at)}
+    facts = {
+        "input": redact(approval.arguments),
+        "input_masked": masked,
+        **_expiry(approval.expires_at),
+    }
     return View(
-        noun="approval", item_id=approval.approval_id, text=_joined(lines), whole=not rest, facts=facts
+        noun="approval",
+        item_id=approval.approval_id,
+        text=_joined(lines),
+        whole=not rest and not masked,
+        facts=facts,
     )
 
 
@@ -66,7 +76,7 @@ def of_question(run: Run, question: UserQuestion) -> View:
 
 def of_decision(run: Run, decision: OperatorDecision) -> View:
     """Say that nobody knows whether a call took effect. It is judged where the evidence is, not in a chat."""
-    shown, rest = _arguments(decision.tool_call.arguments)
+    shown, rest, _ = _arguments(decision.tool_call.arguments)
     lines = [
         f"Nobody knows whether this happened: {plain(decision.tool_call.tool_name, keep_lines=False)}",
         _asked_by(run),
@@ -86,10 +96,12 @@ def plain(text: str, *, keep_lines: bool = True) -> str:
     )
 
 
-def _arguments(arguments: Mapping[str, Any]) -> tuple[str, int]:
-    """Return the arguments as people read them, and how many characters of them are left out."""
-    text = plain(json.dumps(redact(arguments), indent=2, ensure_ascii=False))
-    return text[:LONGEST_ARGUMENTS], max(0, len(text) - LONGEST_ARGUMENTS)
+def _arguments(arguments: Mapping[str, Any]) -> tuple[str, int, bool]:
+    """Return the arguments as people read them, how many characters are left out, whether any are masked."""
+    clean = json.dumps(redact(arguments), indent=2, ensure_ascii=False)
+    text = plain(clean)
+    left_out = max(0, len(text) - LONGEST_ARGUMENTS)
+    return text[:LONGEST_ARGUMENTS], left_out, masks(arguments) or masks(clean)
 
 
 def _needs(approval: Approval) -> str:

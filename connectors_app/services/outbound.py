@@ -98,7 +98,7 @@ def retry_after(text: str) -> float | None:
     except ValueError:
         try:
             seconds = (parsedate_to_datetime(text) - clock.now()).total_seconds()
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):  # a year beyond all calendars, a zone beyond a day
             return None
     return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS) if seconds == seconds else None
 

@@ -25,7 +25,11 @@ class DaemonAway(Exception):
 
 
 class DaemonRefused(Exception):
-    """The service answered, and what is asked for is not to be had."""
+    """The service answered, and what is asked for is not to be had. ``status`` is that of HTTP, if any."""
+
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -75,7 +79,9 @@ class Daemon:
         return data
 
     def _push(self, event: dict[str, Any]) -> dict[str, Any]:
-        data = json.dumps(event).encode()
+        data = json.dumps(
+            event, ensure_ascii=False
+        ).encode()  # escapes would make it up to three times as long
         return _object(
             self._ask("POST", f"{self._base}/events", self._settings.shared_token, data, limit=LARGEST_ANSWER)
         )
@@ -96,7 +102,7 @@ class Daemon:
                 raise DaemonAway(
                     f"{error.code}: {said}", retry_seconds=float(pause) if pause.isdigit() else 5.0
                 ) from None
-            raise DaemonRefused(f"{error.code}: {said}") from None
+            raise DaemonRefused(f"{error.code}: {said}", status=error.code) from None
         except (OSError, http.client.HTTPException) as error:
             raise DaemonAway(f"not reached: {error}") from None
 

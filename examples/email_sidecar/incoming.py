@@ -15,8 +15,9 @@ from settings import Settings
 LARGEST_ATTACHMENT: Final = 1_048_576
 LARGEST_TOGETHER: Final = 1_300_000  # with base64 and the text still under the 2 MiB of one request
 MOST_ATTACHMENTS: Final = 10
-LARGEST_TEXT: Final = 200_000
+LARGEST_TEXT_BYTES: Final = 250_000
 MOST_REFERENCES: Final = 10
+MOST_NOTES: Final = 20
 MEDIA_TYPES: Final = frozenset(
     {
         "text/plain", "text/csv", "text/markdown", "application/json", "application/pdf",
@@ -40,7 +41,8 @@ class Mail:
 
 
 def event_of(mail: Mail, settings: Settings, *, instance_id: str) -> dict[str, Any]:
-    """Return the event of a mail. Raises: Ignored."""
+    """Return the event of a mail. Raises: Ignored, and anything where the mail is so odd that Python's own
+    parser gives up: a reader of mails has to outlive that."""
     message = message_from_bytes(mail.raw, policy=policy.default)
     assert isinstance(message, EmailMessage)
     sender = _sender(message, settings)
@@ -48,10 +50,11 @@ def event_of(mail: Mail, settings: Settings, *, instance_id: str) -> dict[str, A
     anchor = references[0] if references else message_id or mail.event_id
     subject = str(message.get("Subject", "")).strip()[:500]
     attachments, left_out = _attachments(message)
-    notes = [f"[attachment not passed on: {note}]" for note in left_out]
+    notes = [f"[attachment not passed on: {note}]" for note in left_out[:MOST_NOTES]]
+    notes += [f"[and {len(left_out) - MOST_NOTES} more]"] if len(left_out) > MOST_NOTES else []
     text = _text(message)
     known = [*references, *([message_id] if message_id else [])]
-    return {
+    event = {
         "protocol_version": 2,
         "instance_id": instance_id,
         "event_id": mail.event_id,
@@ -67,6 +70,16 @@ def event_of(mail: Mail, settings: Settings, *, instance_id: str) -> dict[str, A
         ),
         "metadata": {"subject": subject, "message_id": message_id, "to": str(message.get("To", ""))[:500]},
     }
+    return dict(_storable(event))
+
+
+def _storable(value: Any) -> Any:
+    """Return ``value`` without the characters that no JSON reader or database takes."""
+    if isinstance(value, str):
+        return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {name: _storable(member) for name, member in value.items()}
+    return [_storable(member) for member in value] if isinstance(value, list) else value
 
 
 def _sender(message: EmailMessage, settings: Settings) -> str:
@@ -79,15 +92,44 @@ def _sender(message: EmailMessage, settings: Settings) -> str:
         raise Ignored("a program wrote it")
     if not settings.allows(sender):
         raise Ignored("the sender is not on the list")
-    if settings.authserv and not _is_authentic(message, settings.authserv):
+    if settings.authserv and not _is_authentic(message, settings.authserv, sender.rpartition("@")[2]):
         raise Ignored("the mail server does not vouch for the sender")
     return sender
 
 
-def _is_authentic(message: EmailMessage, authserv: str) -> bool:
-    """Read the verdict that our own mail server wrote on top; what stands below may be forged."""
+def _is_authentic(message: EmailMessage, authserv: str, domain: str) -> bool:
+    """Read the verdict that our own mail server wrote on top (RFC 8601); what stands below may be forged.
+
+    Its other parts hold words of whoever sent the mail, such as the envelope's sender: only a part that is a
+    verdict of DMARC counts, every one of them must be a pass, and for the domain that the mail shows.
+    """
     first = str(next(iter(message.get_all("Authentication-Results", [])), "")).lower()
-    return first.split(";")[0].split()[:1] == [authserv] and "dmarc=pass" in first
+    server, *parts = _bare(first).split(";")
+    found = [part.split() for part in parts if re.match(r"\s*dmarc\s*=", part)]
+    passed = all(words[0] == "dmarc=pass" for words in found)
+    named = [word.partition("=")[2] for words in found for word in words if word.startswith("header.from=")]
+    return (
+        server.split()[:1] == [authserv] and bool(found) and passed and all(name == domain for name in named)
+    )
+
+
+def _bare(header: str) -> str:
+    """Return ``header`` without its comments, and with nothing of a quoted text but its place."""
+    kept, depth, quoted = [], 0, False
+    letters = iter(header)
+    for letter in letters:
+        if letter == "\\":
+            next(letters, "")
+        elif quoted:
+            quoted = letter != '"'
+        elif letter == "(":
+            depth += 1
+        elif letter == ")":
+            depth = max(0, depth - 1)
+        elif not depth:
+            quoted = letter == '"'
+            kept.append(letter)
+    return "".join(kept)
 
 
 def _ids(message: EmailMessage) -> tuple[str, list[str]]:
@@ -113,8 +155,8 @@ def _text(message: EmailMessage) -> str:
         return "(the text cannot be read)"
     if body.get_content_subtype() == "html":
         text = _PlainText.of(text)
-    text = text.replace("\x00", "").encode("utf-8", "replace").decode()
-    return text.strip()[:LARGEST_TEXT]
+    short = text.strip().encode("utf-8", "replace")[:LARGEST_TEXT_BYTES]
+    return short.decode("utf-8", "ignore")
 
 
 def _attachments(message: EmailMessage) -> tuple[list[dict[str, str]], list[str]]:

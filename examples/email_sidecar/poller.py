@@ -13,6 +13,8 @@ from store import Store
 
 logger = logging.getLogger("email_sidecar")
 MOST_AT_ONCE: Final = 50
+_FAULTS_OF_THE_MAIL: Final = frozenset({400, 413, 422})
+"""What the service answers to an event it will never take; anything else is the connector's or passes."""
 
 
 class Poller(threading.Thread):
@@ -73,12 +75,19 @@ class Poller(threading.Thread):
             return
         try:
             event = incoming.event_of(mail, self._settings, instance_id=self._instance_id)
-            answer = self._daemon.push(event)
-        except (incoming.Ignored, DaemonRefused) as reason:
-            if isinstance(reason, DaemonRefused):
-                raise  # the connector is not as it should be; the mail is not at fault
+        except incoming.Ignored as reason:
             self._store.refuse(event_id, str(reason))
             return
+        except Exception as oddity:  # strangers write mails: one that cannot be read must not stop the others
+            logger.warning("a mail cannot be read: %s", event_id, exc_info=True)
+            self._store.refuse(event_id, f"it cannot be read: {type(oddity).__name__}")
+            return
+        try:
+            answer = self._daemon.push(event)
+        except DaemonRefused as refused:
+            if refused.status not in _FAULTS_OF_THE_MAIL:
+                raise  # the connector is not as it should be; the mail is not at fault
+            answer = {"status": "rejected", "reason": str(refused)}
         if answer.get("status") in ("accepted", "duplicate"):
             box.mark_seen(uid)
         else:

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from kheish_site.cli import config, interrupts
 from kheish_site.cli.sse import PATIENCE_SECONDS, Follower, StreamEvent
-from kheish_site.cli.transport import Problem, Reply, Request, Transport, Unreachable
+from kheish_site.cli.transport import Foreign, Problem, Reply, Request, Transport, Unreachable
 
 Json = Any
 
@@ -120,7 +120,10 @@ class Client:
         cursor: str | None = None,
     ) -> Json:
         """One page `{items, pagination}` with at most `limit` (1..100) items."""
-        return self.get(path, query={**(query or {}), "limit": min(limit, LARGEST_PAGE), "cursor": cursor})
+        found = self.get(path, query={**(query or {}), "limit": min(limit, LARGEST_PAGE), "cursor": cursor})
+        if not isinstance(found, dict):
+            raise Foreign("the answer is no list")
+        return found
 
     def pages(self, path: str, *, query: Mapping[str, object] | None = None) -> Iterator[Json]:
         """All items of a list, page after page."""

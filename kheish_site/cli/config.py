@@ -122,7 +122,7 @@ def _find_token(
     if flag:
         return _read_token(Path(flag)), flag
     if environ.get("KHEISH_TOKEN"):
-        return environ["KHEISH_TOKEN"].strip(), "KHEISH_TOKEN"
+        return _checked(environ["KHEISH_TOKEN"], "KHEISH_TOKEN", "Set it to the token alone."), "KHEISH_TOKEN"
     if is_loopback(url):
         found = folder / TOKEN_FILE_NAME
         if found.is_file():
@@ -136,18 +136,25 @@ def _stored_token(stored: dict[str, Any]) -> tuple[str, str]:
     if stored.get("token_file"):
         path = Path(str(stored["token_file"])).expanduser()
         return _read_token(path), str(path)
-    return str(stored.get("token", "")).strip(), stored["_path"] if stored.get("token") else ""
+    if stored.get("token"):
+        return _checked(str(stored["token"]), stored["_path"], "Correct it."), stored["_path"]
+    return "", ""
 
 
 def _read_token(path: Path) -> str:
     try:
-        token = path.read_text(encoding="utf-8").strip()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
         raise UsageError(
             f"cannot read the token file {path}: {reason}",
             cure="Run as the person who started the service, or set KHEISH_TOKEN.",
         ) from error
-    if not token or not token.isascii() or any(character <= " " for character in token):
-        raise UsageError(f"{path} holds no token", cure="It should hold one line, as `serve` writes it.")
+    return _checked(text, str(path), "It should hold one line, as `serve` writes it.")
+
+
+def _checked(text: str, source: str, cure: str) -> str:
+    token = text.strip()
+    if not token or any(not "!" <= character <= "~" for character in token):
+        raise UsageError(f"{source} holds no token", cure=cure)
     return token

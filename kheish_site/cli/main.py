@@ -12,11 +12,11 @@ from kheish_site.cli import interrupts
 from kheish_site.cli.client import Client
 from kheish_site.cli.command import Context
 from kheish_site.cli.config import resolve
-from kheish_site.cli.exits import CliError, Exit
+from kheish_site.cli.exits import CliError, Exit, UsageError
 from kheish_site.cli.failures import explain_problem, explain_unreachable
 from kheish_site.cli.output import Output
 from kheish_site.cli.parser import build_parser, overview
-from kheish_site.cli.transport import Problem, Unreachable
+from kheish_site.cli.transport import Foreign, Problem, Unreachable
 
 
 def main(
@@ -38,20 +38,25 @@ def main(
         return Exit.INTERRUPTED
     except BrokenPipeError:
         return Exit.OK  # the reader has seen enough, as in `… | head`
+    except OSError as error:  # a full disk, behind `>`
+        return _report(out, _unwritten(error))
 
 
-def console() -> None:
-    """Entry point of the installed `kheish` program."""
+def console(argv: Sequence[str] | None = None) -> int:
+    """The command line of this process, with its streams and Ctrl-C: `kheish …` and `manage.py NOUN …`."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     interrupts.hear()
-    code = main(sys.argv[1:])
+    code = main(sys.argv[1:] if argv is None else argv)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         # Point the descriptor elsewhere, or the interpreter complains when it flushes once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)
+        if not isinstance(error, BrokenPipeError):
+            out = Output(stdout=sys.stdout, stderr=sys.stderr, environ=os.environ)
+            code = _report(out, _unwritten(error))
+    return code
 
 
 def _run(argv: Sequence[str], out: Output, stdin: TextIO, environ: Mapping[str, str]) -> int:
@@ -59,6 +64,8 @@ def _run(argv: Sequence[str], out: Output, stdin: TextIO, environ: Mapping[str, 
     if not argv:
         out.stdout.write(overview())
         return Exit.OK
+    if any("\udc80" <= character <= "\udcff" for word in argv for character in word):
+        raise UsageError("an argument is not text in UTF-8")
     try:
         args = parser.parse_args(argv)
     except SystemExit as stop:  # argparse has printed help or a usage error
@@ -78,6 +85,13 @@ def _run(argv: Sequence[str], out: Output, stdin: TextIO, environ: Mapping[str, 
         raise explain_problem(context, problem) from problem
     except Unreachable as error:
         raise explain_unreachable(context, error) from error
+    except Foreign as error:
+        raise CliError(str(error), cure=f"Is {connection.base_url} Kheish, and of this version?") from error
+
+
+def _unwritten(error: OSError) -> CliError:
+    of = f"{error.filename}: " if error.filename else ""
+    return CliError(f"cannot go on: {of}{error.strerror or error}")
 
 
 def _report(out: Output, error: CliError) -> int:

@@ -50,6 +50,17 @@ class Problem(Exception):
         super().__init__(f"{status} {self.code}: {self.detail}")
 
 
+class Foreign(Exception):
+    """An answer that says nothing this client understands: of another program, or of another version."""
+
+
+class Answer(dict[str, Any]):
+    """A JSON object of the service. A member that must be there and is not raises `Foreign`."""
+
+    def __missing__(self, name: str) -> Any:
+        raise Foreign(f"the answer has no {name!r}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reply:
     """A successful answer. `body` is parsed JSON, text for other media types, None when empty."""
@@ -206,7 +217,7 @@ def _parse(raw: bytes, content_type: str) -> Any:
     if "json" not in content_type:
         return text or None
     try:
-        return json.loads(text) if text else None
+        return json.loads(text, object_hook=Answer) if text else None
     except ValueError:
         return text
 

@@ -22,8 +22,9 @@ _SECRET_MEMBER: Final = re.compile(
 )
 _SECRET_VARIABLE: Final = re.compile(r"(?i)(?:key|token|secret|password|passwd|passphrase|credentials?|dsn)$")
 _SHAPES: Final = (
-    (("private key",),
-     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)),
+    (("private key",),  # one without an end was cut off: what cannot be of a key is not hidden behind it
+     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
+                r"(?:.*?-----END [A-Z ]*PRIVATE KEY-----|[A-Za-z0-9+/=\s\\:,\-]*)", re.DOTALL)),
     (("bearer", "basic"), re.compile(r"(?i)\b(?:bearer|basic)\s+[A-Za-z0-9+/._~=\-]{8,}")),
     (("sk-", "pk-", "rk-"), re.compile(r"\b(?:sk|pk|rk)-[A-Za-z0-9_\-]{16,}")),
     (("kh_", "ko_"), re.compile(r"\bk[ho]_[A-Za-z0-9_\-]{20,}")),
@@ -38,7 +39,7 @@ _SHAPES: Final = (
 _PAIR_HINTS: Final = ("key", "token", "secret", "passw", "authorization")
 _PAIR: Final = re.compile(
     # What stands before the word is left out: a run of letters in front would cost its length squared.
-    r"(?i)((?:api[_-]?key|token|secret|password|passwd|authorization)[\"']?\s*[:=]\s*[\"']?)"
+    r"(?i)((?:api[_-]?key|token|secret|password|(?<!/etc/)passwd|authorization)[\"']?\s*[:=]\s*[\"']?)"
     r"([^\s\"',;&]{6,})"
 )
 _SHORT: Final = 40
@@ -164,6 +165,11 @@ def register_environment(environment: Mapping[str, str] = os.environ) -> None:
 def redact(value: Any) -> Any:
     """Return ``value`` (text or JSON) with secrets masked; the input is not changed."""
     return _REDACTOR.value(value)
+
+
+def masks(value: Any) -> bool:
+    """Tell whether ``redact`` hides anything of ``value``: what it shows is then not all there is."""
+    return bool(_REDACTOR.value(value) != value)
 
 
 def secret_begun(text: str) -> int:

@@ -12,6 +12,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from kheish_site.lib.canonical import sha256_hex
+from kheish_site.lib.redaction import masks
 from kheish_site.lib.transactions import write
 from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin, Section
@@ -262,7 +263,10 @@ class ApprovalAdmin(ConsoleAdmin):
             ("Status", show.badge(row.status)),
             ("Session", show.link(row.session, row.session.session_id)),
             ("Tool", row.tool_name),
-            ("Runs exactly", show.json_block(row.arguments, limit=None)),
+            (
+                "Runs, parts masked" if masks(row.arguments) else "Runs exactly",
+                show.json_block(row.arguments, limit=None),
+            ),
         )
 
     def sections(self, row: Approval) -> Sequence[Section]:

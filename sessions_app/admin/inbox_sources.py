@@ -9,14 +9,17 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 
 from kheish_site.console.site import site
+from kheish_site.lib.redaction import masks
 from sessions_app.admin import addresses, permits, show, timeline
 from sessions_app.admin.approvals import EDIT, difference
+from sessions_app.admin.caller import principal
 from sessions_app.admin.inbox import Item, Settled, Source, add
 from sessions_app.models import (
     Approval,
     ApprovalStatus,
     JournalEntry,
     OperatorDecision,
+    Right,
     Risk,
     Run,
     UserQuestion,
@@ -157,6 +160,15 @@ def _why(of: Mapping[str, Any], step: int) -> str:
     return ""
 
 
+def _input(request: HttpRequest, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call as they are shown, and whether that is all of them."""
+    return {
+        "console_input": show.json_text(arguments),
+        "console_masked": masks(arguments),
+        "console_may_unmask": principal(request).may(Right.VIEW_UNREDACTED),
+    }
+
+
 def _approval_pane(request: HttpRequest, row: Approval) -> dict[str, Any]:
     call, of = approvals.get(row.approval_id).tool_call, _of(row)
     votes = [vote for vote in row.votes.all() if vote.voided_at is None]
@@ -168,7 +180,7 @@ def _approval_pane(request: HttpRequest, row: Approval) -> dict[str, Any]:
         "console_why": _why(of, call.step.number),
         "console_about": show.redact(said) if isinstance(said, str) else "",
         "console_rule": show.redact(row.reason),
-        "console_input": show.json_text(row.arguments),
+        **_input(request, row.arguments),
         "console_votes": votes,
         "console_votes_left": row.required_votes - sum(vote.behavior == "allow" for vote in votes),
         "console_alike": _alike(row) if row.risk == Risk.LOW else [],
@@ -179,7 +191,7 @@ def _approval_pane(request: HttpRequest, row: Approval) -> dict[str, Any]:
 def _alike(row: Approval) -> list[dict[str, Any]]:
     """Return the open requests for the same harmless tool, this one with them, whole; "" when it is alone."""
     rows = list(_rows(Approval, "tool_call").filter(tool_name=row.tool_name)[:20])
-    if len(rows) < 2 or any(other.risk != Risk.LOW for other in rows):
+    if len(rows) < 2 or any(other.risk != Risk.LOW or masks(other.arguments) for other in rows):
         return []
     return [{"row": other, "input": show.json_text(other.arguments)} for other in rows]
 
@@ -202,7 +214,7 @@ def _decision_pane(request: HttpRequest, row: OperatorDecision) -> dict[str, Any
         "console_name": call.tool_name,
         "console_risk": default_risk(call.tool_name),
         "console_why": _why(of, call.step.number),
-        "console_input": show.json_text(call.arguments),
+        **_input(request, call.arguments),
         "console_call": call,
         "console_partial": show.block(row.partial_output),
     }

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from django import forms
 from django.contrib import messages
 
-from kheish_site.lib.errors import KheishError
+from kheish_site.lib.errors import Conflict, KheishError
 from sessions_app.models import Role
 from sessions_app.services import audit
 from sessions_app.services.access import Principal
@@ -79,7 +79,9 @@ class Verb:
     """Whether the service refuses it without a reason (None: on some row); the page says so beforehand."""
 
     def do(self, row: Any, cleaned: Cleaned, principal: Principal) -> Outcome:
-        """Do it in the person's name. Raises: KheishError."""
+        """Do it in the person's name. Raises: KheishError; also where a seal is missing that the page had."""
+        if self.seal is not None and not cleaned["seen"]:
+            raise Conflict("the request does not say what was looked at: look at it again")
         with audit.acting(lambda: principal):
             return self.act(row, cleaned, principal) or Outcome()
 

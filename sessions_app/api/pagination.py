@@ -33,8 +33,9 @@ def paginate(
     Raises: BadRequest(invalid_limit), BadRequest(invalid_cursor).
     """
     limit = read_limit(query.get("limit"))
-    computed = key in rows.query.annotations
-    after = read_cursor(query.get("cursor"), IntegerField() if computed else rows.model._meta.get_field(key))
+    computed, of = key in rows.query.annotations, f"{rows.model._meta.model_name}.{key}"
+    column = IntegerField() if computed else rows.model._meta.get_field(key)
+    after = read_cursor(query.get("cursor"), of, column)
     counted = rows.order_by().count() if total is None else total
     if after is not None:
         rows = rows.filter(**{f"{key}__{'gt' if order == 'asc' else 'lt'}": after})
@@ -47,7 +48,7 @@ def paginate(
             "limit": limit,
             "total_count": counted,
             "has_more": more,
-            "next_cursor": write_cursor(getattr(page[-1], key)) if more else None,
+            "next_cursor": write_cursor(of, getattr(page[-1], key)) if more else None,
             "order": order,
         },
     }
@@ -64,21 +65,27 @@ def read_limit(text: str | None) -> int:
     return min(int(text), LARGEST_LIMIT)
 
 
-def write_cursor(value: int | str) -> str:
-    """Return the cursor after the row whose sort key is ``value``: unpadded base64url of its JSON."""
-    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+def write_cursor(of: str, value: int | str) -> str:
+    """Return the cursor after the row whose sort key is ``value``: unpadded base64url of its JSON.
+
+    ``of`` names the list, so that a cursor does not lead anywhere in another one.
+    """
+    said = json.dumps([of, value], separators=(",", ":"))
+    return base64.urlsafe_b64encode(said.encode()).decode().rstrip("=")
 
 
-def read_cursor(text: str | None, column: "Field[Any, Any]") -> int | str | None:
+def read_cursor(text: str | None, of: str, column: "Field[Any, Any]") -> int | str | None:
     """Return the sort key in a cursor that ``write_cursor`` made. Raises: BadRequest(invalid_cursor)."""
     if text is None:
         return None
     refusal = BadRequest("this is not a cursor of this list", code="invalid_cursor", domain="pagination")
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        value = json.loads(raw)
-    except (ValueError, binascii.Error, RecursionError):
+        whose, value = json.loads(raw)
+    except (ValueError, TypeError, binascii.Error, RecursionError):
         raise refusal from None
+    if whose != of:
+        raise refusal
     if isinstance(column, IntegerField):
         if type(value) is not int or not 0 <= value <= _LARGEST_KEY:
             raise refusal

@@ -76,29 +76,32 @@ def get(session_id: str, task_id: str) -> ShellTask:
 def output(task: ShellTask, *, tail_bytes: int = 8192, full: bool = False) -> OutputView:
     """Return the newest ``tail_bytes`` of the kept output, or all of it; reading says nothing of success."""
     task.refresh_from_db(fields=["output_size_bytes", "output_total_bytes", "output_rotated", "status"])
+    pieces, read_bytes = _tail(task, task.output_size_bytes if full else tail_bytes)
     # The pieces were masked one by one: a secret cut in two shows only in the whole.
-    text = redact("".join(_tail(task, task.output_size_bytes if full else tail_bytes)))
+    text = redact("".join(pieces))
     encoded = text.encode()
-    if not full and len(encoded) > tail_bytes:
+    is_cut = not full and len(encoded) > tail_bytes
+    if is_cut:
         text = encoded[-tail_bytes:].decode(errors="ignore")
     return OutputView(
         retrieval_status="success",
         text=text,
-        truncated=len(text.encode()) < task.output_total_bytes,
+        truncated=is_cut or read_bytes < task.output_total_bytes,
         size_bytes=task.output_size_bytes,
         total_bytes=task.output_total_bytes,
         rotated=task.output_rotated,
     )
 
 
-def _tail(task: ShellTask, size: int) -> list[str]:
-    pieces: list[str] = []
+def _tail(task: ShellTask, size: int) -> tuple[list[str], int]:
+    """Return the newest pieces that hold ``size`` bytes together, and how many bytes they have."""
+    pieces, taken = list[str](), 0
     for text, length in task.chunks.order_by("-offset").values_list("text", "size_bytes").iterator(64):
         pieces.append(text)
-        size -= length
-        if size <= 0:
+        taken += length
+        if taken >= size:
             break
-    return pieces[::-1]
+    return pieces[::-1], taken
 
 
 def partial_output(call: ToolCall) -> str:

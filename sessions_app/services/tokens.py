@@ -24,7 +24,7 @@ from sessions_app.services import audit
 logger = logging.getLogger(__name__)
 
 LOCAL_NAME: Final = "local"
-_RESERVED: Final = frozenset({LOCAL_NAME, "system"})
+_RESERVED: Final = frozenset({LOCAL_NAME, "system", "daemon"})
 _USE_RECORDED_EVERY: Final = timedelta(minutes=1)
 
 

@@ -94,11 +94,8 @@ def _workdir(path: str, root: Path) -> Path:
 
 def _result(task: TaskView, context: ToolContext) -> ToolResult:
     output = context.tasks.output(task.task_id, tail_bytes=TAIL_BYTES, full=False)
-    cut = (
-        f"[the first {output.total_bytes - output.size_bytes} bytes are not shown]\n"
-        if output.truncated
-        else ""
-    )
+    left_out = output.total_bytes - len(output.text.encode())
+    cut = f"[the first {left_out} bytes are not shown]\n" if output.truncated else ""
     line_end = "\n" if output.text and not output.text.endswith("\n") else ""
     failed = task.status != "completed"
     return ToolResult(

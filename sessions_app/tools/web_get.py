@@ -36,10 +36,11 @@ def parse_url(text: str, base: httpx.URL | None = None) -> httpx.URL:
     """Return an http or https address. Raises ToolFailure(url_refused)."""
     try:
         url = base.join(text) if base else httpx.URL(text)
+        host = url.host  # reads a name like xn--…, which may be none
     except (httpx.InvalidURL, ValueError) as error:
         raise ToolFailure("url_refused", "not an address") from error
-    if url.scheme not in ("http", "https") or not url.host:
-        raise ToolFailure("url_refused", "only http and https addresses can be fetched")
+    if url.scheme not in ("http", "https") or not host:
+        raise ToolFailure("url_refused", "must be http or https, with a host")
     if url.port is not None and not 0 < url.port < 65536:
         raise ToolFailure("url_refused", "no such port")
     if url.userinfo:

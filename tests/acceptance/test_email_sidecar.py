@@ -132,6 +132,24 @@ def test_others_have_sessions_of_their_own_and_strangers_none(desk: Deployment, 
     assert TOKEN not in desk.words()
 
 
+def test_no_mail_stops_the_others(desk: Deployment, post: Post) -> None:
+    odd = "odd@example.org"
+    for header, body in [
+        ('From: "', "x"),
+        ("From: <", "x"),
+        (f"From: {odd}\r\nMessage-ID: <[", "x"),
+        (f"From: {odd}\r\nMessage-ID: <1.{odd}>\r\nSubject: =?utf-8?q?a=00b?=", "a NUL"),
+        (f"From: {odd}\r\nMessage-ID: <2.{odd}>\r\nContent-Type: text/plain; charset=utf-8", "😀" * 300_000),
+    ]:
+        post.put_raw(f"{header}\r\nTo: agent@example.org\r\n\r\n{body}\r\n".encode())
+    after = "after@example.org"
+    put(post, after)
+    post.wait(after)
+    assert sidecar(desk)["status"] == "running"
+    post.wait(odd, 2)
+    assert len(runs(desk, odd)) == 2
+
+
 def test_files_travel_both_ways(desk: Deployment, post: Post) -> None:
     gina, table = "gina@example.org", "door,state\n1,open\n"
     asked = put(post, gina, table=table)

@@ -12,13 +12,14 @@ from connectors_app.models import Connector
 from connectors_app.services import handles
 from connectors_app.services.contracts import InboundEvent
 from connectors_app.services.resolution import DOMAIN
-from connectors_app.services.shapes import Keys
-from kheish_site.lib.canonical import digest
+from connectors_app.services.shapes import LONGEST_KEY, Keys
+from kheish_site.lib.canonical import digest, sha256_hex
 from kheish_site.lib.errors import BadRequest
 from kheish_site.lib.ids import new_id
 from sessions_app.api.limits import check_metadata
 from sessions_app.api.parsers import loads
 from sessions_app.api.serializers.base import JsonObject, StrictSerializer, Text, validated
+from sessions_app.api.serializers.runs import AttachmentItem, InputItem
 
 RESERVED: Final = frozenset(
     {
@@ -48,8 +49,8 @@ class Body(StrictSerializer):
     binding_keys = Keys()
     actor_id = Text(max_length=200, required=False)
     content = Text(required=False, allow_blank=True)
-    input_items = serializers.ListField(child=JsonObject(), required=False, max_length=_MOST_ITEMS)
-    attachments = serializers.ListField(child=JsonObject(), required=False, max_length=_MOST_ATTACHMENTS)
+    input_items = InputItem(many=True, required=False, max_length=_MOST_ITEMS)  # type: ignore[call-arg]  # of the list
+    attachments = AttachmentItem(many=True, required=False, max_length=_MOST_ATTACHMENTS)  # type: ignore[call-arg]  # of the list
     metadata = serializers.JSONField(required=False)
     reply_targets = serializers.ListField(child=JsonObject(), required=False, max_length=20)
     reply_plugin = Text(max_length=60, required=False)
@@ -77,8 +78,8 @@ def _own(connector: Connector, value: Any, headers: Mapping[str, str], proof: Pr
         actor_id=said.get("actor_id") or settings["actor_id"] or "http-webhook",
         source_kind=connector.name,
         content=said.get("content", ""),
-        input_items=tuple(said.get("input_items", ())),
-        attachments=tuple(said.get("attachments", ())),
+        input_items=tuple(dict(item) for item in said.get("input_items", ())),
+        attachments=tuple(dict(item) for item in said.get("attachments", ())),
         metadata=_metadata(said.get("metadata")),
         named_session_id=said.get("session_id", ""),
         binding_keys=keys,
@@ -92,7 +93,8 @@ def _foreign(connector: Connector, value: Any, headers: Mapping[str, str], proof
     settings = connector.settings
     print_of = digest(value)
     named = [_at(value, pointer) for pointer in settings["event_binding_pointers"]]
-    found = {f"http:{connector.name}:{text}" for text in named if text}
+    short = (text if len(text) <= LONGEST_KEY else sha256_hex(text) for text in named if text)
+    found = {f"http:{connector.name}:{text}" for text in short}
     keys = tuple(sorted(found or set(settings["default_binding_keys"])))
     text = json.dumps(value, ensure_ascii=False, indent=1)
     own_id = _at(value, settings["event_key_pointer"]) if settings["event_key_pointer"] else ""

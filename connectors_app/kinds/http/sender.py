@@ -26,6 +26,8 @@ from connectors_app.services.contracts import (
 from connectors_app.services.outbound import Answer
 from kheish_site.lib.errors import BadRequest
 from sessions_app.tools.addresses import is_public
+from sessions_app.tools.base import ToolFailure
+from sessions_app.tools.web_get import parse_url
 
 _MEMBERS: Final = frozenset({"url", "headers", "allow_private_network", "idempotent"})
 _FORBIDDEN: Final = frozenset(
@@ -135,14 +137,12 @@ def _artifact(attachment: Attachment) -> dict[str, Any]:
 
 
 def _url(text: str, *, allow_private: bool) -> str:
+    if len(text) > _LONGEST_URL:
+        raise _refusal(f"the url has more than {_LONGEST_URL} characters")
     try:
-        url = httpx.URL(text.strip())
-    except httpx.InvalidURL as error:
-        raise _refusal("the url cannot be read") from error
-    if url.scheme not in ("http", "https") or not url.host or len(text) > _LONGEST_URL:
-        raise _refusal(f"the url must be http or https, with a host, of at most {_LONGEST_URL} characters")
-    if url.userinfo:
-        raise _refusal("the url may hold no user name or password")
+        url = parse_url(text.strip())
+    except ToolFailure as refused:
+        raise _refusal(f"the url: {refused.message}") from refused
     if not allow_private and _is_private(url.host):
         raise _refusal(
             "the url names this machine or a private network; to allow that, write it as "

@@ -41,9 +41,10 @@ def may_answer(said: Options, url: str) -> bool:
     """Tell whether ``url`` is a response address: Slack's own, or where the API is."""
     try:
         parts = httpx.URL(url)
-    except httpx.InvalidURL:
+        host = parts.host  # reads a name like xn--…, which may be none
+    except (httpx.InvalidURL, ValueError):
         return False
-    usual = parts.scheme == "https" and parts.host == _RESPONSE_HOST and parts.port is None
+    usual = parts.scheme == "https" and host == _RESPONSE_HOST and parts.port is None
     return (usual and not parts.userinfo) or same_origin(url, said.api_base_url)
 
 

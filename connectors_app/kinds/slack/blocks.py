@@ -16,9 +16,13 @@ _KEPT: Final = frozenset({"section", "context", "divider", "header"})
 _MOST_BLOCKS: Final = 50
 
 
-def asking(text: str, rows: Sequence[Sequence[Button]]) -> list[dict[str, Any]]:
-    """Return the blocks of a message: ``text`` (escaped mrkdwn of one section's length) and its buttons."""
-    found = [_section(text)] if text.strip() else []
+def asking(text: str, rows: Sequence[Sequence[Button]], *, literal: bool) -> list[dict[str, Any]]:
+    """Return the blocks of a message: ``text`` (escaped, of one section's length) and its buttons.
+
+    Unless it is ``literal``, the text is mrkdwn.
+    """
+    section = {"type": "section", "text": _text(text, literal=literal)}
+    found: list[dict[str, Any]] = [section] if text.strip() else []
     number = 0
     for row in rows:
         for start in range(0, len(row), _MOST_IN_A_ROW):
@@ -30,15 +34,17 @@ def asking(text: str, rows: Sequence[Sequence[Button]]) -> list[dict[str, Any]]:
     return found
 
 
-def _section(text: str) -> dict[str, Any]:
-    return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+def _text(text: str, *, literal: bool) -> dict[str, Any]:
+    return (
+        {"type": "plain_text", "text": text, "emoji": False} if literal else {"type": "mrkdwn", "text": text}
+    )
 
 
 def _button(button: Button, number: int) -> dict[str, Any]:
     label = button.label if len(button.label) <= _LONGEST_LABEL else button.label[: _LONGEST_LABEL - 1] + "…"
     found = {
         "type": "button",
-        "text": {"type": "plain_text", "text": label or "?"},
+        "text": _text(label or "?", literal=True),
         "action_id": f"{ACTION_PREFIX}{number}",
         "value": button.data,
     }
@@ -50,5 +56,5 @@ def answered(blocks: Any, outcome: str) -> list[dict[str, Any]]:
     given = blocks if isinstance(blocks, list) else []
     kept = [block for block in given if isinstance(block, Mapping) and block.get("type") in _KEPT]
     text = mrkdwn.split(mrkdwn.escaped(outcome), _LONGEST_CONTEXT)[0]
-    context = {"type": "context", "elements": [{"type": "mrkdwn", "text": text}]}
+    context = {"type": "context", "elements": [_text(text, literal=True)]}
     return [*(dict(block) for block in kept[: _MOST_BLOCKS - 1]), context]

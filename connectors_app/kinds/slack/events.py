@@ -17,7 +17,7 @@ from kheish_site.lib.errors import BadRequest, Forbidden
 
 PLUGIN: Final = "slack"
 TIMESTAMP: Final = re.compile(r"\d{1,12}\.\d{1,9}", re.ASCII)
-_SUBTYPES: Final = frozenset({"", "file_share"})
+_SUBTYPES: Final = ("", "file_share")
 _LONGEST_KEY: Final = 300
 
 
@@ -87,7 +87,7 @@ def ignored(envelope: Mapping[str, Any]) -> str:
 
 
 def _is_ourselves(envelope: Mapping[str, Any]) -> bool:
-    bots = {entry.get("user_id") for entry in authorizations(envelope) if entry.get("is_bot")}
+    bots = [entry.get("user_id") for entry in authorizations(envelope) if entry.get("is_bot")]
     return bool(envelope["event"].get("user")) and envelope["event"]["user"] in bots
 
 

@@ -110,8 +110,12 @@ def perform(connector: Connector, click: Click, remote_addr: str) -> Reply:
     outcome = chat_actions.perform(connector, who, click.data, remote_addr)
     if not outcome.settled:
         return _whisper(click, outcome.text)
-    said = f"{_shortened(click.text)}\n\n{mrkdwn.escaped(outcome.text)}"
-    shown = {"replace_original": True, "text": said, "blocks": blocks.answered(click.blocks, outcome.text)}
+    said = outcome.said or outcome.text
+    shown = {
+        "replace_original": True,
+        "text": f"{_shortened(click.text)}\n\n{mrkdwn.escaped(said)}",
+        "blocks": blocks.answered(click.blocks, said),
+    }
     return Reply(url=click.response_url, body=shown)
 
 

@@ -82,9 +82,10 @@ class SlackSender:
 
 @dataclass(frozen=True, kw_only=True)
 class _Piece:
-    """One message. ``blocks`` are there when it asks."""
+    """One message. ``blocks`` are there when it asks; a ``literal`` one has no markup."""
 
     text: str
+    literal: bool = False
     blocks: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -93,14 +94,20 @@ def pieces(parcel: Parcel) -> list[_Piece]:
     text = parcel.content
     if not text.strip():
         text = "\n\n".join(str(part["text"]) for part in parcel.parts if part.get("text"))
-    found = mrkdwn.split(mrkdwn.of_markdown(text), mrkdwn.LONGEST_TEXT) if text.strip() else []
+    literal = parcel.literal
+    shown = mrkdwn.escaped(text) if literal else mrkdwn.of_markdown(text)
+    found = mrkdwn.split(shown, mrkdwn.LONGEST_TEXT) if text.strip() else []
     if not parcel.buttons:
-        return [_Piece(text=piece) for piece in found]
+        return [_Piece(text=piece, literal=literal) for piece in found]
     ending = mrkdwn.split(found.pop(), blocks.LONGEST_SECTION) if found else [""]
     before = "".join(ending[:-1])
     plain = [*found, before] if before else found
-    asking = blocks.asking(ending[-1], parcel.buttons)
-    return [*(_Piece(text=piece) for piece in plain), _Piece(text=ending[-1] or "?", blocks=asking)]
+    last = _Piece(
+        text=ending[-1] or "?",
+        literal=literal,
+        blocks=blocks.asking(ending[-1], parcel.buttons, literal=literal),
+    )
+    return [*(_Piece(text=piece, literal=literal) for piece in plain), last]
 
 
 class _Sending:
@@ -146,6 +153,7 @@ class _Sending:
         body: dict[str, Any] = {
             "channel": self._parcel.address["channel_id"],
             "text": piece.text,
+            "mrkdwn": not piece.literal,
             "client_msg_id": message_id,
             "metadata": {
                 "event_type": probe.EVENT_TYPE,

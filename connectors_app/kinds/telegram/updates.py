@@ -8,6 +8,7 @@ from connectors_app.kinds.telegram.files import IncomingFile, files_of
 from kheish_site.lib.errors import BadRequest
 
 HANDLED: Final = ("message", "edited_message", "callback_query")
+_LONGEST_QUERY_ID: Final = 100
 
 
 class Skipped(Exception):
@@ -70,7 +71,7 @@ def _message(update_id: int, kind: str, message: Mapping[str, Any]) -> Update:
 
 def _callback(update_id: int, query: Mapping[str, Any]) -> Update:
     query_id, data, message = query.get("id"), query.get("data"), query.get("message")
-    if not isinstance(query_id, str) or not query_id:
+    if not isinstance(query_id, str) or not 0 < len(query_id) <= _LONGEST_QUERY_ID:
         raise _invalid("the callback query has no id")
     if not isinstance(data, str) or not data.strip():
         raise _invalid("the callback query has no data", code="telegram_callback_empty")

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from django.db import Error as DatabaseTrouble
 
-from connectors_app.models import Delivery, DeliveryTarget
+from connectors_app.models import Delivery, DeliveryKind, DeliveryTarget
 from connectors_app.services import registry
 from connectors_app.services.contracts import (
     Ambiguous,
@@ -92,6 +92,7 @@ def _parcel(delivery: Delivery, keep: Callable[[dict[str, Any]], None]) -> Parce
         thread_id=delivery.session.thread_id,
         run_id=delivery.run.run_id if delivery.run is not None else "",
         content=delivery.content,
+        literal=delivery.kind == DeliveryKind.NOTICE,
         parts=tuple(delivery.parts),
         attachments=attachments.of(delivery),
         buttons=tuple(tuple(Button(**button) for button in row) for row in delivery.buttons),

@@ -22,6 +22,8 @@ def list_approvals(context: Context) -> None:
 def get(context: Context) -> None:
     approval = context.client.get(path("approvals", context.args.approval_id))
     show_one(context, APPROVAL, approval)
+    if context.out.mode == "human" and approval.get("input_masked"):
+        context.out.word("Parts of the input are masked: this is not all of the call.", "amber")
     if context.out.mode == "human" and approval.get("status") == "pending":
         context.out.word(f"Allow: {context.command('approvals allow ' + approval['approval_id'])}", "dim")
 

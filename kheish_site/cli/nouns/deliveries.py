@@ -6,7 +6,7 @@ from typing import Any
 
 from kheish_site.cli.client import path
 from kheish_site.cli.command import PAGING, YES, Argument, Command, Context, arg, declined, given
-from kheish_site.cli.exits import Exit
+from kheish_site.cli.exits import Exit, UsageError
 from kheish_site.cli.resources import DELIVERY, TARGET, show_list, show_one
 
 OUTCOMES = ("happened", "not_happened", "give_up")
@@ -46,6 +46,10 @@ def _post(context: Context, verb: str, body: dict[str, Any]) -> None:
 
 def replay_bulk(context: Context) -> int:
     args = context.args
+    if not (args.session_id or args.run_id or args.plugin or args.target or args.everything or args.dry_run):
+        raise UsageError(
+            "of what?", cure="Give --session-id, --run-id, --plugin, --target or --everything; or --dry-run."
+        )
     body = given(args, "session_id", "run_id", "plugin", "target", "limit")
     body |= {"dry_run": args.dry_run, "force": args.force, "unresolved_only": not args.resolved_too}
     if not args.dry_run and context.interactive and not context.confirm("Send them all again?"):
@@ -142,6 +146,7 @@ COMMANDS = (
         run=replay_bulk,
         arguments=(
             *NARROW,
+            arg("--everything", action="store_true", help="of every session, to every target"),
             arg("--limit", type=int, metavar="N", help="at most so many (default 100, most 500)"),
             arg("--dry-run", action="store_true", help="only say what would happen"),
             arg("--resolved-too", action="store_true", help="also what was dealt with"),

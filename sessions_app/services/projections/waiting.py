@@ -2,7 +2,7 @@
 
 from django.db.models import QuerySet
 
-from kheish_site.lib.redaction import redact
+from kheish_site.lib.redaction import masks, redact
 from sessions_app.models import Approval, ApprovalVote, OperatorDecision, UserQuestion
 from sessions_app.services.projections.shape import View, known, time
 
@@ -13,7 +13,10 @@ def approval_rows() -> QuerySet[Approval]:
 
 
 def approval_view(row: Approval) -> View:
-    """Return one approval of ``approval_rows``; ``input`` is redacted, ``digest`` is of the exact call."""
+    """Return one approval of ``approval_rows``; ``input`` is redacted, ``digest`` is of the exact call.
+
+    ``input_masked`` tells that redaction hides some of it: what would run is then not all shown.
+    """
     return {
         "approval_id": row.approval_id,
         "session_id": row.session.session_id,
@@ -21,6 +24,7 @@ def approval_view(row: Approval) -> View:
         "call_id": row.tool_call.call_id,
         "tool_name": row.tool_name,
         "input": redact(row.arguments),
+        "input_masked": masks(row.arguments),
         "digest": row.digest,
         "reason": redact(row.reason),
         "status": row.status,
@@ -85,6 +89,7 @@ def decision_view(row: OperatorDecision) -> View:
         "call_id": row.tool_call.call_id,
         "tool_name": row.tool_call.tool_name,
         "input": redact(row.tool_call.arguments),
+        "input_masked": masks(row.tool_call.arguments),
         "partial_output": redact(row.partial_output),
         "status": row.status,
         **known(outcome=row.outcome or None),

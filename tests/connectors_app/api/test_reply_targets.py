@@ -60,6 +60,8 @@ def test_handles_have_one_normal_form(handle: Any, normal: Any) -> None:
         {"type": "http", "url": "https://u:p@example.com/"}, {"type": "http", "url": "http://localhost:1/"},
         {"type": "http", "url": "http://127.0.0.1/"}, {"type": "http", "url": "http://[::1]/"},
         {"type": "http", "url": "http://169.254.169.254/latest"}, {"type": "http", "url": "http://10.1.1.1/"},
+        {"type": "http", "url": "http://xn--/"}, {"type": "http", "url": "http://example.com:99999/"},
+        {"type": "http", "url": "http://example.com:0/"}, {"type": "http", "url": f"{URL}?{'q' * 2000}"},
         {"type": "http", "url": URL, "method": "GET"}, {"type": "http", "url": URL, "headers": ["x"]},
         {"type": "http", "url": URL, "headers": {"Authorization": "x"}},
         {"type": "http", "url": URL, "headers": {"x-forwarded-for": "x"}},

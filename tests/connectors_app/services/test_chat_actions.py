@@ -47,7 +47,7 @@ def test_an_operator_allows_and_the_run_goes_on(
     approval: Approval, slack: Connector, olga: str, heartbeat: Heartbeat
 ) -> None:
     told = chat_actions.perform(slack, olga, press(approval))
-    assert told == Outcome(text="You allowed bash.", settled=True)
+    assert told == Outcome(text="You allowed bash.", settled=True, said="olga allowed bash.")
     vote = approval.votes.get()
     assert (vote.principal, vote.auth_method, vote.remote_addr) == ("olga", "chat", "slack:ops:U-olga")
     assert vote.digest == approval.digest
@@ -306,7 +306,7 @@ def test_a_press_answers_a_single_question(
 ) -> None:
     question = ask()
     told = chat_actions.perform(slack, olga, button_data.for_option(question, 0, 1))
-    assert told == Outcome(text="You answered: west.", settled=True)
+    assert told == Outcome(text="You answered: west.", settled=True, said="olga answered: west.")
     question.refresh_from_db()
     assert (question.status, question.resolved_by) == ("answered", "olga")
     assert question.answers[0]["selected_option_ids"] == ["option-2"]
@@ -323,7 +323,7 @@ def test_a_press_answers_a_single_question(
 def test_declining(ask: Ask, slack: Connector, olga: str) -> None:
     question = ask()
     told = chat_actions.perform(slack, olga, button_data.for_decline(question))
-    assert told == Outcome(text="You declined to answer.", settled=True)
+    assert told == Outcome(text="You declined to answer.", settled=True, said="olga declined to answer.")
     told = chat_actions.perform(slack, olga, button_data.for_option(question, 0, 1))
     assert told.text.startswith("Already declined by olga at ")
 

@@ -10,6 +10,7 @@ from sessions_app.models import ApiToken
 from sessions_app.services import tokens
 from sessions_app.services.access import SYSTEM, Principal
 from tests.connectors_app.people import make_account, make_connector, make_person
+from tests.sessions_app.api.rows import make_run, make_session
 
 pytestmark = pytest.mark.django_db
 
@@ -140,6 +141,19 @@ def test_a_mapping_is_replaced_and_forgotten() -> None:
     assert (identities.requester(connector, "U1"), role_now(connector)) == ("", None)
     with pytest.raises(NotFound):
         identities.delete(connector, "U1", by=SYSTEM)
+
+
+def test_nobody_is_known_where_anybody_may_say_who_they_are() -> None:
+    connector = make_connector("open", "http", allow_unauthenticated_ingress=False)
+    make_person(connector, "boss", "alice")
+    assert identities.requester(connector, "boss") == "alice"
+    run = make_run(make_session(), source_plugin="http", actor_id="boss")
+    assert identities.asked_for(run, "alice")
+    connector.settings["allow_unauthenticated_ingress"] = True
+    connector.secrets = {}
+    connector.save()
+    assert identities.requester(connector, "boss") == ""
+    assert not identities.asked_for(run, "alice")
 
 
 def test_a_removed_connector_forgets_everybody() -> None:

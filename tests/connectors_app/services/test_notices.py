@@ -9,7 +9,9 @@ import pytest
 from django.urls import reverse
 
 from connectors_app.models import Connector, Delivery
-from connectors_app.services import button_data, chat_actions, notice_text
+from connectors_app.services import button_data, chat_actions, notice_text, registry
+from connectors_app.services.contracts import Sent
+from connectors_app.services.deliveries import claims, send
 from kheish_site.lib.transactions import write
 from sessions_app.engine import loop
 from sessions_app.models import Approval, OperatorDecision, Run, Session, UserQuestion
@@ -33,6 +35,16 @@ def notices(**filters: Any) -> list[Delivery]:
 
 def labels(delivery: Delivery) -> list[str]:
     return [button["label"] for row in delivery.buttons for button in row]
+
+
+def test_what_is_asked_reaches_the_sender_as_it_is_written(
+    approval: Approval, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+    monkeypatch.setattr(registry.sender("slack"), "send", lambda parcel: given.append(parcel) or Sent())
+    work = claims.take(notices()[0].target_id, "worker-1")
+    assert work is not None and isinstance(send.attempt(work.delivery, lambda progress: None), Sent)
+    assert [(parcel.literal, bool(parcel.buttons)) for parcel in given] == [(True, True)]
 
 
 def test_an_approval_is_announced_with_buttons(approval: Approval, slack: Connector, olga: str) -> None:
@@ -218,6 +230,15 @@ def test_what_does_not_fit_cannot_be_allowed_unseen(drive: Drive, slack: Connect
     assert labels(notice) == ["Deny"]
     assert "more characters are not shown: look at all of it to allow it." in notice.content
     assert len(notice.content) < 3_500
+
+
+@pytest.mark.parametrize("hidden", ["echo token=$(id>f)", "echo '-----BEGIN PRIVATE KEY-----'; reboot"])
+def test_what_is_masked_cannot_be_allowed_unseen(drive: Drive, slack: Connector, hidden: str) -> None:
+    drive({"tool_calls": [call("bash", command=hidden)]}, {"text": "x"})
+    (notice,) = notices()
+    assert labels(notice) == ["Deny"]
+    assert "(Parts are masked: look at the exact call to allow it.)" in notice.content
+    assert notice.metadata["input_masked"] is True
 
 
 def test_secrets_stay_out(drive: Drive, slack: Connector) -> None:

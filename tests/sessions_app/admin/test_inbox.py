@@ -80,6 +80,25 @@ def test_a_pane_has_all_that_a_decision_needs(desk: Desk) -> None:
     assert f'name="seen" value="{row.digest}"' in page
 
 
+@pytest.mark.parametrize("group", ["operator", "admin"])
+def test_a_pane_says_when_it_does_not_show_all_of_a_call(desk: Desk, group: str) -> None:
+    row = waiting_approval(command="echo token=$(id>f)")
+    client = desk(group)
+    page = text(client.get(item(row.approval_id)))
+    assert "What will run, with parts masked" in page and "What will run, exactly" not in page
+    assert ("You may look at all of it" in page) == (group == "admin")
+    whole = text(client.get(reverse("admin:sessions_app_approval_do", args=[row.pk, "allow"])))
+    assert "Runs, parts masked" in whole
+
+
+def test_a_call_that_is_not_shown_whole_is_never_part_of_a_batch(desk: Desk) -> None:
+    rows = audited(2)
+    row = rows[0]
+    row.arguments = {"path": "token=abcdefgh"}
+    row.save()
+    assert "at once" not in text(desk("operator").get(item(rows[1].approval_id)))
+
+
 def test_what_was_decided_leaves_and_the_next_comes(desk: Desk) -> None:
     first, second = waiting_approval("one"), waiting_approval("two")
     answer = decide(desk("operator"), first, "allow", reason="looks right")
@@ -91,6 +110,18 @@ def test_what_was_decided_leaves_and_the_next_comes(desk: Desk) -> None:
     assert "Nothing waits for a person" in text(last)
     second.tool_call.refresh_from_db()
     assert second.tool_call.content == "denied: not on a Friday"
+
+
+def test_a_decision_names_the_call_it_was_made_for(desk: Desk) -> None:
+    row = waiting_approval()
+    client = desk("operator")
+    for seen in ({}, {"seen": ""}, {"seen": "0" * 64}):
+        answer = client.post(item(row.approval_id), {"verb": "allow", "reason": "yes", **seen})
+        assert answer.status_code == 409
+    bare = {"reason": "yes", "confirmed": "yes"}
+    client.post(reverse("admin:sessions_app_approval_do", args=[row.pk, "allow"]), bare)
+    row.refresh_from_db()
+    assert row.status == "pending"
 
 
 def test_the_second_person_reads_who_and_when(desk: Desk) -> None:

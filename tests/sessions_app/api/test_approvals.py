@@ -34,6 +34,7 @@ def test_the_view_shows_the_exact_call() -> None:
     assert view["run_id"] == run.run_id
     assert view["call_id"] == approval.tool_call.call_id
     assert (view["tool_name"], view["input"]) == ("bash", {"command": "make deploy-0"})
+    assert view["input_masked"] is False
     assert view["digest"] == effects.call_digest("bash", {"command": "make deploy-0"})
     assert (view["status"], view["required_votes"], view["roles"]) == ("pending", 1, ["operator", "admin"])
     assert view["votes"] == []
@@ -117,7 +118,7 @@ def test_a_secret_in_the_call_is_masked_and_kept() -> None:
     client = caller()
     view = client.get(f"/v1/approvals/{approval.approval_id}").json()
     assert "abcdefghijklmnop" not in str(view)
-    assert MASK in view["input"]["command"]
+    assert MASK in view["input"]["command"] and view["input_masked"] is True
     runs = client.get("/v1/runs").content.decode()
     assert "abcdefghijklmnop" not in runs
     allowed = resolve(client, approval, updated_input={**view["input"], "description": "look"})

@@ -232,6 +232,9 @@ def test_pages_hold_every_run_once(priority: str) -> None:
         assert page["pagination"]["total_count"] == 7
         seen += [item["run_id"] for item in page["items"]]
         cursor = page["pagination"]["next_cursor"]
+        if cursor is not None:
+            elsewhere = client.get(f"/v1/sessions?cursor={cursor}")
+            assert (elsewhere.status_code, code_of(elsewhere)) == (400, "invalid_cursor")
     assert seen == made[::-1]
 
 

@@ -88,6 +88,19 @@ def test_an_operator_cannot_loosen_what_an_admin_set() -> None:
     )
 
 
+def test_an_operator_cannot_loosen_by_going_back_to_a_loose_default() -> None:
+    make_session(permission_mode="default")
+    operator, address = caller(), "/v1/sessions/desk/permission-mode"
+    assert operator.post(address, {"permission_mode": None}).status_code == 200
+    operator.post(address, {"permission_mode": "dontAsk"})
+    assert caller("admin").post("/v1/runtime/permission-mode", {"mode": "acceptEdits"}).status_code == 200
+    answer = operator.post(address, {"permission_mode": None})
+    assert (answer.status_code, code_of(answer)) == (403, "permission_setting_forbidden")
+    assert operator.delete(address, headers={"If-Match": "*"}).status_code == 403
+    assert operator.post(address, {"permission_mode": "plan"}).status_code == 200
+    assert caller("admin").delete(address, headers={"If-Match": "*"}).status_code == 200
+
+
 def test_a_persona_is_bound_to_an_idle_session() -> None:
     make_persona()
     make_session()

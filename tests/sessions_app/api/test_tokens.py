@@ -32,6 +32,7 @@ def test_create_shows_the_secret_once():
         ({"name": "ci", "role": "admin", "expires_at": "2001-01-01T00:00:00Z"}, "invalid_token_request"),
         ({"name": "local", "role": "admin"}, "token_name_taken"),
         ({"name": "bob", "role": "admin"}, "token_name_taken"),
+        ({"name": "daemon", "role": "admin"}, "token_name_taken"),
     ],
 )
 def test_refused(body, code):

@@ -26,18 +26,33 @@ def test_bad_limit(text):
 
 @given(st.integers(0, 2**63 - 1))
 def test_number_cursor_comes_back(value):
-    assert read_cursor(write_cursor(value), NUMBER) == value
+    assert read_cursor(write_cursor("run.id", value), "run.id", NUMBER) == value
 
 
 @given(st.text(st.characters(categories=["L", "N", "P"]), max_size=100))
 def test_name_cursor_comes_back(value):
-    assert read_cursor(write_cursor(value), NAME) == value
+    assert read_cursor(write_cursor("run.id", value), "run.id", NAME) == value
 
 
-@pytest.mark.parametrize("cursor", ["", "!", "é", "AAA", write_cursor("name"), write_cursor(-1), "dHJ1ZQ"])
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "",
+        "!",
+        "é",
+        "AAA",
+        "dHJ1ZQ",
+        "MTcw",
+        "WzEsMiwzXQ",
+        "W10",
+        write_cursor("run.id", "name"),
+        write_cursor("run.id", -1),
+        write_cursor("session.id", 7),
+    ],
+)
 def test_bad_cursor_of_a_numbered_list(cursor):
     with pytest.raises(BadRequest) as caught:
-        read_cursor(cursor, NUMBER)
+        read_cursor(cursor, "run.id", NUMBER)
     assert caught.value.error_code == "invalid_cursor"
 
 
@@ -45,6 +60,6 @@ def test_bad_cursor_of_a_numbered_list(cursor):
 def test_any_text_is_a_cursor_or_refused(text):
     for column in (NUMBER, NAME):
         try:
-            read_cursor(text, column)
+            read_cursor(text, "run.id", column)
         except BadRequest as error:
             assert error.error_code == "invalid_cursor"

@@ -106,6 +106,12 @@ def test_a_missing_token_file_is_said(tmp_path) -> None:
         settle(tmp_path, token_file=str(tmp_path / "nowhere"))
 
 
+@pytest.mark.parametrize("token", ["a b", "a\nb", " ", "schlüssel", "a\x7f"])
+def test_a_token_that_cannot_be_one_is_said(tmp_path, token) -> None:
+    with pytest.raises(UsageError, match="KHEISH_TOKEN holds no token"):
+        settle(tmp_path, KHEISH_TOKEN=token)
+
+
 def test_broken_toml_is_said(tmp_path) -> None:
     write(tmp_path / ".config/kheish/config.toml", "url = ")
     with pytest.raises(UsageError, match="not valid TOML"):

@@ -173,6 +173,12 @@ def test_a_record_cannot_steer_the_terminal(service, kheish) -> None:
     assert "rm\\u001b[8m" in result.out
 
 
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_call_that_is_not_shown_whole_says_so(service, kheish, masked) -> None:
+    service.on("GET", "/v1/approvals/apr_1", APPROVAL | {"input_masked": masked})
+    assert ("Parts of the input are masked" in kheish("approvals", "get", "apr_1").err) is masked
+
+
 @pytest.mark.parametrize(
     ("questions", "choices", "texts", "expected"),
     [

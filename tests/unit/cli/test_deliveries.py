@@ -54,6 +54,11 @@ def test_bulk(service: Any, kheish: Any) -> None:
     assert sent == {"plugin": "http", "dry_run": False, "force": False, "unresolved_only": True}
     service.on("POST", "/v1/deliveries/replay-bulk", {"dry_run": True, "items": []})
     assert "no such dead letter" in kheish("deliveries", "replay-bulk", "--dry-run").err
+    before = len(service.seen)
+    refused = kheish("deliveries", "replay-bulk")
+    assert (refused.code, len(service.seen)) == (2, before)
+    assert "--everything" in refused.err
+    assert kheish("deliveries", "replay-bulk", "--everything").code == 0
 
 
 def test_reply_targets(service: Any, kheish: Any) -> None:

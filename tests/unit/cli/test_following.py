@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import pytest
 
@@ -188,13 +189,13 @@ def test_the_global_stream_passes_its_filters(service, kheish) -> None:
     assert service.seen[0].query == {"session_id": "demo", "cursor": "0"}
 
 
-def start(service, *argv: str) -> subprocess.Popen[bytes]:
+def start(service, *argv: str, stdout: Any = subprocess.PIPE) -> subprocess.Popen[bytes]:
     env = os.environ | {"KHEISH_URL": service.url, "KHEISH_TOKEN": TOKEN}
     # A suite started in the background has Ctrl-C ignored, and children inherit that.
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    code = f"{heard}; from kheish_site.cli.main import console; console()"
+    code = f"{heard}; from kheish_site.cli.main import console; raise SystemExit(console())"
     command = [sys.executable, "-c", code, *argv]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
+    return subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, env=env)
 
 
 def test_a_closed_pipe_ends_quietly(service) -> None:
@@ -205,6 +206,14 @@ def test_a_closed_pipe_ends_quietly(service) -> None:
     process.stdout.close()
     _, err = process.communicate(timeout=20)
     assert err == b""
+
+
+def test_a_disk_that_is_full_is_said(service) -> None:
+    service.on("GET", "/v1/sessions/demo/events", page(*({"seq": n, "kind": "x"} for n in range(9))))
+    with open("/dev/full", "wb") as full:
+        process = start(service, "sessions", "events", "demo", "--json", stdout=full)
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (1, b"error: cannot go on: No space left on device\n")
 
 
 def test_a_ctrl_c_that_was_lost_in_an_error_is_heard_at_the_next_try(kheish, service, monkeypatch) -> None:

@@ -69,6 +69,19 @@ def test_a_wrong_verb_is_a_usage_error(kheish, capsys) -> None:
     assert "kheish runs --help" in capsys.readouterr().err
 
 
+def test_bytes_that_are_no_text_are_a_usage_error(kheish) -> None:
+    result = kheish("sessions", "get", b"\xff\xfe".decode("utf-8", "surrogateescape"))
+    assert (result.code, result.err) == (2, "error: an argument is not text in UTF-8\n")
+
+
+@pytest.mark.parametrize("answer", [{}, "hello"])
+def test_an_answer_of_something_else_is_named(kheish, service, answer) -> None:
+    service.on("GET", "/v1/sessions", answer)
+    result = kheish("sessions", "list")
+    assert result.code == 1
+    assert result.err.startswith("error: the answer ") and f"Is {service.url} Kheish" in result.err
+
+
 def test_help_tells_the_exit_codes(kheish, capsys) -> None:
     assert kheish("--help").code == 0
     assert "waits for a person" in capsys.readouterr().out

@@ -59,7 +59,7 @@ def test_questions_are_valid_block_kit() -> None:
         [Button(label="L" * 100, data="x" * 64, style="odd")],
         [Button(label=str(number), data=f"n:{number}") for number in range(30)],
     ]
-    found = blocks.asking("*May I?*", rows)
+    found = blocks.asking("*May I?*", rows, literal=False)
     parsed = Block.parse_all(found)
     assert [type(block) for block in parsed] == [SectionBlock, *[ActionsBlock] * 4]
     for block in parsed:
@@ -71,11 +71,13 @@ def test_questions_are_valid_block_kit() -> None:
 
 
 def test_an_answered_question_keeps_its_text_and_loses_its_buttons() -> None:
-    asked = blocks.asking("*May I?*", [[Button(label="Allow", data="a:1")]])
+    asked = blocks.asking("*May I?*", [[Button(label="Allow", data="a:1")]], literal=True)
     found = blocks.answered(asked, "You allowed <bash>.")
     parsed = Block.parse_all(found)
     assert [type(block) for block in parsed] == [SectionBlock, ContextBlock]
     for block in parsed:
         block.validate_json()
+    assert found[0]["text"] == {"type": "plain_text", "text": "*May I?*", "emoji": False}
+    assert found[1]["elements"][0]["type"] == "plain_text"
     assert found[1]["elements"][0]["text"] == "You allowed &lt;bash&gt;."
     assert blocks.answered("nonsense", "ok")[0]["type"] == "context"

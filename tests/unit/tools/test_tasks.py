@@ -46,7 +46,11 @@ def test_bash_passes_listed_variables_only(call, monkeypatch):
 
 def test_bash_shows_the_end_of_long_output(call):
     result = call("bash", command="seq 1 100000")
-    assert "bytes are not shown" in result.content.splitlines()[0]
+    first, shown = result.content.split("\n", 1)
+    hidden = int(first.removeprefix("[the first ").removesuffix(" bytes are not shown]"))
+    assert hidden + len(shown.removesuffix("[exit code 0]")) == len(
+        "".join(f"{n}\n" for n in range(1, 100_001))
+    )
     assert "100000\n[exit code 0]" in result.content
     assert len(result.content) < 70_000
 

@@ -140,6 +140,7 @@ def test_an_error_status_is_an_error_result_with_its_text(server, call):
         ("away/file:///etc/passwd", "url_refused"),
         ("away/http://[::1", "url_refused"),
         ("away/http://127.0.0.1:0/", "url_refused"),
+        ("away/http://xn--/", "url_refused"),
     ],
 )
 def test_refusals(server, call, path, code):

@@ -157,6 +157,7 @@ def test_a_signature_is_needed_wherever_a_secret_is_configured() -> None:
         ({"type": "event_callback"}, "unsupported_envelope"),
         (envelope(event={"subtype": "message_changed"}), "unsupported_message_subtype"),
         (envelope(event={"subtype": "bot_message"}), "unsupported_message_subtype"),
+        (envelope(event={"subtype": ["file_share"]}), "unsupported_message_subtype"),
         (envelope(event={"bot_id": "B1"}), "unsupported_message_subtype"),
         (envelope(event={"user": "UBOT"}), "unsupported_message_subtype"),
     ],
@@ -215,7 +216,15 @@ def test_places_that_the_lists_name_are_let_in() -> None:
 
 @pytest.mark.parametrize(
     "event",
-    [{"channel": None}, {"ts": None}, {"channel": "C:1"}, {"ts": "now"}, {"text": 7}, {"files": "none"}],
+    [
+        {"channel": None},
+        {"ts": None},
+        {"channel": "C:1"},
+        {"ts": "now"},
+        {"text": 7},
+        {"files": "none"},
+        {"user": ["U1"]},
+    ],
 )
 def test_a_message_without_place_or_sense_is_refused(event: dict[str, Any]) -> None:
     make_slack()

@@ -70,7 +70,7 @@ def click(slack: SlackServer, approval: Approval, behavior: Any = "allow", **mem
         "message": {
             "ts": "1.2",
             "text": "May I deploy?",
-            "blocks": blocks.asking("May I deploy?", [[Button(label="Allow", data=data)]]),
+            "blocks": blocks.asking("May I deploy?", [[Button(label="Allow", data=data)]], literal=True),
         },
         "response_url": f"{slack.url}/respond",
         "actions": [{"type": "button", "action_id": "kheish:0", "value": data}],
@@ -100,7 +100,7 @@ def test_a_press_decides_and_the_message_says_so(
     said = shown(slack)
     assert said["replace_original"] is True
     assert [block["type"] for block in said["blocks"]] == ["section", "context"]
-    assert said["blocks"][1]["elements"][0]["text"] == f"You {approval.status} bash."
+    assert said["blocks"][1]["elements"][0]["text"] == f"bea {approval.status} bash."
     records = ExternalAction.objects.filter(kind="webhook_answer").order_by("seq")
     assert [(row.phase, row.outcome) for row in records] == [("started", ""), ("finished", "succeeded")]
     assert {row.target for row in records} == {"slack/ops"}
@@ -206,6 +206,7 @@ def test_forms_that_cannot_be_read(raw: bytes) -> None:
         ("https://evil.test/", False),
         ("", False),
         ("https://[", False),
+        ("https://xn--/", False),
     ],
 )
 def test_answers_go_to_slack_alone(connector: Connector, url: str, allowed: bool) -> None:

@@ -323,6 +323,20 @@ def test_questions_carry_their_buttons_in_the_last_message(slack: SlackServer) -
     assert asking[0]["blocks"][-1]["elements"][0]["value"] == "kh1:a"
 
 
+def test_what_is_decided_on_is_shown_character_by_character(slack: SlackServer) -> None:
+    make_slack(slack)
+    text = "[harmless](https://evil.test) **x** `y` :smile: <!channel> & _z_\n" * 100
+    shown = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    Desk(content=text, literal=True, buttons=((Button(label="*Allow*", data="kh1:a"),),)).send()
+    Desk(content=text, literal=True).send()
+    first, asking, alone = slack.messages
+    assert first["text"] + asking["text"] == alone["text"] == shown
+    assert [asked["mrkdwn"] for asked in slack.called(POST)] == [False] * 3
+    section, actions = asking["blocks"]
+    assert section["text"] == {"type": "plain_text", "text": asking["text"], "emoji": False}
+    assert actions["elements"][0]["text"] == {"type": "plain_text", "text": "*Allow*", "emoji": False}
+
+
 def test_parts_stand_in_for_an_absent_content() -> None:
     given: dict[str, Any] = {
         "delivery_id": "d", "attempt": 1, "idempotency_key": "k", "address": ADDRESS,

@@ -98,6 +98,7 @@ def test_a_polling_connector_has_no_webhook() -> None:
         {"update_id": 1, "message": {"text": 4, "chat": {"id": 1}, "message_id": 1}},
         {"update_id": 1, "message": {"text": "hi", "chat": {"id": "1"}, "message_id": 1}},
         {"update_id": 1, "callback_query": {"id": "", "data": "x"}},
+        {"update_id": 1, "callback_query": {"id": "9" * 101, "data": "x"}},
     ],
 )
 def test_what_is_no_update(update: Any) -> None:

@@ -86,7 +86,7 @@ def test_a_pane_says_when_it_does_not_show_all_of_a_call(desk: Desk, group: str)
     client = desk(group)
     page = text(client.get(item(row.approval_id)))
     assert "What will run, with parts masked" in page and "What will run, exactly" not in page
-    assert ("You may look at all of it" in page) == (group == "admin")
+    assert ("Export unmasked" in page) == (group == "admin")
     whole = text(client.get(reverse("admin:sessions_app_approval_do", args=[row.pk, "allow"])))
     assert "Runs, parts masked" in whole
 

@@ -1,5 +1,10 @@
-"""Logging: one line an event on stderr, for people or as JSON, every record through the redaction filter."""
+"""Logging: one line an event on stderr, for people or as JSON, every record through the redaction filter.
 
+An error is followed by its traceback; of what goes with a warning, such as a database that is away, one line is
+enough.
+"""
+
+import logging
 from typing import Any
 
 import structlog
@@ -41,11 +46,23 @@ def _processors(style: str) -> dict[str, Any]:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
+        _cause,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
-    if style == "json":
-        last += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
-    else:
-        last += [structlog.dev.ConsoleRenderer(colors=False)]
+    json = structlog.processors.JSONRenderer()
+    last.append(json if style == "json" else structlog.dev.ConsoleRenderer(colors=False))
     return {"foreign_pre_chain": shared, "processors": last}
+
+
+def _cause(logger: Any, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Add what was raised, as the redaction filter has worded and masked it; structlog would leave that out."""
+    record: logging.LogRecord = event["_record"]
+    if not record.exc_text:
+        return event
+    lines = record.exc_text.splitlines()
+    if record.levelno >= logging.ERROR:
+        return event | {"exception": record.exc_text}
+    frames = [number for number, line in enumerate(lines) if line.startswith("  ")]
+    said = lines[frames[-1] + 1 :] if frames else lines
+    return event | {"cause": " ".join(line.strip() for line in said)}

@@ -1,5 +1,6 @@
 """How the installation is: who works, what waits, and what somebody should look at."""
 
+import shutil
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -28,6 +29,8 @@ API_REVISION: Final = 3
 _STARTED: Final = time.monotonic()
 _QUEUE_LAG: Final = timedelta(minutes=1)
 _STALE: Final = timedelta(minutes=30)
+LEAST_FREE_BYTES: Final = 256 * 1024 * 1024
+"""Less than this on the disk of the state folder (embedded: with the database) is worth a warning."""
 _FEATURES: Final = {
     "approvals": True,
     "questions": True,
@@ -83,6 +86,7 @@ def status() -> dict[str, Any]:
     problems = routes.readiness(default) if default is not None else ["there is no route"]
     parts = ports.status_parts()
     warnings = [*_worker_warnings(workers), *_run_warnings(), *_route_warnings(problems), *_ledger_warnings()]
+    warnings += _disk_warnings()
     warnings += [dict(warning) for part in parts.values() for warning in part.warnings]
     return {
         "status": "draining" if draining else "ready",
@@ -178,6 +182,22 @@ def _ledger_warnings() -> Iterator[dict[str, str]]:
             "audit_key_missing",
             f"{number} audit chains were signed with another key: no external action can happen",
             "restore audit-signing.key from the backup of the state folder",
+        )
+
+
+def _disk_warnings() -> Iterator[dict[str, str]]:
+    folder = settings.KHEISH.state_dir
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as gone:
+        yield _warning("error", "state_dir_unreadable", f"{folder}: {gone.strerror}", "restore it from a backup")
+        return
+    if free < LEAST_FREE_BYTES:
+        yield _warning(
+            "error",
+            "disk_nearly_full",
+            f"{free // 2**20} MiB are left on the disk of {folder}",
+            "make room: without it nothing can be accepted",
         )
 
 

@@ -1,5 +1,7 @@
 """/v1/status and /v1/capabilities."""
 
+import shutil
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -7,6 +9,7 @@ from django.conf import settings
 
 from kheish_site.lib import clock
 from sessions_app.models import Run, RunStatus, Worker
+from sessions_app.services import status
 from tests.factories import make_client, make_route, make_run, make_session
 
 pytestmark = pytest.mark.django_db
@@ -60,6 +63,18 @@ def test_due_runs_that_nobody_takes_and_runs_that_stand_still():
     assert warnings() == ["queued_run_lag"]
     Run.objects.filter(session__session_id="a").update(status=RunStatus.RUNNING)
     assert warnings() == ["queued_run_lag", "stale_non_terminal_runs"]
+
+
+def test_a_disk_that_fills_is_a_warning(monkeypatch, settings, tmp_path):
+    make_route()
+    make_worker()
+    least = shutil.disk_usage(settings.KHEISH.state_dir).free
+    monkeypatch.setattr(status, "LEAST_FREE_BYTES", 0)
+    assert warnings() == []
+    monkeypatch.setattr(status, "LEAST_FREE_BYTES", 2 * least)
+    assert warnings() == ["disk_nearly_full"]
+    settings.KHEISH = replace(settings.KHEISH, state_dir=tmp_path / "gone")
+    assert warnings() == ["state_dir_unreadable"]
 
 
 def test_draining():

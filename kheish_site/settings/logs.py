@@ -1,7 +1,7 @@
 """Logging: one line an event on stderr, for people or as JSON, every record through the redaction filter.
 
-An error is followed by its traceback; of what goes with a warning, such as a database that is away, one line is
-enough.
+An error is followed by its traceback; of what goes with a warning, such as a database that is away, one line
+is enough.
 """
 
 import logging
@@ -56,13 +56,13 @@ def _processors(style: str) -> dict[str, Any]:
 
 
 def _cause(logger: Any, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Add what was raised, as the redaction filter has worded and masked it; structlog would leave that out."""
+    """Add what was raised, as the redaction filter has worded and masked it: structlog leaves that out."""
     record: logging.LogRecord = event["_record"]
-    if not record.exc_text:
-        return event
-    lines = record.exc_text.splitlines()
-    if record.levelno >= logging.ERROR:
-        return event | {"exception": record.exc_text}
-    frames = [number for number, line in enumerate(lines) if line.startswith("  ")]
-    said = lines[frames[-1] + 1 :] if frames else lines
-    return event | {"cause": " ".join(line.strip() for line in said)}
+    if record.exc_text and record.levelno >= logging.ERROR:
+        event["exception"] = record.exc_text
+    elif record.exc_text:
+        lines = record.exc_text.splitlines()
+        frames = [number for number, line in enumerate(lines) if line.startswith("  ")]
+        said = lines[frames[-1] + 1 :] if frames else lines
+        event["cause"] = " ".join(line.strip() for line in said)
+    return event

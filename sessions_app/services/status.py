@@ -190,7 +190,9 @@ def _disk_warnings() -> Iterator[dict[str, str]]:
     try:
         free = shutil.disk_usage(folder).free
     except OSError as gone:
-        yield _warning("error", "state_dir_unreadable", f"{folder}: {gone.strerror}", "restore it from a backup")
+        yield _warning(
+            "error", "state_dir_unreadable", f"{folder}: {gone.strerror}", "restore it from a backup"
+        )
         return
     if free < LEAST_FREE_BYTES:
         yield _warning(

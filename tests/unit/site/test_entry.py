@@ -8,7 +8,7 @@ import pytest
 from django.core.management import get_commands
 
 from kheish_site import entry
-from kheish_site.cli import parser
+from kheish_site.cli import main, parser
 
 ROOT = Path(entry.__file__).resolve().parent.parent
 
@@ -31,6 +31,11 @@ def test_the_client_needs_nothing_installed(word):
         command, cwd=ROOT, capture_output=True, text=True, timeout=10, env={"PATH": "/usr/bin"}
     )
     assert told.returncode == 0, told.stderr
+
+
+def test_a_noun_is_the_installed_program(monkeypatch):
+    monkeypatch.setattr(main, "console", lambda words: len(words))
+    assert entry.run(["sessions", "get", "demo"]) == 3
 
 
 @pytest.mark.parametrize("words", [[], ["help"], ["--help"], ["-h"]])

@@ -143,8 +143,13 @@ class WorkerProcess:
             return settings.KHEISH.worker_threads - len(self._taken)
 
     def _take_up(self, session_pk: int) -> None:
-        """Offer a session to the pool; one that it has already is looked at again when it is done."""
+        """Offer a session to the pool; one that it has already is looked at again when it is done.
+
+        Whoever leaves takes up nothing: what it was rung for is due, and another worker's sweep finds it.
+        """
         with self._taking:
+            if self.heartbeat.draining.is_set():
+                return
             if session_pk in self._taken:
                 self._again.add(session_pk)
                 return
@@ -157,7 +162,7 @@ class WorkerProcess:
             self._taken.discard(session_pk)
             again = session_pk in self._again
             self._again.discard(session_pk)
-        if again and not self.heartbeat.draining.is_set():
+        if again:
             self._take_up(session_pk)
 
     def _sweep(self) -> None:

@@ -146,8 +146,10 @@ class Pump:
                 self._serve(target_pk)
             except targets.TargetLost:
                 logger.warning("a target was lost", extra={"action": "delivery.lost", "target": target_pk})
-            except Exception:  # the thread's edge: the lease runs out, and the target is found again
-                logger.exception("a delivery failed", extra={"action": "delivery.serve", "target": target_pk})
+            except Exception as error:  # the thread's edge: the lease runs out, and the target is found again
+                extra = {"action": "delivery.serve", "target": target_pk}
+                level = logging.WARNING if isinstance(error, _AWAY) else logging.ERROR
+                logger.log(level, "a delivery failed", exc_info=True, extra=extra)
                 self._ended.wait(1.0)
             finally:
                 with self._lock:

@@ -6,9 +6,11 @@ from typing import Any
 
 import jsonschema
 import pytest
+from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, resolve
+from drf_spectacular.renderers import OpenApiYamlRenderer
 
 from sessions_app.api.views.base import KheishView
 from sessions_app.api.views.documents import openapi_document
@@ -131,3 +133,9 @@ def test_the_streams_are_described_where_they_are(document: dict[str, Any]) -> N
         assert "run.ended" in answer["example"]
         filled = path.format(session_id="s", run_id="r")
         assert resolve(filled).view_name.endswith("-stream")
+
+
+def test_the_file_beside_the_code_is_what_the_code_says(document):
+    written = (settings.BASE_DIR / "docs" / "openapi.yaml").read_bytes()
+    now = OpenApiYamlRenderer().render(document, renderer_context={})
+    assert written == now, "the API changed: python3 manage.py spectacular --file docs/openapi.yaml"

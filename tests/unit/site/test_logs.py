@@ -3,8 +3,13 @@
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.utils.module_loading import import_string
 
 from kheish_site.settings.logs import logging_config
@@ -48,3 +53,27 @@ def test_a_warning_has_one_line(monkeypatch: pytest.MonkeyPatch, style: str) -> 
         said = json.loads(line)
         assert (said["event"], said["action"]) == ("no room", "try")
         assert said["cause"] == "OSError: it is full said [redacted]"
+
+
+DYING = """
+import threading
+import django
+
+def fail():
+    raise OSError("said %s")
+
+django.setup()
+thread = threading.Thread(target=fail, name="doorbell")
+thread.start()
+thread.join()
+"""
+
+
+def test_what_ends_a_thread_is_masked_too(tmp_path: Path) -> None:
+    told = {"DJANGO_SETTINGS_MODULE": "kheish_site.settings", "KHEISH_STATE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", DYING % SECRET],
+        cwd=settings.BASE_DIR, env=os.environ | told, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert "a thread died" in done.stderr and "of=doorbell" in done.stderr
+    assert "OSError: said [redacted]" in done.stderr and "abcdefgh" not in done.stderr

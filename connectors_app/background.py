@@ -59,8 +59,9 @@ class FileWatch:
         """Apply the file or say what is wrong with it; False when it is to be tried again."""
         close_old_connections()
         try:
-            if ticks.take("connectors-file", self._worker, seconds=2 * LOOK_SECONDS):
-                load_file()
+            if not ticks.take("connectors-file", self._worker, seconds=2 * LOOK_SECONDS):
+                return False  # another worker applies it, perhaps as it was before; ours changes nothing then
+            load_file()
         except KheishError as error:
             logger.error("connectors file not applied: %s", error, extra={"action": "connectors.load"})
         except DatabaseError:

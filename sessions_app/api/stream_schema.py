@@ -4,7 +4,7 @@ from typing import Any, Final
 
 TAG: Final = "streams"
 _EXAMPLE: Final = (
-    "retry: 1000\n\n"
+    "retry: 1000\nid: 6\n\n"
     "id: 7\nevent: run.completed\n"
     'data: {"seq": 7, "kind": "run.completed", "session_id": "incident-4821", "payload": {}}\n\n'
     'event: run.ended\ndata: {"run_id": "run_01J9Z3", "status": "completed"}\n\n'

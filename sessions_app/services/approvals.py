@@ -311,9 +311,9 @@ def _unmasked(updated: Any, original: Any) -> Any:
         known = original if isinstance(original, dict) else {}
         return {key: _unmasked(value, known.get(key)) for key, value in updated.items()}
     if isinstance(updated, list):
-        known_items = original if isinstance(original, list) else []
-        padded = [*known_items, *[None] * len(updated)]
-        return [_unmasked(value, padded[index]) for index, value in enumerate(updated)]
+        same = isinstance(original, list) and len(original) == len(updated)
+        known_items = original if same else [None] * len(updated)  # of another length, which mask was whose?
+        return [_unmasked(value, known) for value, known in zip(updated, known_items, strict=True)]
     if isinstance(updated, str) and MASK in updated:
         if isinstance(original, str) and redact(original) == updated:
             return original

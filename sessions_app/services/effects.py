@@ -13,7 +13,7 @@ from kheish_site.lib import clock
 from kheish_site.lib.canonical import digest, sha256_hex
 from kheish_site.lib.prepared import update
 from kheish_site.lib.redaction import redact
-from kheish_site.lib.transactions import require_transaction
+from kheish_site.lib.transactions import locked, require_transaction
 from sessions_app.models import Run, StoredResult, ToolCall, ToolCallState
 from sessions_app.services import journal
 from sessions_app.services.writes import Advance, Entry, IllegalEffect
@@ -138,12 +138,15 @@ def settled_entry(session_id: str, run: Run, call: ToolCall) -> Entry:
 
 
 def _store(content: str) -> StoredResult:
-    require_transaction()
+    """Return the row of ``content``, held until the commit: retention deletes those that no call names."""
     encoded = content.encode()
-    stored, _ = StoredResult.objects.get_or_create(
-        sha256=sha256_hex(encoded), defaults={"content": content, "size_bytes": len(encoded)}
-    )
-    return stored
+    while True:
+        stored, _ = StoredResult.objects.get_or_create(
+            sha256=sha256_hex(encoded), defaults={"content": content, "size_bytes": len(encoded)}
+        )
+        held = locked(StoredResult.objects.filter(pk=stored.pk)).first()
+        if held is not None:  # else it was deleted between the two
+            return held
 
 
 def _excerpt(content: str, stored: StoredResult) -> str:

@@ -119,9 +119,9 @@ class Heartbeat:
             holds[session_pk].ask(run_pk)
         now = time.monotonic()
         if renew or now - self._renewed >= min(leases.lease_seconds() / 3, settings.KHEISH.heartbeat_seconds):
-            self._renewed = now
             if leases.renew(self.owner, holds) < len(holds):
                 self._mark_lost(holds)
+            self._renewed = now  # only now: a renewal that failed is tried again with the next beat
         release_connection()
 
     def _mark_lost(self, holds: dict[int, Hold]) -> None:

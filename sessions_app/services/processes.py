@@ -2,13 +2,21 @@
 
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 
 def host() -> str:
-    """Return this machine's name and boot, so that a process of an earlier boot is never taken for ours."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    return f"{socket.gethostname()}/{boot.read_text().strip()[:8]}" if boot.exists() else socket.gethostname()
+    """Return where the numbers of processes mean the same as here: this machine, its boot, our PID namespace.
+
+    Of two containers with one host name neither sees the other's processes, and would take them for dead.
+    """
+    parts = [socket.gethostname()]
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8])
+    with suppress(OSError):
+        parts.append(os.readlink("/proc/self/ns/pid").strip("pid:[]"))
+    return "/".join(parts)
 
 
 def started(pid: int) -> str:

@@ -4,6 +4,7 @@ A session goes as a whole or not at all: a journal with a piece missing would pr
 """
 
 import logging
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Final
 
@@ -94,8 +95,14 @@ def _delete_session(session_pk: int) -> bool:
         Step.objects.filter(run__session=session_pk).delete()
         Run.objects.filter(session=session_pk).delete()
         Session.objects.filter(pk=session_pk).delete()
-        StoredResult.objects.filter(pk__in=stored, toolcall=None).delete()
+        _stored_results(stored)
     return True
+
+
+def _stored_results(pks: Collection[int]) -> None:
+    """Delete those that no call names. Whoever is about to name one holds it: wait, then look."""
+    list(locked(StoredResult.objects.filter(pk__in=pks).order_by("pk")).values_list("pk"))
+    StoredResult.objects.filter(pk__in=pks, toolcall=None).delete()
 
 
 def _action_chains(days: float) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Q, Sum
 
 from kheish_site.lib import clock
@@ -50,6 +50,9 @@ STOP_SECONDS: Final = 2 * GRACE_SECONDS + DRAIN_SECONDS
 _LIVE: dict[str, ShellProcess] = {}
 """Processes of this worker by task id: a cache of what the rows say, needed only to signal them."""
 _LIVE_LOCK = threading.Lock()
+_LEAVING = threading.Event()
+"""Set when this worker ends: what it could not record is settled as lost by others."""
+_AWAY_SECONDS: Final = 1.0
 
 
 class TaskSettled(Exception):
@@ -142,6 +145,7 @@ def stop_settled() -> None:
 
 def stop_all(reason: str) -> None:
     """End every process of this worker at once, because the worker ends."""
+    _LEAVING.set()
     with _LIVE_LOCK:
         processes = list(_LIVE.values())
     stops = [threading.Thread(target=process.stop, args=(reason,), daemon=True) for process in processes]
@@ -329,7 +333,20 @@ class _Watch:
         if stopped:
             metadata |= {"stop_requested": True, "stop_reason": report.stop_reason}
         try:
-            _settle(self._task, status, report.exit_code, metadata)
+            self._settle(status, report.exit_code, metadata)
         finally:
             _LIVE.pop(self._task.task_id, None)
             connection.close()
+
+    def _settle(self, status: TaskStatus, exit_code: int | None, metadata: dict[str, object]) -> None:
+        """Settle the task; while the database is away, again: nobody else does it while this worker lives."""
+        while True:
+            try:
+                _settle(self._task, status, exit_code, metadata)
+                return
+            except (OperationalError, InterfaceError):
+                extra = {"action": "task.settle", "task": self._task.task_id}
+                logger.warning("the end of a task waits", exc_info=True, extra=extra)
+                connection.close()
+                if _LEAVING.wait(_AWAY_SECONDS):
+                    raise

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from django.conf import settings
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 from django.db.models.functions import Now
 
 from kheish_site.lib.ids import new_id
@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 _FULL_SECONDS: Final = 0.02
 """How often a worker that is full looks whether it has room."""
 _HOURLY: Final = 3600.0
+_BETWEEN_BATCHES_SECONDS: Final = 2.0
+"""What outlived its time goes in batches, with pauses: it must not be noticed beside the work."""
 Offer = Callable[[int], object]
 """Lets a thread of the pool drive a session, given its primary key, as soon as one is free."""
 
@@ -44,6 +46,7 @@ class WorkerProcess:
         self._again: set[int] = set()
         self._taking = threading.Lock()
         self._cleaned = 0.0
+        self._cleaner = threading.Thread()
         self._background = ports.make_background()
         self._log = LogKeeper(settings.DATABASES["default"]["NAME"]) if settings.KHEISH.embedded else None
         self._thread = threading.Thread(target=self._watch, name="feeder", daemon=True)
@@ -173,9 +176,25 @@ class WorkerProcess:
         recovery.bury_dead_workers(self.host)  # not the tick's: the dead one may have held it
         if recovery.take_tick(self.name):
             recovery.expire_due()
-            if time.monotonic() - self._cleaned > _HOURLY:
+            if time.monotonic() - self._cleaned > _HOURLY and not self._cleaner.is_alive():
                 self._cleaned = time.monotonic()
-                retention.purge()
+                self._cleaner = threading.Thread(target=self._clean, name="retention", daemon=True)
+                self._cleaner.start()
+
+    def _clean(self) -> None:
+        """Delete what outlived its time, a batch of everything after the other, until nothing is left of it.
+
+        In a thread of its own: the feeder beats for this worker, and others would take it for dead.
+        """
+        try:
+            while any(retention.purge().values()) and not self._ended.wait(_BETWEEN_BATCHES_SECONDS):
+                release_connection()
+                if self.heartbeat.draining.is_set() or not recovery.take_tick(self.name):
+                    return
+        except Exception:  # the thread's edge: an hour later it is tried again
+            logger.warning("retention failed", exc_info=True, extra={"action": "retention.purge"})
+        finally:
+            connection.close()
 
     def _beat(self) -> None:
         """Refresh the worker's row; one that was buried by mistake (a long freeze) comes back as it was."""

@@ -3,7 +3,8 @@
 Client: ``{"op": "subscribe", "topic": "session:ID" | "run:ID" | "all", "after": n, "id": …}``,
 ``{"op": "unsubscribe", "topic": …}``, ``{"op": "ping"}``. Server: ``{"topic", "seq", "type", "at",
 "cursor", "data"}`` for what happens, and ``subscribed``, ``unsubscribed``, ``pong`` or ``error``.
-``data`` is the list item of the API, ``cursor`` what ``after`` takes to go on from there.
+``data`` is the list item of the API, ``cursor`` what ``after`` takes to go on from there; that of
+``subscribed`` is where the topic begins.
 """
 
 import asyncio
@@ -97,7 +98,8 @@ class StreamConsumer(AsyncWebsocketConsumer):
         hub().check(self._bounds)
         opened = await in_reader(partial(opening.open_topic, caller, topic, messages.cursor(message)))
         self._forget(topic)
-        await self._reply({"op": "subscribed", "topic": topic, **messages.echo(message)})
+        begun = {"op": "subscribed", "topic": topic, "cursor": str(opened.position)}
+        await self._reply(begun | messages.echo(message))
         self._tasks[topic] = asyncio.create_task(self._follow(topic, opened))
 
     async def _unsubscribe(self, caller: Principal, message: dict[str, Any]) -> None:

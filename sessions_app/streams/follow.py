@@ -37,9 +37,11 @@ async def follow(
     closes. Raises: DatabaseError when the rows cannot be read; the client resumes.
     """
     deadline = asyncio.get_running_loop().time() + limits.max_seconds
+    more = bool(status)  # what is over is read to its last row, however far the hub has come
     while not subscription.closing and (left := deadline - asyncio.get_running_loop().time()) > 0:
-        if subscription.lags:
-            fresh: tuple[Event | Delta, ...] = tuple(subscription.advance(*await _read(subscription, limits)))
+        if more or subscription.lags:
+            events, end, more = await _read(subscription, limits)
+            fresh: tuple[Event | Delta, ...] = tuple(subscription.advance(events, end))
         elif status:
             yield (Ended(status),)
             return
@@ -63,15 +65,15 @@ def _fresh(subscription: Subscription[P], taken: list[Batch[P] | Delta]) -> Iter
             yield from subscription.advance(item.events, item.end)
 
 
-async def _read(subscription: Subscription[P], limits: Limits) -> tuple[tuple[Event, ...], P]:
-    """Return a page of rows and the place it reaches.
+async def _read(subscription: Subscription[P], limits: Limits) -> tuple[tuple[Event, ...], P, bool]:
+    """Return a page of rows, the place it reaches, and whether there are more after it.
 
     The hub's place is noted first: a page that is not full was read later, so it holds all up to there.
     """
     source, position, known = subscription.source, subscription.position, subscription.topic_position
     events, full = await in_reader(partial(_page, subscription, limits.page_rows))
     last = source.at(events[-1]) if events else position
-    return events, last if full else max(last, known)
+    return events, last if full else max(last, known), full
 
 
 def _page(subscription: Subscription[P], limit: int) -> tuple[tuple[Event, ...], bool]:

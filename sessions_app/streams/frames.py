@@ -8,8 +8,15 @@ from sessions_app.services.doorbell.live import Delta
 from sessions_app.services.events import Event
 from sessions_app.streams.sources import DELTA_KIND, ENDED_KIND
 
-RETRY: Final = b"retry: 1000\n\n"
 HEARTBEAT: Final = b": still here\n\n"
+
+
+def first_frame(cursor: object) -> bytes:
+    """Return what a stream begins with: how soon to come back, and where it begins.
+
+    So whoever is cut off before the first event does not miss what comes meanwhile.
+    """
+    return b"retry: 1000\nid: %s\n\n" % str(cursor).encode()
 
 
 def event_frame(cursor: object, event: Event) -> bytes:

@@ -157,16 +157,16 @@ class Hub:
         if self._look_everywhere:
             self._look_everywhere = False
             await self._find_grown()
-        while self._grown:
+        for _ in range(0, len(self._grown), _MANY):  # what grows meanwhile has its turn after everything else
             wanted = {pk: topic.position for pk, topic in self._some_grown()}
-            if not wanted:
-                continue
-            page = await in_reader(partial(_events, wanted))
+            page = await in_reader(partial(_events, wanted)) if wanted else ()
             for pk, group in groupby(page, key=lambda event: event.session_pk):
                 found = tuple(group)
                 await self._publish(pk, found)
                 if len(found) >= events.NEWS and pk in self._sessions:
                     self._grown.add(pk)
+        if self._grown:
+            self._rung.set()
 
     async def _find_grown(self) -> None:
         known = list(self._sessions)

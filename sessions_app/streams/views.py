@@ -100,7 +100,7 @@ def _open(request: HttpRequest, opener: Opener, known: tuple[str, ...]) -> AnyOp
 async def _bounded(opened: Opened[Any], bounds: Limits) -> AsyncIterator[bytes]:
     """Yield frames until the stream ends or has sent its share; whoever was cut off resumes."""
     _release_request_thread()
-    yield frames.RETRY
+    yield frames.first_frame(opened.position)
     sent = 0
     try:
         with hub().subscribe(opened, bounds) as subscription:

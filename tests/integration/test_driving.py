@@ -73,6 +73,32 @@ def test_a_driver_whose_lease_is_lost_lets_go(
     assert heartbeat.driven() == frozenset()
 
 
+def test_a_renewal_that_failed_is_tried_again_with_the_next_beat(
+    script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script({"text": "done"})
+    submit(session)
+    renewed: list[int] = []
+
+    def renew(owner: str, holds: Any) -> int:
+        renewed.append(len(renewed))
+        if len(renewed) == 1:
+            raise OperationalError("away")
+        return len(holds)
+
+    def beat() -> None:
+        heartbeat._renewed = float("-inf")
+        with pytest.raises(OperationalError):
+            heartbeat.beat()
+        heartbeat.beat()
+        heartbeat.beat()
+
+    monkeypatch.setattr(leases, "renew", renew)
+    at_crashpoint(monkeypatch, "model.before", beat)
+    drive_in_time(session, heartbeat)
+    assert renewed == [0, 1]
+
+
 def test_a_lease_that_ran_out_is_noticed_before_anybody_takes_it(
     script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
 ) -> None:

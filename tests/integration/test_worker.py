@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 
 from kheish_site.lib import clock
 from sessions_app.engine import loop
@@ -151,11 +151,63 @@ def test_only_the_dead_are_buried(process: WorkerProcess, session: Session) -> N
     assert session.pk in recovery.due_sessions()
 
 
+def test_processes_of_another_container_are_not_looked_for_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = processes.host()
+    monkeypatch.setattr("os.readlink", lambda path: "pid:[1]")
+    assert processes.host() != here
+    assert processes.host().rpartition("/")[0] == here.rpartition("/")[0]
+
+
+def test_what_outlived_its_time_goes_until_nothing_is_left_of_it(
+    process: WorkerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, done = [{"sessions": 100}, {"sessions": 100}, {"sessions": 0}], threading.Event()
+
+    def purge() -> dict[str, int]:
+        gone = left.pop(0)
+        if not left:
+            done.set()
+        return gone
+
+    monkeypatch.setattr("sessions_app.services.worker._BETWEEN_BATCHES_SECONDS", 0)
+    monkeypatch.setattr("sessions_app.services.retention.purge", purge)
+    process._announce()
+    process._sweep()
+    assert done.wait(10)
+    process._cleaner.join(10)
+    process._sweep()
+    assert left == [] and not process._cleaner.is_alive()
+
+
 def test_a_worker_buried_by_mistake_comes_back(process: WorkerProcess) -> None:
     process._announce()
     Worker.objects.all().delete()
     process._beat()
     assert Worker.objects.get().pid_started == processes.started(Worker.objects.get().pid)
+
+
+def test_the_end_of_a_task_outlasts_a_database_that_is_away(
+    script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle, tries = shell_tasks._settle, []
+
+    def away(*given: Any) -> bool:
+        tries.append(given)
+        if len(tries) < 3:
+            raise OperationalError("the server closed the connection")
+        return settle(*given)
+
+    monkeypatch.setattr(shell_tasks, "_AWAY_SECONDS", 0.01)
+    monkeypatch.setattr(shell_tasks, "_LEAVING", threading.Event())
+    monkeypatch.setattr(shell_tasks, "_settle", away)
+    Session.objects.filter(pk=session.pk).update(permission_mode="bypassPermissions")
+    script({"tool_calls": [call("bash", command="exit 3", run_in_background=True)]}, {"text": "end"})
+    run = submit(session)
+    loop.drive(session.pk, heartbeat)
+    until(lambda: ShellTask.objects.get().status != "in_progress")
+    task = ShellTask.objects.get()
+    assert (task.status, task.exit_code, len(tries)) == ("failed", 3, 3)
+    assert kinds(run).count("task.finished") == 1
 
 
 def test_a_task_settled_while_its_worker_was_frozen_is_ended_and_says_no_more(

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from kheish_site.lib.errors import BadRequest
 from kheish_site.lib.redaction import MASK
 from sessions_app.models import Approval, RunStatus, ToolCall
-from sessions_app.services import effects
+from sessions_app.services import approvals, effects
 from tests.factories import code_of
 from tests.sessions_app.api.rows import (
     ask_approvals,
@@ -125,6 +126,18 @@ def test_a_secret_in_the_call_is_masked_and_kept() -> None:
     assert allowed.json()["status"] == "allowed"
     call = ToolCall.objects.get(pk=approval.tool_call_id)
     assert call.arguments == {"command": secret, "description": "look"}
+
+
+def test_a_mask_in_a_list_of_another_length_is_nobodys() -> None:
+    _, (approval,) = ask_approvals(make_session())
+    given = {"command": "x", "env": [{"token": "first-secret"}, {"token": "second-secret"}]}
+    Approval.objects.filter(pk=approval.pk).update(arguments=given)
+    approval.refresh_from_db()
+    with pytest.raises(BadRequest) as refused:
+        approvals._unmasked({"env": [{"token": MASK}]}, given)
+    assert refused.value.error_code == "approval_input_masked"
+    kept = approvals._unmasked({"env": [{"token": MASK}, {"token": MASK}]}, given)
+    assert kept == {"env": given["env"]}
 
 
 def test_policy_says_whose_vote_counts() -> None:

@@ -1,5 +1,7 @@
 """Retention: nothing that proves history goes by default; what goes, goes whole."""
 
+import threading
+import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import pytest
 
 from kheish_site.lib import clock
+from kheish_site.lib.canonical import sha256_hex
 from kheish_site.lib.transactions import write
 from sessions_app.engine import loop
 from sessions_app.models import (
@@ -19,14 +22,16 @@ from sessions_app.models import (
     Run,
     Session,
     ShellTask,
+    StoredResult,
     TaskOutput,
     ToolCall,
 )
-from sessions_app.services import approvals, external_actions, retention, runs, sessions
+from sessions_app.services import approvals, effects, external_actions, retention, runs, sessions
 from sessions_app.services.access import Principal
 from sessions_app.services.external_actions import Action
 from sessions_app.services.heartbeat import Heartbeat
 from tests.factories import make_asset
+from tests.sessions_app.api.rows import ask_approvals, make_session
 from tests.sessions_app.engine.conftest import (
     call,
     heartbeat,
@@ -36,6 +41,7 @@ from tests.sessions_app.engine.conftest import (
     submit,
     workspaces,
 )
+from tests.sessions_app.streams.helpers import in_threads
 
 __all__ = ["heartbeat", "script", "session", "workspaces"]  # fixtures, found by name
 
@@ -77,6 +83,35 @@ def test_an_ended_session_goes_whole_when_a_time_is_set(ended: Session, settings
     assert list(Session.objects.all()) == [live]
     assert not Run.objects.exists() and not ToolCall.objects.exists()
     assert set(JournalEntry.objects.values_list("session__session_id", flat=True)) == {"live"}
+
+
+@pytest.mark.services_only
+def test_a_result_that_is_about_to_be_named_is_not_deleted() -> None:
+    _, (approval,) = ask_approvals(make_session("busy"))
+    stored = StoredResult.objects.create(sha256=sha256_hex(b"x"), content="x", size_bytes=1)
+    held, begun = threading.Event(), threading.Event()
+
+    def name_it() -> None:
+        with write():
+            found = effects._store("x")
+            held.set()
+            begun.wait(10)
+            time.sleep(0.3)  # the other one stands at the row's lock, or would have deleted it by now
+            ToolCall.objects.filter(pk=approval.tool_call_id).update(stored=found)
+
+    def delete_it() -> None:
+        held.wait(10)
+        with write():
+            begun.set()
+            retention._stored_results([stored.pk])
+
+    for thread in in_threads(name_it, delete_it):
+        thread.join(20)
+    assert ToolCall.objects.get(pk=approval.tool_call_id).stored_id == stored.pk
+    with write():
+        ToolCall.objects.update(stored=None)
+        retention._stored_results([stored.pk])
+        assert effects._store("x").pk != stored.pk
 
 
 def test_old_answers_go(settings: Any) -> None:

@@ -137,6 +137,7 @@ class Stream:
         }
         self._text = b""
         self.retry = False
+        self.began = ""
         self.heartbeats = 0
         self.ended = False
 
@@ -198,6 +199,8 @@ class Stream:
             name, _, value = line.partition(": ")
             fields[name] = value
         self.retry = self.retry or fields.get("retry") == "1000"
+        if "retry" in fields:
+            self.began = fields["id"]
         if "event" not in fields:
             self.heartbeats += block.startswith(":")
             return None

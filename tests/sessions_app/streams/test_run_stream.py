@@ -4,7 +4,13 @@ import asyncio
 
 import pytest
 
+from kheish_site.lib.transactions import write
 from sessions_app.models import RunStatus
+from sessions_app.services.events import Event
+from sessions_app.streams.follow import Ended, Item, follow
+from sessions_app.streams.limits import Limits
+from sessions_app.streams.sources import RunSource
+from sessions_app.streams.subscription import Subscription, Topic
 from tests.sessions_app.streams.helpers import (
     Frame,
     Stream,
@@ -102,6 +108,26 @@ def test_what_comes_after_the_end_of_a_run_is_there_for_who_asks_again() -> None
             return await stream.rest()
 
     assert [frame.event for frame in asyncio.run(read("2"))] == ["task.finished", "run.ended"]
+
+
+@pytest.mark.parametrize("reached", [0, 1, 100, 149])
+def test_a_run_that_is_over_is_whole_however_far_the_hub_has_come(reached: int) -> None:
+    session = make_session()
+    run = make_run(session)
+    with write():
+        for n in range(148):
+            append(session, run=run, n=n)
+        finish(run)
+
+    async def scenario() -> list[Item]:
+        source = RunSource(session_pk=session.pk, run_pk=run.pk, run_id=run.run_id)
+        reader = Subscription(source, 0, Topic(reached), buffer_events=512)
+        bounds = Limits(max_seconds=60, max_bytes=10**9)
+        return [item async for items in follow(reader, bounds, status="completed") for item in items]
+
+    *found, end = asyncio.run(scenario())
+    assert [item.seq for item in found if isinstance(item, Event)] == list(range(1, 151))
+    assert end == Ended("completed")
 
 
 def test_an_unknown_run() -> None:

@@ -86,12 +86,14 @@ class Reader:
 
     def ids(self, count: int) -> list[int]:
         """Return the ids of the next ``count`` events."""
-        found: list[int] = []
+        found, last = list[int](), 0
         while len(found) < count:
             line = self._response.readline()
             assert line, "the stream ended"
             if line.startswith(b"id: "):
-                found.append(int(line[4:]))
+                last = int(line[4:])
+            elif line.startswith(b"event: "):
+                found.append(last)
         return found
 
     def rest(self) -> bytes:

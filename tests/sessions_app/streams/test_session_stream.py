@@ -60,6 +60,23 @@ def test_without_a_cursor_only_what_happens_from_now_on() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("path", ["/v1/sessions/{}/stream", "/v1/events/stream?session_id={}"])
+def test_whoever_is_cut_off_before_the_first_event_misses_nothing(path: str) -> None:
+    session, auth = make_session(), headers()
+    path = path.format(session.session_id)
+
+    async def scenario() -> None:
+        async with Stream(path, headers=auth) as stream:
+            with pytest.raises(TimeoutError):
+                await stream.next(timeout=0.5)
+        await in_thread(append, session, n="meanwhile")
+        async with Stream(path, headers=auth | {"Last-Event-ID": stream.began}) as stream:
+            (frame,) = await stream.take(1)
+            assert frame.data["payload"] == {"n": "meanwhile"}
+
+    asyncio.run(scenario())
+
+
 def test_the_larger_of_both_cursors_counts() -> None:
     session, auth = make_session(), headers()
     for _ in range(5):

@@ -63,7 +63,7 @@ def test_a_session_from_the_start_then_live() -> None:
         async with connected(auth) as socket:
             topic = f"session:{session.session_id}"
             answer = await socket.ask(op="subscribe", topic=topic, after=0, id="a")
-            assert answer == {"op": "subscribed", "topic": topic, "id": "a"}
+            assert answer == {"op": "subscribed", "topic": topic, "cursor": "0", "id": "a"}
             await in_thread(append, session, n=2)
             first, second = [await socket.receive_json_from(timeout=5) for _ in range(2)]
         assert [(m["topic"], m["seq"], m["type"], m["cursor"]) for m in (first, second)] == [

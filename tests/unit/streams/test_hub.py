@@ -320,6 +320,32 @@ def test_the_first_of_many_readers_need_not_wait_for_the_last(journal: Journal) 
     asyncio.run(scenario())
 
 
+def test_sessions_that_grow_and_grow_keep_nobody_else_waiting(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        hub, _ = make_hub()
+        looked = asyncio.Event()
+
+        def busy(wanted: dict[int, int]) -> tuple[Event, ...]:
+            hub.ring(1, journal.append())
+            return journal.after(wanted)
+
+        async def everything() -> None:
+            looked.set()
+
+        monkeypatch.setattr(hub_module, "_events", busy)
+        monkeypatch.setattr(hub, "_read_everything", everything)
+        with hub.subscribe(opened(journal, 0), LIMITS):
+            for _ in range(3):
+                looked.clear()
+                async with asyncio.timeout(5):
+                    await looked.wait()
+        assert len(journal.rows) >= 2
+
+    asyncio.run(scenario())
+
+
 def test_what_came_together_is_sent_together(journal: Journal) -> None:
     async def scenario() -> None:
         hub, _ = make_hub()

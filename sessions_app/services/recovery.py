@@ -75,18 +75,20 @@ def is_worn_out(run: Run) -> bool:
     return lost > MAX_LOST_IN_A_ROW
 
 
-def bury_dead_workers(host: str) -> int:
+def bury_dead_workers(host: str, *, listening_seconds: float = float("inf")) -> int:
     """Let go of what workers left that are certainly dead; return how many they were just now.
 
-    On this host a process that no longer exists is dead; elsewhere one whose heartbeat has been
-    silent for two leases. Their leases can be taken at once, their shell tasks are settled.
+    On this host a process that no longer exists is dead; elsewhere one whose heartbeat has been silent for
+    two leases, if the caller has been listening for as long: after a time without a database everybody was
+    silent. Their leases can be taken at once, their shell tasks are settled.
     """
     patience = timedelta(seconds=DEAD_AFTER_LEASES * leases.lease_seconds())
     silent = ExpressionWrapper(Q(heartbeat_at__lt=Now() - patience), output_field=BooleanField())
     workers = Worker.objects.annotate(silent=silent).values_list(
         "name", "host", "pid", "pid_started", "silent"
     )
-    dead = [name for name, *rest in workers if _is_dead(host, *rest)]
+    heard = listening_seconds >= patience.total_seconds()
+    dead = [name for name, *rest, silent in workers if _is_dead(host, *rest, silent and heard)]
     if dead:
         leases.expire_owned_by(dead)
         ports.workers_buried(dead)

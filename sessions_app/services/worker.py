@@ -21,7 +21,16 @@ from kheish_site.lib.sqlite_log import LogKeeper
 from kheish_site.lib.sqlite_watch import ChangeWatcher
 from kheish_site.lib.transactions import release_connection, write
 from sessions_app.models import Worker
-from sessions_app.services import heartbeat, ports, processes, recovery, retention, secrets, shell_tasks
+from sessions_app.services import (
+    heartbeat,
+    leases,
+    ports,
+    processes,
+    recovery,
+    retention,
+    secrets,
+    shell_tasks,
+)
 
 logger = logging.getLogger(__name__)
 _FULL_SECONDS: Final = 0.02
@@ -45,6 +54,7 @@ class WorkerProcess:
         self._taken: set[int] = set()
         self._again: set[int] = set()
         self._taking = threading.Lock()
+        self._beaten = self._listening = time.monotonic()
         self._cleaned = 0.0
         self._cleaner = threading.Thread()
         self._background = ports.make_background()
@@ -55,7 +65,7 @@ class WorkerProcess:
         """Announce the worker, let go of what dead ones left, and begin to look for work."""
         secrets.refresh_redaction()
         self._announce()
-        recovery.bury_dead_workers(self.host)
+        self._bury()
         self.heartbeat.start()
         self._thread.start()
         if self._log is not None:
@@ -173,7 +183,7 @@ class WorkerProcess:
         shell_tasks.stop_requested([self.name])
         shell_tasks.stop_settled()
         secrets.refresh_redaction()
-        recovery.bury_dead_workers(self.host)  # not the tick's: the dead one may have held it
+        self._bury()  # not the tick's: the dead one may have held it
         if recovery.take_tick(self.name):
             recovery.expire_due()
             if time.monotonic() - self._cleaned > _HOURLY and not self._cleaner.is_alive():
@@ -196,14 +206,24 @@ class WorkerProcess:
         finally:
             connection.close()
 
+    def _bury(self) -> None:
+        recovery.bury_dead_workers(self.host, listening_seconds=time.monotonic() - self._listening)
+
     def _beat(self) -> None:
-        """Refresh the worker's row; one that was buried by mistake (a long freeze) comes back as it was."""
+        """Refresh the worker's row; one that was buried by mistake (a long freeze) comes back as it was.
+
+        Whoever could not beat for a lease has not heard the others either, and begins to listen anew.
+        """
         with write():
             beaten = Worker.objects.filter(name=self.name).update(
                 heartbeat_at=Now(), draining=self.heartbeat.draining.is_set()
             )
         if not beaten:
             self._announce()
+        now = time.monotonic()
+        if now - self._beaten > leases.lease_seconds():
+            self._listening = now
+        self._beaten = now
 
     def _announce(self) -> None:
         with write():

@@ -151,6 +151,22 @@ def test_only_the_dead_are_buried(process: WorkerProcess, session: Session) -> N
     assert session.pk in recovery.due_sessions()
 
 
+def test_after_a_time_without_a_database_nobody_is_taken_for_dead(
+    process: WorkerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process._announce()
+    quiet = clock.now() - timedelta(hours=1)
+    common = {"slots": 1, "started_at": quiet, "pid_started": "1", "pid": 1, "host": "elsewhere"}
+    other = Worker.objects.create(name="other", heartbeat_at=quiet, **common)
+    lease = leases.lease_seconds()
+    process._beaten = process._listening = time.monotonic() - 3 * lease  # it was away for as long
+    process._sweep()
+    assert Worker.objects.filter(pk=other.pk).exists()
+    process._listening -= 2 * lease  # and has been back for a while
+    process._sweep()
+    assert not Worker.objects.filter(pk=other.pk).exists()
+
+
 def test_processes_of_another_container_are_not_looked_for_here(monkeypatch: pytest.MonkeyPatch) -> None:
     here = processes.host()
     monkeypatch.setattr("os.readlink", lambda path: "pid:[1]")

@@ -27,7 +27,7 @@ class ConnectorsConfig(AppConfig):
         ports.register_slot_users(connectors.users_of_slots)
         ports.register_background(FileWatch)
         ports.register_background(Keeper)
-        ports.register_purge("receipts", ingress.purge)
+        ports.register_purge("receipts", ingress.purge, batch=ingress.BATCH)
         ports.on_prepare(load_file)
         ports.on_asked(notices.asked)
         ports.register_search(search.find)

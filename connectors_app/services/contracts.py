@@ -77,7 +77,8 @@ class Parcel:
     """What a sender is given: one message for one address, at one attempt.
 
     ``progress`` is what ``keep`` was last given for this delivery: parts that a platform has already
-    confirmed are not sent again. ``keep`` commits at once; it raises when the delivery is no longer ours.
+    confirmed are not sent again, not by a later delivery of the same message either, which gets all but the
+    member ``begun``. ``keep`` commits at once; it raises when the delivery is no longer ours.
     ``buttons`` decide what the message asks (an approval, a question). ``literal``: the content is shown
     character by character, nothing in it is markup; so is what people decide on.
     """

@@ -80,6 +80,26 @@ def locked(rows: QuerySet[_M]) -> QuerySet[_M]:
     return rows.select_for_update(no_key=True, of=("self",))
 
 
+def pinned(row: Model) -> bool:
+    """Hold ``row`` against deletion (``unpinned``) until the transaction ends; False when it is gone.
+
+    Several may: unlike ``locked`` it makes nobody wait but whoever deletes.
+    """
+    require_transaction()
+    if not on_postgresql():
+        return type(row)._default_manager.filter(pk=row.pk).exists()
+    with connection.cursor() as cursor:
+        table = row._meta.db_table
+        cursor.execute(f'SELECT 1 FROM "{table}" WHERE id = %s FOR KEY SHARE', [row.pk])  # noqa: S608
+        return cursor.fetchone() is not None
+
+
+def unpinned(rows: QuerySet[_M]) -> QuerySet[_M]:
+    """Return those of ``rows`` that nobody has pinned, held so that nobody can; nobody is waited for."""
+    require_transaction()
+    return rows.select_for_update(of=("self",), skip_locked=True) if on_postgresql() else rows
+
+
 def exclusive(name: str) -> None:
     """Let one transaction at a time pass here for ``name``, until it ends.
 

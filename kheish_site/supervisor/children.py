@@ -74,8 +74,12 @@ class Child:
             self._start_at = now + wait
             news = f"The {self.name} process ended ({_how(code)}); starting it again in {wait:.0f} s."
         if now >= self._start_at:
+            try:
+                self.start()
+            except OSError as error:  # no memory or no process number is left: both come back
+                self._start_at = now + LONGEST_WAIT_SECONDS
+                return f"The {self.name} process cannot be started ({error.strerror}); trying again."
             self._start_at = 0.0
-            self.start()
         return news
 
     def signal(self, number: signal.Signals) -> None:

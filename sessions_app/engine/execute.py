@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from django.conf import settings
 from django.db import Error as DatabaseError
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.transactions import release_connection, write_if
@@ -28,13 +28,22 @@ from sessions_app.services import (
 )
 from sessions_app.services.output_files import Outgoing
 from sessions_app.services.shell_tasks import SessionTasks
-from sessions_app.services.writes import Advance, Change, Entry, LeaseLost, StaleRun, StepStart
+from sessions_app.services.writes import (
+    Advance,
+    Change,
+    Entry,
+    IllegalEffect,
+    LeaseLost,
+    StaleRun,
+    StepStart,
+)
 from sessions_app.tools import registry
 from sessions_app.tools.base import OutputFile, Probeable, Tool, ToolContext, ToolFailure, ToolResult
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 MAX_PARALLEL: Final = 16
+_AWAY_SECONDS: Final = 0.2
 BROKEN: Final = "the tool broke; what it had done until then is done. Check before you repeat the call."
 
 
@@ -215,7 +224,36 @@ def _closing(job: Job) -> tuple[ToolResult, Effects]:
 def _commit_results(
     turn: Turn, results: list[tuple[ToolCall, ToolResult, Effects]], *, opens_next: bool
 ) -> None:
-    """Commit what came of calls, and open the next step with it if there are no more."""
+    """Commit what came of calls, and open the next step with it if there are no more.
+
+    While the database is away, again, for as long as the lease may last: what a tool has returned is known to
+    nobody else. A commit whose answer was lost may have happened. Then the calls have moved on, and the rows
+    say how it goes on: the outage is raised, as it would have been at first.
+    """
+    until = time.monotonic() + turn.lease_seconds
+    away: Exception | None = None
+    before = [(row, dict(vars(row))) for row in (turn.run, *(call for call, _, _ in results))]
+    while True:
+        try:
+            _settle(turn, results, opens_next=opens_next)
+            return
+        except (OperationalError, InterfaceError) as error:
+            if time.monotonic() > until or turn.hold.lost:
+                raise
+            logger.warning("a result waits", exc_info=True, extra={"action": "tool", "run": turn.run.run_id})
+            away = error
+        except (IllegalEffect, StaleRun):
+            if away is None:
+                raise
+            raise away from None
+        for row, fields in before:
+            vars(row).clear()
+            vars(row).update(fields)
+        connection.close()
+        time.sleep(_AWAY_SECONDS)
+
+
+def _settle(turn: Turn, results: list[tuple[ToolCall, ToolResult, Effects]], *, opens_next: bool) -> None:
     run = turn.run
     began = [call for call, _, _ in results if call.state == ToolCallState.STARTED]
     more = any(map(_leaves_more, results)) or any(map(outward.is_outward, began))
@@ -234,7 +272,9 @@ def _commit_results(
         if more:
             outward.finished(run, began)
         opening = settle.step_start(run, number=run.step + 1) if opens_next else None
-        fields = {"outputs": run.outputs, "step": opening.number if opening else run.step}
+        fields: dict[str, Any] = {"step": opening.number if opening else run.step}
+        if said:
+            fields["outputs"] = run.outputs
         _commit(turn, tuple(entries), opening, fields, settled)
         for key, output in said:
             ports.output_emitted(run, output, key)

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 Who = Callable[[], Principal | None]
 _ACTING: Final[ContextVar[Who | None]] = ContextVar("acting", default=None)
-_PURGED_AT_ONCE: Final = 1_000
+PURGED_AT_ONCE: Final = 1_000
 _LONGEST: Final = 4_000
 
 
@@ -115,7 +115,7 @@ def purge() -> int:
     old = AuditEntry.objects.filter(at__lt=clock.now() - timedelta(days=days)).order_by("at")
     with write():
         gone, _ = AuditEntry.objects.filter(
-            pk__in=list(old.values_list("pk", flat=True)[:_PURGED_AT_ONCE])
+            pk__in=list(old.values_list("pk", flat=True)[:PURGED_AT_ONCE])
         ).delete()
     return gone
 

@@ -13,7 +13,7 @@ from kheish_site.lib import clock
 from kheish_site.lib.canonical import digest, sha256_hex
 from kheish_site.lib.prepared import update
 from kheish_site.lib.redaction import redact
-from kheish_site.lib.transactions import locked, require_transaction
+from kheish_site.lib.transactions import pinned, require_transaction
 from sessions_app.models import Run, StoredResult, ToolCall, ToolCallState
 from sessions_app.services import journal
 from sessions_app.services.writes import Advance, Entry, IllegalEffect
@@ -138,15 +138,14 @@ def settled_entry(session_id: str, run: Run, call: ToolCall) -> Entry:
 
 
 def _store(content: str) -> StoredResult:
-    """Return the row of ``content``, held until the commit: retention deletes those that no call names."""
+    """Return the row of ``content``, pinned until the commit: retention deletes those that no call names."""
     encoded = content.encode()
     while True:
         stored, _ = StoredResult.objects.get_or_create(
             sha256=sha256_hex(encoded), defaults={"content": content, "size_bytes": len(encoded)}
         )
-        held = locked(StoredResult.objects.filter(pk=stored.pk)).first()
-        if held is not None:  # else it was deleted between the two
-            return held
+        if pinned(stored):  # else it was deleted between the two
+            return stored
 
 
 def _excerpt(content: str, stored: StoredResult) -> str:

@@ -128,7 +128,7 @@ _ASKED: list[AskedListener] = []
 _BURIALS: list[BurialListener] = []
 _NEEDS: list[SessionNeed] = []
 _SESSION_PURGES: list[SessionPurgeListener] = []
-_PURGES: dict[str, Purge] = {}
+_PURGES: dict[str, tuple[Purge, int]] = {}
 _RESEALS: list[Reseal] = []
 _STATUS: dict[str, Callable[[], StatusPart]] = {}
 _JUDGES: list[ReplyTargetJudge] = []
@@ -262,14 +262,19 @@ def session_purged(session: Session) -> None:
         listener(session)
 
 
-def register_purge(name: str, purge: Purge) -> None:
-    """Purge this table too whenever retention runs."""
-    _PURGES[name] = purge
+def register_purge(name: str, purge: Purge, *, batch: int) -> None:
+    """Purge this table too whenever retention runs; ``batch`` is how many rows go at once at most."""
+    _PURGES[name] = purge, batch
 
 
-def purge() -> dict[str, int]:
-    """Run the registered purges; return how many rows of each name went."""
-    return {name: action() for name, action in _PURGES.items()}
+def purges() -> dict[str, Purge]:
+    """Return the registered purges."""
+    return {name: purge for name, (purge, _) in _PURGES.items()}
+
+
+def purge_batches() -> dict[str, int]:
+    """Return the batch of each registered purge."""
+    return {name: batch for name, (_, batch) in _PURGES.items()}
 
 
 def register_reseal(reseal: Reseal) -> None:

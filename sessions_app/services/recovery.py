@@ -88,7 +88,11 @@ def bury_dead_workers(host: str, *, listening_seconds: float = float("inf")) -> 
         "name", "host", "pid", "pid_started", "silent"
     )
     heard = listening_seconds >= patience.total_seconds()
-    dead = [name for name, *rest, silent in workers if _is_dead(host, *rest, silent and heard)]
+    dead = [
+        name
+        for name, where, pid, began, silent in workers
+        if _is_dead(host, where, pid, began, silent and heard)
+    ]
     if dead:
         leases.expire_owned_by(dead)
         ports.workers_buried(dead)

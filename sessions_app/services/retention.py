@@ -4,7 +4,7 @@ A session goes as a whole or not at all: a journal with a piece missing would pr
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, Q
 
 from kheish_site.lib import clock
-from kheish_site.lib.transactions import locked, write
+from kheish_site.lib.transactions import locked, unpinned, write
 from sessions_app.models import (
     ActionChain,
     Approval,
@@ -38,20 +38,46 @@ BATCH: Final = 100
 
 
 def purge() -> dict[str, int]:
-    """Delete what outlived its time, a bounded batch of each; return how many of each went."""
-    gone = {
-        "answers": idempotency.purge(),
-        "task_outputs": _task_outputs(settings.KHEISH.keep_task_output_days),
-        **ports.purge(),
-        "sessions": _ended_sessions(settings.KHEISH.keep_ended_sessions_days),
-        "action_chains": _action_chains(settings.KHEISH.keep_external_actions_days),
-        "audit_entries": audit.purge(),
-        "login_failures": logins.purge(),
-        "assets": len(assets.gc(dry_run=False).asset_ids),
+    """Delete what outlived its time; return how many of each went.
+
+    Of what grows with the work a bounded batch. What fails is logged, counts as none, and keeps nothing else.
+    """
+    kheish = settings.KHEISH
+    parts: dict[str, Callable[[], int]] = {
+        "answers": idempotency.purge,
+        "task_outputs": lambda: _task_outputs(kheish.keep_task_output_days),
+        **ports.purges(),
+        "sessions": lambda: _ended_sessions(kheish.keep_ended_sessions_days),
+        "action_chains": lambda: _action_chains(kheish.keep_external_actions_days),
+        "audit_entries": audit.purge,
+        "login_failures": logins.purge,
+        "assets": lambda: len(assets.gc(dry_run=False).asset_ids),
     }
+    gone = {name: _tried(name, part) for name, part in parts.items()}
     if any(gone.values()):
         logger.info("retention", extra={"action": "retention.purge", **gone})
     return gone
+
+
+def _tried(name: str, part: Callable[[], int]) -> int:
+    try:
+        return part()
+    except Exception:
+        logger.exception("not purged", extra={"action": "retention.purge", "of": name})
+        return 0
+
+
+def leaves_more(gone: Mapping[str, int]) -> bool:
+    """Tell whether what ``purge`` deleted of anything was as much as it deletes at once."""
+    batches = {
+        "task_outputs": BATCH,
+        "sessions": BATCH,
+        "action_chains": BATCH,
+        "audit_entries": audit.PURGED_AT_ONCE,
+        "assets": assets.BATCH,
+        **ports.purge_batches(),
+    }
+    return any(gone[name] >= batch for name, batch in batches.items())
 
 
 def _task_outputs(days: float) -> int:
@@ -100,9 +126,9 @@ def _delete_session(session_pk: int) -> bool:
 
 
 def _stored_results(pks: Collection[int]) -> None:
-    """Delete those that no call names. Whoever is about to name one holds it: wait, then look."""
-    list(locked(StoredResult.objects.filter(pk__in=pks).order_by("pk")).values_list("pk"))
-    StoredResult.objects.filter(pk__in=pks, toolcall=None).delete()
+    """Delete those that no call names, nor is about to: whoever does has pinned it."""
+    free = list(unpinned(StoredResult.objects.filter(pk__in=pks)).values_list("pk", flat=True))
+    StoredResult.objects.filter(pk__in=free, toolcall=None).delete()
 
 
 def _action_chains(days: float) -> int:

@@ -91,10 +91,18 @@ def submit(session_id: str, new: NewRun, *, principal: str, session: Session | N
     Raises: SessionMissing, SessionEnded, RouteUnknown, RouteNotReady, BadRequest, AssetMissing, and what
     ``assets.prepare`` raises.
     """
-    session = session or session_service.get(session_id)
-    if session.ended_at is not None:
-        raise writes.SessionEnded(f"session {session_id} has ended")
     items = inputs.read(new.content, new.input_items, new.attachments)
+    while True:
+        try:
+            return _submit(session or session_service.get(session_id), new, items, principal=principal)
+        except writes.SessionChanged:  # its settings were read before somebody else's change: read them again
+            session = None
+
+
+def _submit(session: Session, new: NewRun, items: list[dict[str, Any]], *, principal: str) -> Run:
+    """Accept the input under the settings of ``session``. Raises as ``submit``, and SessionChanged."""
+    if session.ended_at is not None:
+        raise writes.SessionEnded(f"session {session.session_id} has ended")
     if _is_plain(new, items):
         return _accept(session, new, inputs.keep(items, principal=principal), principal)
     with write():
@@ -118,7 +126,7 @@ def draft(session: Session, new: NewRun, *, principal: str) -> Change | None:
     if not _is_plain(new, new.input_items) or session.ended_at is not None:
         return None
     kept = inputs.keep(new.input_items, principal=principal)
-    return replace(_change(session, new, kept, principal), seen_revision=session.revision)
+    return _change(session, new, kept, principal)
 
 
 def _is_plain(new: NewRun, items: Sequence[Mapping[str, Any]]) -> bool:
@@ -170,7 +178,7 @@ def _change(session: Session, new: NewRun, kept: Kept, principal: str) -> Change
         journal.entry(session.session_id, "run.accepted", _request_view(run), run=run),
         journal.entry(session.session_id, "run.queued", {"to": "queued"}, run=run),
     )
-    return Change(session_pk=session.pk, entries=entries, accept=run)
+    return Change(session_pk=session.pk, entries=entries, accept=run, seen_revision=session.revision)
 
 
 def _client_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def cancel_open(run: Run, *, why: str) -> None:
             ToolResult(content=f"not run: {why}", is_error=True, error_code="run_ended"),
         )
         entries.append(effects.settled_entry(session_id, run, call))
-    # Only a worker that took the run over finds these: whoever started them is gone.
+    # Whoever started these is gone: its worker died, or handed the run on.
     lost = list(run.tool_calls.filter(state=ToolCallState.STARTED))
     for call in lost:
         effects.advance(call, ToolCallState.UNKNOWN, finished_at=now)

@@ -192,12 +192,12 @@ class WorkerProcess:
                 self._cleaner.start()
 
     def _clean(self) -> None:
-        """Delete what outlived its time, a batch of everything after the other, until nothing is left of it.
+        """Delete what outlived its time, a batch of everything after the other, until none is full.
 
         In a thread of its own: the feeder beats for this worker, and others would take it for dead.
         """
         try:
-            while any(retention.purge().values()) and not self._ended.wait(_BETWEEN_BATCHES_SECONDS):
+            while retention.leaves_more(retention.purge()) and not self._ended.wait(_BETWEEN_BATCHES_SECONDS):
                 release_connection()
                 if self.heartbeat.draining.is_set() or not recovery.take_tick(self.name):
                     return

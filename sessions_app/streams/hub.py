@@ -51,6 +51,7 @@ class Hub:
         self._everything: Topic[Place] | None = None
         self._grown: set[int] = set()
         self._look_everywhere = False
+        self._looked = 0.0
         self._rung = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -146,11 +147,17 @@ class Hub:
                 await asyncio.sleep(self._poll_seconds)
 
     async def _heard(self) -> None:
-        try:
-            async with asyncio.timeout(self._poll_seconds):
-                await self._rung.wait()
-        except TimeoutError:
-            self._look_everywhere = True
+        """Wait for a ring, or until it is time to look everywhere: among many rings one may be lost."""
+        clock = asyncio.get_running_loop().time
+        left = self._looked + self._poll_seconds - clock()
+        if left > 0:
+            try:
+                async with asyncio.timeout(left):
+                    await self._rung.wait()
+            except TimeoutError:
+                left = 0.0
+        if left <= 0:
+            self._looked, self._look_everywhere = clock(), True
         self._rung.clear()
 
     async def _read_sessions(self) -> None:

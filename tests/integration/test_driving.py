@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from django.db import DataError, OperationalError, connection
 
-from sessions_app.engine import loop
+from sessions_app.engine import execute, loop
 from sessions_app.engine.loop import RUNS_IN_A_ROW
-from sessions_app.models import Run, Session
+from sessions_app.models import Run, Session, ToolCall
 from sessions_app.services import approvals, leases, recovery, runs, sessions
 from sessions_app.services.approvals import Vote
 from sessions_app.services.heartbeat import Heartbeat
@@ -71,6 +71,56 @@ def test_a_driver_whose_lease_is_lost_lets_go(
     drive_in_time(session, heartbeat)
     assert runs.get(run.run_id).status == "running"
     assert heartbeat.driven() == frozenset()
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_result_outlasts_a_database_that_is_away(
+    script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    """What a tool returned is known to its worker alone; a commit whose answer was lost may have happened."""
+    settle, failed = execute._settle, list[bool]()
+
+    def away(turn: Any, results: list[Any], *, opens_next: bool) -> None:
+        if failed or not results:
+            return settle(turn, results, opens_next=opens_next)
+        failed.append(committed)
+        if committed:
+            settle(turn, results, opens_next=opens_next)
+        results[0][0].state = "succeeded"  # what was about to be written
+        raise OperationalError("terminating connection due to administrator command")
+
+    monkeypatch.setattr(execute, "_settle", away)
+    Session.objects.filter(pk=session.pk).update(permission_mode="bypassPermissions")
+    write = {"tool_calls": [call("bash", command="echo once >> out.txt && cat out.txt")]}
+    script(write, {"text": "done"})
+    run = submit(session)
+    if committed:
+        with pytest.raises(OperationalError):
+            loop.drive(session.pk, heartbeat)
+        expire_lease(session.pk)
+    loop.drive(session.pk, heartbeat)
+    assert (runs.get(run.run_id).status, failed) == ("completed", [committed])
+    (settled,) = ToolCall.objects.filter(run=run)
+    assert (settled.state, settled.content) == ("succeeded", "once\n[exit code 0]")
+    assert kinds(run).count("tool.returned") == 1
+    check_session(session.pk)
+
+
+def test_a_run_is_accepted_under_the_settings_of_its_moment(
+    script: Script, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, tightened = sessions.get, list[int]()
+
+    def late(session_id: str) -> Session:
+        found = read(session_id)
+        if not tightened:
+            tightened.append(1)
+            sessions.set_permission_mode(session_id, "plan", principal="admin")
+        return found
+
+    monkeypatch.setattr(sessions, "get", late)
+    script({"text": "done"})
+    assert submit(session).permission_mode == "plan"
 
 
 def test_a_renewal_that_failed_is_tried_again_with_the_next_beat(

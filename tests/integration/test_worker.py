@@ -13,7 +13,7 @@ from django.db import OperationalError, connection
 from kheish_site.lib import clock
 from sessions_app.engine import loop
 from sessions_app.models import Session, ShellTask, Worker
-from sessions_app.services import approvals, leases, processes, recovery, runs, shell_tasks
+from sessions_app.services import approvals, leases, processes, recovery, retention, runs, shell_tasks
 from sessions_app.services.approvals import Vote
 from sessions_app.services.doorbell.redis_bell import RedisBell, calls_list
 from sessions_app.services.heartbeat import Heartbeat
@@ -177,10 +177,11 @@ def test_processes_of_another_container_are_not_looked_for_here(monkeypatch: pyt
 def test_what_outlived_its_time_goes_until_nothing_is_left_of_it(
     process: WorkerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left, done = [{"sessions": 100}, {"sessions": 100}, {"sessions": 0}], threading.Event()
+    left, done = [100, 100, 99], threading.Event()
+    nothing = dict.fromkeys(retention.purge(), 0)
 
     def purge() -> dict[str, int]:
-        gone = left.pop(0)
+        gone = nothing | {"sessions": left.pop(0)}
         if not left:
             done.set()
         return gone

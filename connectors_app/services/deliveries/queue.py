@@ -74,8 +74,13 @@ def _assets(attachments: Sequence[str], parts: Sequence[Mapping[str, Any]]) -> l
 
 
 def again(source: Delivery, target: DeliveryTarget, *, key: str) -> Delivery:
-    """Queue what ``source`` says once more, at the end of the queue of ``target``, whose row is locked."""
+    """Queue what ``source`` says once more, at the end of the queue of ``target``, whose row is locked.
+
+    Parts that the target has confirmed are not sent again; what was only begun is judged by nobody but the
+    delivery that began it.
+    """
     message = {name: getattr(source, name) for name in _COPIED}
+    message["progress"] = {name: value for name, value in source.progress.items() if name != "begun"}
     placements = {target.digest: source.placement}
     return _into([target], {**message, "key": key, "replayed_from": source}, placements)[0]
 

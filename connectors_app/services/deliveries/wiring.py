@@ -19,5 +19,5 @@ def connect() -> None:
     ports.register_status("deliveries", health.status_part)
     ports.keep_sessions(retention.unsettled)
     ports.on_session_purged(retention.session_purged)
-    ports.register_purge("deliveries", retention.purge)
+    ports.register_purge("deliveries", retention.purge, batch=retention.BATCH)
     ports.register_reseal(retention.reseal)

@@ -131,6 +131,16 @@ def test_a_doubt_is_settled_by_a_person(
     assert journal.verify(Session.objects.get(pk=session.pk)).whole
 
 
+def test_confirmed_parts_are_not_sent_again_after_a_decision(session: Session) -> None:
+    (row,) = say(session, HOOK, "three parts")
+    work = claims.take(row.target_id, "worker-1")
+    assert work is not None
+    claims.keep(work, {"sent": ["1.1"], "begun": {"step": "1"}})
+    claims.settle(work, Ambiguous("timeout", "no answer to the second"), go_on=False)
+    operate.decide(row.delivery_id, "not_happened", principal=SYSTEM)
+    assert Delivery.objects.exclude(pk=row.pk).get().progress == {"sent": ["1.1"]}
+
+
 def test_racing_deciders_settle_it_once(session: Session, doubtful: Delivery) -> None:
     outcomes = ["happened", "not_happened", "give_up"] * 2
     found = race(

@@ -114,6 +114,18 @@ def test_a_result_that_is_about_to_be_named_is_not_deleted() -> None:
         assert effects._store("x").pk != stored.pk
 
 
+def test_what_fails_keeps_nothing_else(
+    ended: Session, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> int:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(retention.idempotency, "purge", broken)
+    settings.KHEISH = replace(settings.KHEISH, keep_ended_sessions_days=365)
+    gone = retention.purge()
+    assert (gone["answers"], gone["sessions"]) == (0, 1)
+
+
 def test_old_answers_go(settings: Any) -> None:
     for key, hours in (("old", 30), ("new", 1)):
         record = IdempotencyRecord.objects.create(principal="p", key_digest=key, fingerprint="f", status=200)

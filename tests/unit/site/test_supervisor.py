@@ -145,3 +145,22 @@ def test_nothing_of_postgresql_is_loaded_with_sqlite(tmp_path: Path):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env=environment
     )
     assert told.stdout.strip() == "[]"
+
+
+def test_a_child_that_cannot_be_started_is_started_later(monkeypatch):
+    child = children.Child("web", [sys.executable, "-c", ""], environment=dict(os.environ))
+    child.start()
+    child._process.wait()
+    popen, left = subprocess.Popen, [OSError(12, "Cannot allocate memory")]
+
+    def full(*words, **named):
+        if left:
+            raise left.pop()
+        return popen(*words, **named)
+
+    monkeypatch.setattr(children.subprocess, "Popen", full)
+    monkeypatch.setattr(children, "LONGEST_WAIT_SECONDS", 0.0)
+    assert child.watch() == "The web process cannot be started (Cannot allocate memory); trying again."
+    before = child.pid
+    child.watch()
+    assert child.pid != before and child._process.wait() == 0

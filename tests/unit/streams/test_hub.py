@@ -320,6 +320,20 @@ def test_the_first_of_many_readers_need_not_wait_for_the_last(journal: Journal) 
     asyncio.run(scenario())
 
 
+def test_a_ring_that_is_lost_among_many_others_is_found_by_the_poll(journal: Journal) -> None:
+    async def scenario() -> None:
+        hub, _ = make_hub(poll_seconds=0.05)
+        looks, began = 0, asyncio.get_running_loop().time()
+        while looks < 3:
+            hub._rung.set()
+            await hub._heard()
+            looks, hub._look_everywhere = looks + hub._look_everywhere, False
+            assert asyncio.get_running_loop().time() < began + 10
+            await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+
+
 def test_sessions_that_grow_and_grow_keep_nobody_else_waiting(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

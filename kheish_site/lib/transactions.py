@@ -83,7 +83,7 @@ def locked(rows: QuerySet[_M]) -> QuerySet[_M]:
 def pinned(row: Model) -> bool:
     """Hold ``row`` against deletion (``unpinned``) until the transaction ends; False when it is gone.
 
-    Several may: unlike ``locked`` it makes nobody wait but whoever deletes.
+    Several may: unlike ``locked`` it makes nobody wait.
     """
     require_transaction()
     if not on_postgresql():

@@ -91,18 +91,23 @@ def submit(session_id: str, new: NewRun, *, principal: str, session: Session | N
     Raises: SessionMissing, SessionEnded, RouteUnknown, RouteNotReady, BadRequest, AssetMissing, and what
     ``assets.prepare`` raises.
     """
+    found = _open(session or session_service.get(session_id))
     items = inputs.read(new.content, new.input_items, new.attachments)
     while True:
         try:
-            return _submit(session or session_service.get(session_id), new, items, principal=principal)
+            return _submit(found, new, items, principal=principal)
         except writes.SessionChanged:  # its settings were read before somebody else's change: read them again
-            session = None
+            found = _open(session_service.get(session_id))
+
+
+def _open(session: Session) -> Session:
+    if session.ended_at is not None:
+        raise writes.SessionEnded(f"session {session.session_id} has ended")
+    return session
 
 
 def _submit(session: Session, new: NewRun, items: list[dict[str, Any]], *, principal: str) -> Run:
     """Accept the input under the settings of ``session``. Raises as ``submit``, and SessionChanged."""
-    if session.ended_at is not None:
-        raise writes.SessionEnded(f"session {session.session_id} has ended")
     if _is_plain(new, items):
         return _accept(session, new, inputs.keep(items, principal=principal), principal)
     with write():

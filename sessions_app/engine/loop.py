@@ -14,8 +14,8 @@ from django.db import Error as DatabaseError
 from kheish_site.lib.crashpoints import crashpoint
 from sessions_app.engine import settle, step, tools_phase
 from sessions_app.engine.turn import Outcome, Phase, Turn
-from sessions_app.models import WAITING, Run, StepStatus
-from sessions_app.services import journal, leases, recovery, runs, secrets
+from sessions_app.models import WAITING, Run, RunStatus, StepStatus, ToolCallState
+from sessions_app.services import external_actions, journal, leases, outward, recovery, runs, secrets
 from sessions_app.services.external_actions import LedgerUnavailable
 from sessions_app.services.heartbeat import Heartbeat, Hold
 from sessions_app.services.writes import Entry, Lease, LeaseBusy, LeaseLost, StaleRun, StepStart
@@ -35,6 +35,9 @@ def drive(session_pk: int, heartbeat: Heartbeat) -> None:
         run = None if heartbeat.draining.is_set() else _runnable(session_pk)
         if run is None:
             break
+        if run.status == RunStatus.RUNNING and _waits_for_the_key(run):
+            logger.warning("the ledger is away", extra={"action": "drive", "run": run.run_id})
+            return
         opening = _opening(run)
         secrets.refresh_redaction()  # nothing this worker writes may hold a value stored meanwhile
         try:
@@ -101,6 +104,15 @@ def _drive_run(turn: Turn) -> None:
 def _runnable(session_pk: int) -> Run | None:
     run = runs.head(session_pk)
     return None if run is None or run.status in WAITING else run
+
+
+def _waits_for_the_key(run: Run) -> bool:
+    """Tell whether a worker died in an outward call of this run whose end cannot be recorded now.
+
+    Taking the run over would change nothing but the count of workers it has lost.
+    """
+    started = run.tool_calls.filter(state=ToolCallState.STARTED)
+    return any(map(outward.is_outward, started)) and external_actions.foreign_chains() > 0
 
 
 def _opening(run: Run) -> StepStart | None:

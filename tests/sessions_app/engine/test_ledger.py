@@ -10,7 +10,7 @@ import pytest
 
 from sessions_app.engine import loop
 from sessions_app.models import ExternalAction, Run, Session, Step, ToolCall
-from sessions_app.services import approvals, decisions, runs, sessions
+from sessions_app.services import approvals, decisions, recovery, runs, sessions
 from sessions_app.services.approvals import Vote
 from sessions_app.services.heartbeat import Heartbeat
 from tests.sessions_app.engine.conftest import ALICE, call, payloads, pending, submit
@@ -164,6 +164,23 @@ def test_no_record_no_action(script: Script, session: Session, settings: Any) ->
     assert (run.status, run.error["code"]) == ("failed", "audit_key_missing")
     assert not target.exists()
     assert ExternalAction.objects.count() == before
+
+
+def test_a_key_that_comes_back_after_many_tries_finds_the_run_where_it_was(
+    script: Script, session: Session, settings: Any
+) -> None:
+    """What a dead worker left started is judged when its end can be recorded, however long that takes."""
+    script({"tool_calls": [BASH]}, {"text": "end"})
+    run = approved(submit(session))
+    crash_at(run, "tool.started")
+    whole = settings.KHEISH
+    settings.KHEISH = replace(whole, audit_signing_key=base64.b64encode(os.urandom(32)).decode())
+    for _ in range(recovery.MAX_LOST_IN_A_ROW + 2):
+        expire_lease(session.pk)
+        loop.drive(session.pk, Heartbeat("worker-2"))
+    settings.KHEISH = whole
+    assert drive(run, "worker-3").status == "waiting_for_operator"
+    assert runs.get(run.run_id).recovered_count == 1
 
 
 def test_what_the_model_said_is_kept_though_its_call_gets_no_record(

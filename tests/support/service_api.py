@@ -123,7 +123,8 @@ class Api:
             wire.request("GET", target + query, headers=headers)
             answer = wire.getresponse()
             assert answer.status in (200, 204), answer.read()
-            yield parse(answer) if answer.status == 200 else iter(())
+            found = parse(answer) if answer.status == 200 else iter(())
+            yield (event for event in found if event.data is not None)  # the first frame is a place alone
 
 
 def refused(action: Callable[[], Any]) -> Problem:

@@ -367,7 +367,7 @@ class Reader:
                 return
             self._load.cuts += 1
             for event in parse(answer):
-                if event.id:
+                if event.id and event.data is not None:  # the first frame is a place alone
                     self._note(session, event)
                     wanted -= 1
                 if wanted <= 0 or time.monotonic() > until:

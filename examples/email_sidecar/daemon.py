@@ -79,9 +79,8 @@ class Daemon:
         return data
 
     def _push(self, event: dict[str, Any]) -> dict[str, Any]:
-        data = json.dumps(
-            event, ensure_ascii=False
-        ).encode()  # escapes would make it up to three times as long
+        # Escapes would make a text of other letters up to three times as long.
+        data = json.dumps(event, ensure_ascii=False).encode()
         return _object(
             self._ask("POST", f"{self._base}/events", self._settings.shared_token, data, limit=LARGEST_ANSWER)
         )

@@ -9,15 +9,17 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Model, QuerySet
 
 from kheish_site.lib.file_turn import turn
 
 _M = TypeVar("_M", bound=Model)
 _WRITER = threading.RLock()
+AWAY: Final = (OperationalError, InterfaceError)
+"""What a statement raises where the database is away, restarts, or cannot do it now: later it may."""
 
 
 class TransactionRequired(RuntimeError):

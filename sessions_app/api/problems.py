@@ -8,7 +8,7 @@ import sys
 from typing import Any, Final
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.db import DataError, IntegrityError, InterfaceError, OperationalError
+from django.db import DataError, IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.views import defaults
 from rest_framework import exceptions
@@ -32,6 +32,7 @@ from kheish_site.lib.http import (
     problem_headers,
     problem_response,
 )
+from kheish_site.lib.transactions import AWAY
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ _FRAMEWORK: Final[dict[type[exceptions.APIException], type[KheishError]]] = {
 
 
 def _from_database(error: BaseException) -> KheishError:
-    if isinstance(error, OperationalError | InterfaceError):
+    if isinstance(error, AWAY):
         logger.warning("database unavailable", exc_info=error, extra={"action": "api.request"})
         return Unavailable("the database cannot answer now; try again", retry_after_seconds=1)
     if isinstance(error, IntegrityError):

@@ -8,10 +8,10 @@ from typing import Any, Final, TypeVar
 
 from django.conf import settings
 from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 
 from kheish_site.lib.crashpoints import crashpoint
-from kheish_site.lib.transactions import release_connection, write_if
+from kheish_site.lib.transactions import AWAY, release_connection, write_if
 from sessions_app.engine import settle
 from sessions_app.engine.turn import Turn
 from sessions_app.models import Session, ToolCall, ToolCallState
@@ -237,7 +237,7 @@ def _commit_results(
         try:
             _settle(turn, results, opens_next=opens_next)
             return
-        except (OperationalError, InterfaceError) as error:
+        except AWAY as error:
             if time.monotonic() > until or turn.hold.lost:
                 raise
             logger.warning("a result waits", exc_info=True, extra={"action": "tool", "run": turn.run.run_id})

@@ -267,14 +267,9 @@ def register_purge(name: str, purge: Purge, *, batch: int) -> None:
     _PURGES[name] = purge, batch
 
 
-def purges() -> dict[str, Purge]:
-    """Return the registered purges."""
-    return {name: purge for name, (purge, _) in _PURGES.items()}
-
-
-def purge_batches() -> dict[str, int]:
-    """Return the batch of each registered purge."""
-    return {name: batch for name, (_, batch) in _PURGES.items()}
+def purges() -> dict[str, tuple[Purge, int]]:
+    """Return the registered purges, each with its batch."""
+    return dict(_PURGES)
 
 
 def register_reseal(reseal: Reseal) -> None:

@@ -42,42 +42,38 @@ def purge() -> dict[str, int]:
 
     Of what grows with the work a bounded batch. What fails is logged, counts as none, and keeps nothing else.
     """
-    kheish = settings.KHEISH
-    parts: dict[str, Callable[[], int]] = {
-        "answers": idempotency.purge,
-        "task_outputs": lambda: _task_outputs(kheish.keep_task_output_days),
-        **ports.purges(),
-        "sessions": lambda: _ended_sessions(kheish.keep_ended_sessions_days),
-        "action_chains": lambda: _action_chains(kheish.keep_external_actions_days),
-        "audit_entries": audit.purge,
-        "login_failures": logins.purge,
-        "assets": lambda: len(assets.gc(dry_run=False).asset_ids),
-    }
-    gone = {name: _tried(name, part) for name, part in parts.items()}
+    gone = {name: _tried(name, part) for name, (part, _) in _parts().items()}
     if any(gone.values()):
         logger.info("retention", extra={"action": "retention.purge", **gone})
     return gone
 
 
+def leaves_more(gone: Mapping[str, int]) -> bool:
+    """Tell whether what ``purge`` deleted of anything was as much as it deletes at once."""
+    return any(batch and gone[name] >= batch for name, (_, batch) in _parts().items())
+
+
+def _parts() -> dict[str, tuple[Callable[[], int], int]]:
+    """Return what deletes each kind of thing, with how many go at once; 0 where all do."""
+    kheish = settings.KHEISH
+    return {
+        "answers": (idempotency.purge, 0),
+        "task_outputs": (lambda: _task_outputs(kheish.keep_task_output_days), BATCH),
+        **ports.purges(),
+        "sessions": (lambda: _ended_sessions(kheish.keep_ended_sessions_days), BATCH),
+        "action_chains": (lambda: _action_chains(kheish.keep_external_actions_days), BATCH),
+        "audit_entries": (audit.purge, audit.PURGED_AT_ONCE),
+        "login_failures": (logins.purge, 0),
+        "assets": (lambda: len(assets.gc(dry_run=False).asset_ids), assets.BATCH),
+    }
+
+
 def _tried(name: str, part: Callable[[], int]) -> int:
     try:
         return part()
-    except Exception:
+    except Exception:  # the edge of each part: what one cannot delete the others still can
         logger.exception("not purged", extra={"action": "retention.purge", "of": name})
         return 0
-
-
-def leaves_more(gone: Mapping[str, int]) -> bool:
-    """Tell whether what ``purge`` deleted of anything was as much as it deletes at once."""
-    batches = {
-        "task_outputs": BATCH,
-        "sessions": BATCH,
-        "action_chains": BATCH,
-        "audit_entries": audit.PURGED_AT_ONCE,
-        "assets": assets.BATCH,
-        **ports.purge_batches(),
-    }
-    return any(gone[name] >= batch for name, batch in batches.items())
 
 
 def _task_outputs(days: float) -> int:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from kheish_site.lib.errors import Forbidden
 from sessions_app.models import Role
+from sessions_app.services import runtime_settings
 from sessions_app.services.access import Principal
 
 LOOSE_MODES: Final = frozenset({"acceptEdits", "bypassPermissions"})
@@ -15,6 +16,14 @@ class PermissionSettingForbidden(Forbidden):
     """The setting lets calls run without a person, or changes whose word counts."""
 
     code, domain = "permission_setting_forbidden", "sessions"
+
+
+def check_mode_change(principal: Principal, mode: str) -> None:
+    """Raise PermissionSettingForbidden unless the caller may set a session's mode to ``mode``.
+
+    ``""`` goes back to the daemon's, which may be looser than what an administrator gave the session.
+    """
+    check_permission_settings(principal, mode=mode or runtime_settings.current().permission_mode)
 
 
 def check_permission_settings(

@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 from django.db.models import Q, Sum
 
 from kheish_site.lib import clock
 from kheish_site.lib.errors import NotFound
 from kheish_site.lib.ids import new_id
 from kheish_site.lib.redaction import redact
-from kheish_site.lib.transactions import release_connection, write
+from kheish_site.lib.transactions import AWAY, release_connection, write
 from sessions_app.models import (
     Run,
     ShellTask,
@@ -344,7 +344,7 @@ class _Watch:
             try:
                 _settle(self._task, status, exit_code, metadata)
                 return
-            except (OperationalError, InterfaceError):
+            except AWAY:
                 extra = {"action": "task.settle", "task": self._task.task_id}
                 logger.warning("the end of a task waits", exc_info=True, extra=extra)
                 connection.close()

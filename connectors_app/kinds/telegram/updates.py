@@ -72,7 +72,7 @@ def _message(update_id: int, kind: str, message: Mapping[str, Any]) -> Update:
 def _callback(update_id: int, query: Mapping[str, Any]) -> Update:
     query_id, data, message = query.get("id"), query.get("data"), query.get("message")
     if not isinstance(query_id, str) or not 0 < len(query_id) <= _LONGEST_QUERY_ID:
-        raise _invalid("the callback query has no id")
+        raise _invalid("the callback query has no usable id")
     if not isinstance(data, str) or not data.strip():
         raise _invalid("the callback query has no data", code="telegram_callback_empty")
     if not isinstance(message, dict):

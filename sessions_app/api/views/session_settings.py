@@ -18,9 +18,9 @@ from sessions_app.api.serializers.base import StrictSerializer
 from sessions_app.api.views.base import KheishView
 from sessions_app.api.views.sessions import session_response
 from sessions_app.models import Session, UnknownEffects
-from sessions_app.services import projections, runtime_settings, sessions
+from sessions_app.services import projections, sessions
 from sessions_app.services.access import Principal
-from sessions_app.services.session_authority import check_permission_settings
+from sessions_app.services.session_authority import check_mode_change, check_permission_settings
 from sessions_app.tools.policy import parse_rules
 
 Apply = Callable[[Principal, str, Any, int | None], Session]
@@ -102,7 +102,7 @@ def _persona(who: Principal, session_id: str, value: Any, revision: int | None) 
 
 
 def _permission_mode(who: Principal, session_id: str, value: Any, revision: int | None) -> Session:
-    check_permission_settings(who, mode=value or runtime_settings.current().permission_mode)
+    check_mode_change(who, value or "")
     return sessions.set_permission_mode(
         session_id, value or "", principal=who.name, expected_revision=revision
     )

@@ -52,6 +52,22 @@ def write_if(more: bool) -> AbstractContextManager[None]:
     return write() if more else nullcontext()
 
 
+@contextmanager
+def undone_with(*rows: Model) -> Iterator[None]:
+    """Give ``rows`` the fields they had back when the block fails: what it moved them to was not committed.
+
+    Around the transaction, where somebody tries again with the same rows.
+    """
+    before = [(row, dict(vars(row))) for row in rows]
+    try:
+        yield
+    except BaseException:
+        for row, fields in before:
+            vars(row).clear()
+            vars(row).update(fields)
+        raise
+
+
 def _turn() -> AbstractContextManager[None]:
     """Return the turn among processes; nothing inside a transaction, or where no other process can write."""
     name = str(connection.settings_dict["NAME"])

@@ -11,7 +11,7 @@ from django.db import Error as DatabaseError
 from django.db import connection
 
 from kheish_site.lib.crashpoints import crashpoint
-from kheish_site.lib.transactions import AWAY, release_connection, write_if
+from kheish_site.lib.transactions import AWAY, release_connection, undone_with, write_if
 from sessions_app.engine import settle
 from sessions_app.engine.turn import Turn
 from sessions_app.models import Session, ToolCall, ToolCallState
@@ -232,10 +232,10 @@ def _commit_results(
     """
     until = time.monotonic() + turn.lease_seconds
     away: Exception | None = None
-    before = [(row, dict(vars(row))) for row in (turn.run, *(call for call, _, _ in results))]
     while True:
         try:
-            _settle(turn, results, opens_next=opens_next)
+            with undone_with(turn.run, *(call for call, _, _ in results)):
+                _settle(turn, results, opens_next=opens_next)
             return
         except AWAY as error:
             if time.monotonic() > until or turn.hold.lost:
@@ -246,9 +246,6 @@ def _commit_results(
             if away is None:
                 raise
             raise away from None
-        for row, fields in before:
-            vars(row).clear()
-            vars(row).update(fields)
         connection.close()
         time.sleep(_AWAY_SECONDS)
 

@@ -20,9 +20,10 @@ from connectors_app.services.deliveries import entries, evidence, policy, send, 
 from connectors_app.services.deliveries.send import Outcome
 from kheish_site.lib.prepared import update
 from kheish_site.lib.redaction import redact
-from kheish_site.lib.transactions import write
+from kheish_site.lib.transactions import undone_with, write
 from sessions_app.services import journal
 from sessions_app.services import sessions as session_service
+from sessions_app.services.external_actions import ChainBroken
 
 logger = logging.getLogger(__name__)
 STATUS: Final = DeliveryStatus
@@ -76,14 +77,42 @@ def take(target_pk: int, owner: str) -> Work | None:
 def settle(work: Work, outcome: Outcome, *, go_on: bool) -> Work | None:
     """Commit what came of an attempt, and begin the next delivery of the target when one is due.
 
-    Without ``go_on``, or when none is due, the lease is given back. Raises: TargetLost (nothing is written).
+    Without ``go_on``, or when none is due, the lease is given back. Whatever fails, it can be tried again with
+    the same ``work``. Raises: TargetLost (nothing is written), LedgerUnavailable.
     """
     behind = targets.behind(work.delivery) if go_on else None
     sessions = {work.delivery.session_id} | ({behind.session_id} if behind is not None else set())
-    with _writing(sessions):
+    with undone_with(work.delivery), _writing(sessions):
         target = _locked(work.target_pk, work.owner, work.epoch)
         _judge(target, work.delivery, outcome)
         return _go_on(target, sessions, wanted=go_on)
+
+
+def pass_over(target_pk: int, owner: str, broken: ChainBroken) -> None:
+    """Settle the head whose attempts cannot be recorded, so that it does not hold up what others say there.
+
+    What never left is dead-lettered, what may have left is unknown. No record says so: the chain they would
+    continue is the one that is broken. Whatever else heads the queue by now is left alone.
+    """
+    first = targets.head(target_pk)
+    if first is None:
+        return
+    with _writing({first.session_id}):
+        target = targets.take(target_pk, owner)
+        head = targets.head(target_pk)
+        if target is None:
+            return
+        if head is not None and head.session_id == first.session_id:
+            head.target = target
+            to = STATUS.UNKNOWN if head.status == STATUS.SENDING else STATUS.DEAD_LETTERED
+            error = {"error_class": "internal", "message": f"{broken.code}: {broken.detail}"}
+            if head.status != STATUS.SENDING:
+                states.advance(head, STATUS.SENDING)
+            final = error if to == STATUS.DEAD_LETTERED else {}
+            states.advance(head, to, last_error=error, terminal_error=final)
+            journal.append(head.session_id, entries.entry(head, to, attempt=head.attempts, **error))
+        targets.change(target, lease_owner="", lease_expires_at=None, next_at=target.db_now)
+    logger.error("a delivery was passed over", extra={"action": "delivery.pass_over", "target": target.name})
 
 
 def keep(work: Work, progress: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.errors import KheishError
 from kheish_site.lib.transactions import release_connection
 from sessions_app.services import secrets
-from sessions_app.services.external_actions import LedgerUnavailable
+from sessions_app.services.external_actions import ChainBroken, LedgerUnavailable
 
 logger = logging.getLogger(__name__)
 LOOK_SECONDS: Final = 0.25
@@ -164,7 +164,7 @@ class Pump:
             return
         flight = self._flights[target_pk]
         secrets.refresh_redaction(max_age_seconds=_SECRETS_AGE_SECONDS)
-        work, began = claims.take(target_pk, self.owner), time.monotonic()
+        work, began = self._take(target_pk), time.monotonic()
         while work is not None:
             flight.begun = flight.renewed = time.monotonic()
             flight.work = work
@@ -172,6 +172,13 @@ class Pump:
             stay = not self._draining.is_set() and not self._must_make_room(began)
             work = flight.work = self._settle(work, outcome, go_on=stay)
             crashpoint("delivery.settled")
+
+    def _take(self, target_pk: int) -> Work | None:
+        try:
+            return claims.take(target_pk, self.owner)
+        except ChainBroken as broken:
+            claims.pass_over(target_pk, self.owner, broken)
+            return None
 
     def _send(self, work: Work) -> Outcome:
         crashpoint("delivery.sending")
@@ -182,10 +189,14 @@ class Pump:
         return outcome
 
     def _settle(self, work: Work, outcome: Outcome, *, go_on: bool) -> Work | None:
-        """Commit the outcome; while the database is away it is not forgotten. Raises: TargetLost."""
+        """Commit the outcome; while the database is away it is not forgotten. Raises: TargetLost, ChainBroken."""
         while True:
             try:
                 return claims.settle(work, outcome, go_on=go_on)
+            except ChainBroken:
+                if not go_on:
+                    raise
+                go_on = False  # it may be the next one's chain, which must not keep this outcome
             except _AWAY:
                 logger.warning("an outcome waits", exc_info=True, extra={"action": "delivery.settle"})
                 _tidy()

@@ -14,8 +14,9 @@ from connectors_app.services.contracts import Ambiguous, RetryLater, Sent
 from connectors_app.services.deliveries import claims, queue, states, targets
 from kheish_site.lib.errors import Conflict
 from kheish_site.lib.transactions import TransactionRequired, locked, write
-from sessions_app.models import ExternalAction, JournalEntry, Session
+from sessions_app.models import ActionChain, ExternalAction, JournalEntry, Session
 from sessions_app.services import ports
+from sessions_app.services.external_actions import ChainBroken
 from tests.connectors_app.conftest import say
 from tests.factories import make_run, make_session
 from tests.sessions_app.streams.helpers import in_threads
@@ -99,6 +100,20 @@ def test_those_behind_an_unknown_go_on(session: Session) -> None:
     after = claims.take(work.target_pk, "worker-2")
     assert after is not None and after.delivery.content == "two"
     assert statuses() == ["unknown", "sending"]
+
+
+def test_what_may_have_left_and_cannot_be_recorded_is_unknown(session: Session) -> None:
+    work = begin(session, KEYED, "one", "two")
+    ActionChain.objects.update(count=0, head="0" * 64)
+    die()
+    for status in ("unknown", "dead_lettered"):
+        with pytest.raises(ChainBroken) as broken:
+            claims.take(work.target_pk, "worker-2")
+        claims.pass_over(work.target_pk, "worker-2", broken.value)
+        assert status in statuses()
+    assert statuses() == ["unknown", "dead_lettered"]
+    assert ExternalAction.objects.count() == 1
+    assert (targets.due(10), claims.take(work.target_pk, "worker-2")) == ([work.target_pk], None)
 
 
 def test_a_delivery_that_kills_every_sender_ends(session: Session, pace: Callable[..., None]) -> None:

@@ -8,12 +8,13 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from connectors_app.models import Delivery, DeliveryTarget
 from connectors_app.services.deliveries.pump import Pump
 from kheish_site.lib.ids import new_id
-from sessions_app.models import JournalEntry, Session
-from sessions_app.services import journal
+from sessions_app.models import ActionChain, JournalEntry, Session
+from sessions_app.services import external_actions, journal
 from tests.connectors_app.conftest import say
 from tests.factories import make_session
 from tests.support.http_target import Arrival, HttpTarget
@@ -327,3 +328,50 @@ def test_a_draining_pump_begins_nothing(session: Session, target: HttpTarget, pu
     row = DeliveryTarget.objects.get()
     assert row.lease_owner == "" and row.next_at is not None
     assert target.says() == ["one"]
+
+
+def test_records_that_cannot_go_on_hold_up_no_other_session(
+    session: Session, target: HttpTarget, pump: Start
+) -> None:
+    tampered, third = make_session("tampered"), make_session("third")
+    say(tampered, target.handle, "before")
+    pump()
+    settled()
+    ActionChain.objects.filter(bucket="tampered").update(count=0, head="0" * 64)
+    release = threading.Event()
+
+    def slow(arrival: Arrival, before: int) -> None:
+        release.wait(10)
+        target.take(arrival)
+
+    target.behave = slow
+    say(session, target.handle, "one")
+    until(lambda: len(target.arrivals) == 2, 10, lambda: "nothing was sent")
+    say(tampered, target.handle, "two")  # heads the queue when the outcome of "one" is to be committed
+    say(third, target.handle, "three")
+    release.set()
+    assert settled(4) == ["delivered", "delivered", "dead_lettered", "delivered"]
+    assert target.says() == ["before", "one", "three"]
+    assert kinds(tampered) == ["queued", "sent", "queued", "dead_lettered"]
+    dead = Delivery.objects.get(content="two")
+    assert "audit_chain_broken" in dead.terminal_error["message"] and dead.attempts == 0
+
+
+def test_an_outcome_that_cannot_be_recorded_yet_is_not_forgotten(
+    session: Session, target: HttpTarget, pump: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    chains = ActionChain.objects.all()
+
+    def behave(arrival: Arrival, before: int) -> None:
+        chains.update(key_id="0" * 64)  # what was signed is another key's until the right one is restored
+        connection.close()
+        target.take(arrival)
+
+    target.behave = behave
+    pump()
+    say(session, target.handle, "one")
+    target.wait_for(1)
+    until(lambda: "an outcome waits" in caplog.text, 10, lambda: caplog.text)
+    chains.update(key_id=external_actions.public_key())
+    assert settled() == ["delivered"]
+    assert len(target.arrivals) == 1 and kinds(session) == ["queued", "sent"]

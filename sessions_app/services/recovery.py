@@ -4,9 +4,7 @@
 """
 
 import logging
-from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 from typing import Final
 
 from django.conf import settings
@@ -15,7 +13,7 @@ from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 
 from kheish_site.lib import clock
-from kheish_site.lib.errors import KheishError
+from kheish_site.lib.in_turn import each
 from kheish_site.lib.transactions import on_postgresql, write
 from sessions_app.models import (
     Approval,
@@ -112,17 +110,8 @@ def expire_due() -> int:
     now = clock.now()
     late_approvals = Approval.objects.filter(status=ApprovalStatus.PENDING, expires_at__lte=now)
     late_questions = UserQuestion.objects.filter(status=QuestionStatus.PENDING, expires_at__lte=now)
-    done = sum(_expired(partial(approvals.expire, approval)) for approval in late_approvals[:BATCH])
-    return done + sum(_expired(partial(questions.expire, question)) for question in late_questions[:BATCH])
-
-
-def _expired(expire: Callable[[], bool]) -> bool:
-    """Settle one; a session that refuses it does not hold up the others."""
-    try:
-        return expire()
-    except KheishError:
-        logger.exception("an expiry could not be settled", extra={"action": "expire"})
-        return False
+    done = each(late_approvals[:BATCH], approvals.expire, action="expire.approval")
+    return done + each(late_questions[:BATCH], questions.expire, action="expire.question")
 
 
 def take_tick(owner: str) -> bool:

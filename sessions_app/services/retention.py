@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, Q
 
 from kheish_site.lib import clock
+from kheish_site.lib.in_turn import each
 from kheish_site.lib.transactions import locked, unpinned, write
 from sessions_app.models import (
     ActionChain,
@@ -94,7 +95,7 @@ def _ended_sessions(days: float) -> int:
         return 0
     old = Session.objects.filter(~ports.needed_sessions(), ended_at__lt=clock.now() - timedelta(days=days))
     doomed = list(old.order_by("ended_at").values_list("pk", flat=True)[:BATCH])
-    return sum(_delete_session(session_pk) for session_pk in doomed)
+    return each(doomed, _delete_session, action="retention.session")
 
 
 def _delete_session(session_pk: int) -> bool:
@@ -133,7 +134,7 @@ def _action_chains(days: float) -> int:
         return 0
     old = ActionChain.objects.filter(_abandoned(), at__lt=clock.now() - timedelta(days=days))
     doomed = list(old.order_by("at").values_list("pk", flat=True)[:BATCH])
-    return sum(_delete_chain(chain_pk, days) for chain_pk in doomed)
+    return each(doomed, lambda chain_pk: _delete_chain(chain_pk, days), action="retention.chain")
 
 
 def _abandoned() -> Q:

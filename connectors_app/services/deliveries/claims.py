@@ -77,8 +77,8 @@ def take(target_pk: int, owner: str) -> Work | None:
 def settle(work: Work, outcome: Outcome, *, go_on: bool) -> Work | None:
     """Commit what came of an attempt, and begin the next delivery of the target when one is due.
 
-    Without ``go_on``, or when none is due, the lease is given back. Whatever fails, it can be tried again with
-    the same ``work``. Raises: TargetLost (nothing is written), LedgerUnavailable.
+    Without ``go_on``, or when none is due, the lease is given back. What fails can be tried again with the
+    same ``work``. Raises: TargetLost (nothing is written), LedgerUnavailable.
     """
     behind = targets.behind(work.delivery) if go_on else None
     sessions = {work.delivery.session_id} | ({behind.session_id} if behind is not None else set())

@@ -189,7 +189,7 @@ class Pump:
         return outcome
 
     def _settle(self, work: Work, outcome: Outcome, *, go_on: bool) -> Work | None:
-        """Commit the outcome; while the database is away it is not forgotten. Raises: TargetLost, ChainBroken."""
+        """Commit the outcome; what cannot be yet is not forgotten. Raises: TargetLost, ChainBroken."""
         while True:
             try:
                 return claims.settle(work, outcome, go_on=go_on)

@@ -14,6 +14,7 @@ from connectors_app.services.observations import stored
 from connectors_app.services.observations.uploads import get
 from kheish_site.lib import clock
 from kheish_site.lib.errors import Conflict
+from kheish_site.lib.in_turn import each
 from kheish_site.lib.transactions import locked, write
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,8 @@ class PurgeRefused(Conflict):
 def purge() -> int:
     """Purge what outlived the rules of its source, and forget rows purged long ago; return how many went."""
     now = clock.now()
-    gone = sum(purge_source(source, now) for source in ObservationSource.objects.iterator())
+    sources = ObservationSource.objects.iterator()
+    gone = each(sources, lambda source: purge_source(source, now), action="observations.purge")
     forgotten = _forget(now)
     if gone or forgotten:
         logger.info(

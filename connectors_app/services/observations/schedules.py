@@ -23,8 +23,9 @@ from kheish_site.lib import clock
 from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.errors import BadRequest, KheishError, NotFound
 from kheish_site.lib.ids import new_id
+from kheish_site.lib.in_turn import each
 from kheish_site.lib.redaction import redact
-from kheish_site.lib.transactions import locked, write
+from kheish_site.lib.transactions import AWAY, locked, write
 from sessions_app.models import LIVE
 from sessions_app.services import sessions
 
@@ -128,7 +129,8 @@ def fire_due() -> int:
     """Fire what is due, each in a transaction of its own; return how many runs were made."""
     now = clock.now()
     due = _idle(MaterializationSchedule.objects.filter(next_due_at__lte=now)).order_by("next_due_at")
-    return sum(fire(pk, now) is not None for pk in due.values_list("pk", flat=True)[:BATCH])
+    pks = list(due.values_list("pk", flat=True)[:BATCH])
+    return each(pks, lambda pk: fire(pk, now) is not None, action="observations.schedule.fire")
 
 
 def fire(schedule_pk: int, now: datetime) -> Materialization | None:
@@ -172,6 +174,13 @@ def _attempt(row: MaterializationSchedule, due_at: datetime) -> Materialization 
             made, seen = _submit(row, due_at)
     except KheishError as refusal:
         row.last_outcome, row.last_detail = refusal.error_code, redact(refusal.detail)[:500]
+        return None
+    except AWAY:
+        raise
+    except Exception:  # the edge of a fire: tried again when it is due again
+        extra = {"action": "observations.schedule.fire", "schedule_id": row.schedule_id}
+        logger.exception("a schedule did not fire", extra=extra)
+        row.last_outcome, row.last_detail = "internal_error", "the log of the worker says more"
         return None
     row.last_outcome, row.last_detail, row.last_fired_at = "fired", "", due_at
     row.last_run, row.seen_through = made.run, max(row.seen_through, seen)

@@ -139,6 +139,20 @@ def test_a_refusal_is_told_and_does_not_stop_the_others(source: ObservationSourc
     assert Run.objects.get().session.session_id == "other"
 
 
+def test_what_is_wrong_with_one_is_told_and_does_not_stop_the_others(source: ObservationSource) -> None:
+    make_session("other")
+    broken, well = schedule(source), schedule(source, session_id="other")
+    see(source)
+    for row in (broken, well):
+        make_due(row)
+    MaterializationSchedule.objects.filter(pk=broken.pk).update(options={})
+    assert schedules.fire_due() == 1
+    broken.refresh_from_db()
+    assert (broken.last_outcome, broken.last_run) == ("internal_error", None)
+    assert broken.next_due_at > clock.now()
+    assert Run.objects.get().session.session_id == "other"
+
+
 def test_a_source_that_refuses_later_is_not_looked_at(source: ObservationSource) -> None:
     row = schedule(source)
     see(source)

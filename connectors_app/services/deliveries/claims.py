@@ -88,6 +88,22 @@ def settle(work: Work, outcome: Outcome, *, go_on: bool) -> Work | None:
         return _go_on(target, sessions, wanted=go_on)
 
 
+def resume(work: Work) -> Work | None:
+    """Go on where ``work`` was settled after all, by a commit whose answer was lost; None if nothing was begun.
+
+    What that commit began has not left: only its lease can have aged. Raises: TargetLost.
+    """
+    with write():
+        target = _locked(work.target_pk, work.owner, work.epoch)
+        begun = targets.head(target.pk)
+        if begun is None or begun.status != STATUS.SENDING:
+            targets.change(target, lease_owner="", lease_expires_at=None)
+            return None
+        begun.target = target
+        targets.change(target, lease_expires_at=targets.expiry(target))
+        return _work(target, begun)
+
+
 def pass_over(target_pk: int, owner: str, broken: ChainBroken) -> None:
     """Settle the head whose attempts cannot be recorded, so that it does not hold up what others say there.
 
@@ -175,6 +191,10 @@ def _begin(target: DeliveryTarget, delivery: Delivery) -> Work:
     now = target.db_now
     targets.change(target, next_at=now, last_attempt_at=now, lease_expires_at=targets.expiry(target))
     evidence.record(delivery, "started")
+    return _work(target, delivery)
+
+
+def _work(target: DeliveryTarget, delivery: Delivery) -> Work:
     return Work(
         delivery=delivery,
         owner=target.lease_owner,

@@ -19,6 +19,7 @@ from connectors_app.services.contracts import RetryLater
 from connectors_app.services.deliveries import bell, claims, send, targets
 from connectors_app.services.deliveries.claims import Work
 from connectors_app.services.deliveries.send import Outcome
+from connectors_app.services.deliveries.states import IllegalDelivery
 from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.errors import KheishError
 from kheish_site.lib.transactions import release_connection
@@ -190,6 +191,7 @@ class Pump:
 
     def _settle(self, work: Work, outcome: Outcome, *, go_on: bool) -> Work | None:
         """Commit the outcome; what cannot be yet is not forgotten. Raises: TargetLost, ChainBroken."""
+        was_away = False
         while True:
             try:
                 return claims.settle(work, outcome, go_on=go_on)
@@ -197,7 +199,12 @@ class Pump:
                 if not go_on:
                     raise
                 go_on = False  # it may be the next one's chain, which must not keep this outcome
+            except IllegalDelivery:
+                if not was_away:
+                    raise
+                return claims.resume(work)
             except _AWAY:
+                was_away = True
                 logger.warning("an outcome waits", exc_info=True, extra={"action": "delivery.settle"})
                 _tidy()
                 if self._ended.wait(1.0):

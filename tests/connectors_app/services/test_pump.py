@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 
 from connectors_app.models import Delivery, DeliveryTarget
+from connectors_app.services.deliveries import claims
 from connectors_app.services.deliveries.pump import Pump
 from kheish_site.lib.ids import new_id
 from sessions_app.models import ActionChain, JournalEntry, Session
@@ -375,3 +376,25 @@ def test_an_outcome_that_cannot_be_recorded_yet_is_not_forgotten(
     chains.update(key_id=external_actions.public_key())
     assert settled() == ["delivered"]
     assert len(target.arrivals) == 1 and kinds(session) == ["queued", "sent"]
+
+
+@pytest.mark.parametrize("behind", [["two", "three"], []], ids=["more", "last"])
+def test_a_commit_whose_answer_was_lost_leaves_no_question(
+    session: Session, target: HttpTarget, pump: Start, monkeypatch: pytest.MonkeyPatch, behind: list[str]
+) -> None:
+    settle, lost = claims.settle, []
+
+    def deaf(*args: Any, **kwargs: Any) -> claims.Work | None:
+        made = settle(*args, **kwargs)
+        if not lost:
+            lost.append(made)
+            raise OperationalError("the connection was closed after COMMIT was sent")
+        return made
+
+    monkeypatch.setattr(claims, "settle", deaf)
+    words = ["one", *behind]
+    say(session, target.handle, *words)
+    pump()
+    assert settled(len(words)) == ["delivered"] * len(words)
+    assert [arrival.body["content"] for arrival in target.arrivals] == words
+    assert lost

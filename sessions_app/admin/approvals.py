@@ -1,6 +1,7 @@
 """Approvals and their votes: the inbox of what needs a yes or a no."""
 
 import difflib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,29 @@ class DenyForm(ReasonForm):
         widget=forms.Textarea(attrs={"rows": 2, "class": "kh-wide"}),
         help_text="Kept in the journal. When you deny, the agent reads it.",
     )
+
+
+class AsShownForm(DenyForm):
+    """A yes to the call as it is shown: arguments that were edited on the page want the verb for that."""
+
+    shown: Any = None
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse arguments that are not those shown, which this verb would drop in silence."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        written = self.data.get("arguments")
+        if written and not _same_json(str(written), show.json_text(self.shown)):
+            self.add_error(
+                None, "You edited the arguments. Approve with edits, or put them back as they were."
+            )
+        return cleaned
+
+
+def _same_json(one: str, other: str) -> bool:
+    try:
+        return bool(json.loads(one) == json.loads(other))
+    except (ValueError, RecursionError):
+        return False
 
 
 class EditForm(DenyForm):
@@ -78,6 +102,10 @@ def _look_first(changed: Difference) -> forms.ValidationError:
     return forms.ValidationError(
         format_html("This is what you change. Look at it, then submit again.{}", drawn)
     )
+
+
+def _as_shown_form(row: Any) -> type[forms.Form]:
+    return type("AsShown", (AsShownForm,), {"shown": row.arguments if row is not None else {}})
 
 
 def _edit_form(row: Any) -> type[forms.Form]:
@@ -127,13 +155,19 @@ def _wants_reason(behavior: Behavior) -> Callable[[Approval | None], bool]:
 
 
 def _allow_and_grant(row: Approval, cleaned: Cleaned, principal: Principal) -> Outcome | None:
-    with write():
+    if not _is_one_persons(row):
+        raise grants.GrantNeedsOthers("this call needs other people's word, and so does each one after it")
+    with write():  # the grant first: one that is refused leaves the call to be decided
         grants.give(row.session.session_id, row.tool_name, principal=principal, reason=cleaned["reason"])
         return _allow(row, cleaned, principal)
 
 
 def _pending(row: Approval) -> bool:
     return row.status == ApprovalStatus.PENDING
+
+
+def _is_one_persons(row: Approval) -> bool:
+    return row.required_votes == 1 and row.requester_may_vote and Role.ADMIN in row.roles
 
 
 def _digest(row: Approval) -> str:
@@ -147,7 +181,7 @@ ALLOW = Verb(
     act=_allow,
     refused=_not_by_you("allow"),
     wants_reason=_wants_reason("allow"),
-    form=DenyForm,
+    form_for=_as_shown_form,
     applies=_pending,
     seal=_digest,
     tone="good",
@@ -176,8 +210,8 @@ GRANT = Verb(
     role=Role.ADMIN,
     refused=_not_by_you("allow"),
     wants_reason=_wants_reason("allow"),
-    form=DenyForm,
-    applies=lambda row: _pending(row) and row.risk != Risk.HIGH,
+    form_for=_as_shown_form,
+    applies=lambda row: _pending(row) and row.risk != Risk.HIGH and _is_one_persons(row),
     seal=_digest,
     many=False,
     explain="This call runs, and later calls of this tool in this session run without asking.",

@@ -29,7 +29,7 @@ MOST: Final = 100
 """Items the list shows; the rest comes up as these are decided."""
 DRAWING: Final = timedelta(seconds=5)
 """How long a page may take from its first look at the rows until it is drawn."""
-_RANK: Final = {"high": 0, "medium": 1, "low": 2, "": 3}
+RANK: Final = {"high": 0, "medium": 1, "low": 2, "": 3}
 TEMPLATE: Final = "sessions_app/admin/inbox.html"
 
 
@@ -121,7 +121,7 @@ def items(limit: int = MOST) -> list[Item]:
     """Return what waits, the soonest to expire first, then the riskier, then the older."""
     found = [item for source in _SOURCES for item in source.items(limit)]
     far = clock.now().replace(year=9999)
-    found.sort(key=lambda item: (item.expires_at or far, _RANK[item.risk], item.asked_at))
+    found.sort(key=lambda item: (item.expires_at or far, RANK[item.risk], item.asked_at))
     return _waves(found)[:limit]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from django.contrib import admin
+from django.db.models import Case, F, When
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -13,7 +14,7 @@ from kheish_site.lib.redaction import masks
 from sessions_app.admin import addresses, permits, show, timeline
 from sessions_app.admin.approvals import EDIT, difference
 from sessions_app.admin.caller import principal
-from sessions_app.admin.inbox import Item, Settled, Source, add
+from sessions_app.admin.inbox import RANK, Item, Settled, Source, add
 from sessions_app.models import (
     Approval,
     ApprovalStatus,
@@ -34,8 +35,12 @@ SHOWN_BEFORE: Final = 12
 
 
 def _rows(model: Any, *related: str) -> Any:
-    rows = model._default_manager.filter(status="pending")
-    return rows.select_related("session", "run", *related).order_by("pk")
+    """Return what waits, in the order of ``inbox.items``, for the list shows only so many."""
+    rows = model._default_manager.filter(status="pending").select_related("session", "run", *related)
+    order: list[Any] = [] if model is OperatorDecision else [F("expires_at").asc(nulls_last=True)]
+    if model is Approval:
+        order.append(Case(*(When(risk=risk, then=rank) for risk, rank in RANK.items()), default=len(RANK)))
+    return rows.order_by(*order, "pk")
 
 
 def _count(model: Any) -> int:

@@ -1,7 +1,8 @@
 """Grants: "allow this tool for this session", given by an admin, taken back by any operator.
 
 A grant is a permission rule of the session that says by whom it was given. It lets calls planned from then on
-run without a person, so it cannot be given for what risks much, nor against a rule that denies.
+run without a person, so it cannot be given for what risks much, where a rule wants several people or another
+one than who asked, nor against a rule that denies.
 """
 
 from collections.abc import Mapping
@@ -29,6 +30,12 @@ class GrantTooRisky(Forbidden):
     code, domain = "grant_too_risky", "sessions"
 
 
+class GrantNeedsOthers(Forbidden):
+    """The rule wants the word of several people, or of somebody else, on each call: one may not end that."""
+
+    code, domain = "grant_needs_others", "sessions"
+
+
 class GrantDenied(Conflict):
     """A rule denies the tool: change the rule instead."""
 
@@ -47,13 +54,15 @@ def of(session: Session) -> list[dict[str, Any]]:
 def give(session_id: str, tool_name: str, *, principal: Principal, reason: str = "") -> Session:
     """Let calls of ``tool_name`` in this session run unasked; giving it again changes nothing.
 
-    Raises: Forbidden, SessionMissing, GrantTooRisky, GrantDenied.
+    Raises: Forbidden, SessionMissing, GrantTooRisky, GrantNeedsOthers, GrantDenied.
     """
     access.require(principal, Role.ADMIN)
     session = sessions.get(session_id)
     found = policy.decide(tool_name=tool_name, mode="default", rules=permissions.rules_for(session))
     if found.risk == "high":
         raise GrantTooRisky(f"a call of {tool_name} is of high risk: each one needs a person")
+    if found.required_votes > 1 or not found.requester_may_vote or Role.ADMIN not in found.roles:
+        raise GrantNeedsOthers(f"the rule of {tool_name} wants other people's word on each call")
     if found.decision == "deny":
         raise GrantDenied(f"a rule of the {found.matched_rule_scope} denies {tool_name}")
     if any(_is_grant(rule, tool_name) for rule in session.permission_rules):

@@ -366,6 +366,7 @@
   if (text && approve) {
     const plain = text.value, label = $("[data-label]", approve), before = label.textContent;
     const here = $("[data-diff-here]", form), reviewed = $("[data-reviewed]", form);
+    const unedited = all("[data-unedited]", form);             // verbs for the call as it is shown
     let asked = 0;
     const judge = async () => {
       const mine = ++asked;
@@ -388,10 +389,11 @@
       approve.value = edited ? "edit" : "allow";
       label.textContent = edited ? "Approve with edits" : before;
       approve.disabled = Boolean(told.problem);
+      for (const other of unedited) other.disabled = edited;
     };
     let typing = 0;
     text.addEventListener("input", () => {
-      approve.disabled = true;
+      for (const other of [approve, ...unedited]) other.disabled = true;
       clearTimeout(typing);
       typing = after(250, judge);
     });

@@ -1,5 +1,6 @@
 """The inbox: one list, one page for each thing that waits, and nothing decided twice."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.urls import reverse
 
 from kheish_site.lib import clock
 from kheish_site.lib.redaction import MASK
+from sessions_app.admin import inbox
 from sessions_app.models import Approval, Run
 from sessions_app.services import approvals, grants
 from sessions_app.services.access import SYSTEM
@@ -225,6 +227,41 @@ def test_a_tool_of_no_high_risk_is_allowed_for_the_session_by_admins(desk: Desk)
     decide(admin, risky, "grant")
     risky.refresh_from_db()
     assert risky.status == "pending" and grants.of(risky.session) == []
+
+
+@pytest.mark.parametrize("verb", ["allow", "grant"])
+def test_a_yes_to_the_call_as_shown_does_not_drop_an_edit(desk: Desk, verb: str) -> None:
+    row = audited(1)[0]
+    edited = json.dumps(row.arguments | {"path": "elsewhere.txt"})
+    admin = desk("admin")
+    answer = decide(admin, row, verb, arguments=edited)
+    assert answer.status_code == 422 and "Approve with edits, or put them back" in text(answer)
+    assert "elsewhere.txt" in text(answer)  # what was written is kept
+    row.refresh_from_db()
+    assert row.status == "pending" and grants.of(row.session) == []
+    unchanged = json.dumps(row.arguments, indent=4).replace("\n", "\r\n")
+    assert "Approved" in text(decide(admin, row, verb, arguments=unchanged))
+
+
+def test_one_admin_does_not_allow_for_the_session_what_needs_two(desk: Desk) -> None:
+    row = audited(1)[0]
+    Approval.objects.filter(pk=row.pk).update(required_votes=2)
+    admin = desk("admin")
+    assert "Approve for this session" not in text(admin.get(item(row.approval_id)))
+    decide(admin, row, "grant")
+    row.refresh_from_db()
+    assert row.votes.count() == 0 and grants.of(row.session) == []
+
+
+def test_the_list_begins_with_what_expires_first_however_much_waits() -> None:
+    calm, late, soon = (waiting_approval(name) for name in ("calm", "late", "soon"))
+    Approval.objects.filter(pk=calm.pk).update(expires_at=None)
+    Approval.objects.filter(pk=late.pk).update(expires_at=clock.now() + timedelta(hours=2))
+    Approval.objects.filter(pk=soon.pk).update(expires_at=clock.now() + timedelta(minutes=5))
+    assert [found.session_id for found in inbox.items(2)] == ["soon", "late"]
+    Approval.objects.update(expires_at=None)
+    Approval.objects.filter(pk__in=[calm.pk, late.pk]).update(risk="low")
+    assert [found.session_id for found in inbox.items(2)] == ["soon", "calm"]
 
 
 def test_a_risky_call_is_never_part_of_a_batch(desk: Desk) -> None:

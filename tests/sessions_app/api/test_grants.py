@@ -1,5 +1,7 @@
 """A tool allowed for one session: given by admins, taken back by operators, never for what risks much."""
 
+from typing import Any
+
 import pytest
 
 from sessions_app.models import JournalEntry, Session
@@ -55,9 +57,18 @@ def test_commands_and_what_a_rule_denies_stay_with_people() -> None:
 
 
 def test_it_stands_before_a_rule_that_asks_and_leaves_the_rules_alone() -> None:
-    ask = {"tool_name_pattern": "write_file", "behavior": "ask", "required_votes": 2}
+    ask = {"tool_name_pattern": "write_file", "behavior": "ask", "reason": "to be looked at"}
     make_session(permission_rules=[ask])
     make_client("admin").post(PATH, {"tool_name": "write_file"})
     assert decision("write_file") == "allow"
     make_client("operator").delete(f"{PATH}/write_file")
     assert Session.objects.get(session_id="desk").permission_rules == [ask]
+
+
+@pytest.mark.parametrize(
+    "policy", [{"required_votes": 2}, {"requester_may_vote": False}, {"roles": ["operator"]}], ids=str
+)
+def test_one_person_does_not_end_what_needs_others(policy: dict[str, Any]) -> None:
+    make_session(permission_rules=[{"tool_name_pattern": "write_*", "behavior": "ask", **policy}])
+    assert code_of(make_client("admin").post(PATH, {"tool_name": "write_file"})) == "grant_needs_others"
+    assert decision("write_file") == "ask"

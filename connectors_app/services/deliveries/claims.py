@@ -89,7 +89,7 @@ def settle(work: Work, outcome: Outcome, *, go_on: bool) -> Work | None:
 
 
 def resume(work: Work) -> Work | None:
-    """Go on where ``work`` was settled after all, by a commit whose answer was lost; None if nothing was begun.
+    """Go on where ``work`` was settled after all, by a commit whose answer was lost; None if nothing began.
 
     What that commit began has not left: only its lease can have aged. Raises: TargetLost.
     """

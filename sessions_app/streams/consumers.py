@@ -19,7 +19,6 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import Error as DatabaseError
 
 from kheish_site.lib.errors import BadRequest, Forbidden, KheishError, Unauthorized
-from sessions_app.services.access import Principal
 from sessions_app.streams import limits, messages, opening
 from sessions_app.streams.callers import socket_caller
 from sessions_app.streams.follow import Ended, follow
@@ -40,7 +39,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
     """One socket. Reads only: it writes no row."""
 
     channel_layer_alias = "none"  # the hub carries everything: no layer, and no Redis, per socket
-    caller: Principal | None = None
+    _known = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve the socket; whatever ends it ends what it started."""
@@ -65,7 +64,8 @@ class StreamConsumer(AsyncWebsocketConsumer):
             return
         await self.accept(PROTOCOL if offered else None)
         try:
-            self.caller = await in_reader(partial(socket_caller, self.scope))
+            await in_reader(partial(socket_caller, self.scope))
+            self._known = True
         except Unauthorized:
             await self._end(UNAUTHORIZED)
         except Forbidden:
@@ -75,12 +75,14 @@ class StreamConsumer(AsyncWebsocketConsumer):
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Carry out one message; a bad one is answered, and the socket stays open."""
-        if self._closed or self.caller is None:
+        if self._closed or not self._known:
             return  # what a client says while it is being sent away counts no more
         message: dict[str, Any] = {}
         try:
             message = messages.read(text_data, self._bounds.max_message_bytes)
-            await _OPERATIONS[message["op"]](self, self.caller, message)
+            await _OPERATIONS[message["op"]](self, message)
+        except Unauthorized:
+            await self._end(UNAUTHORIZED)
         except KheishError as error:
             await self._reply(messages.error(error, message))
         except DatabaseError:
@@ -91,23 +93,27 @@ class StreamConsumer(AsyncWebsocketConsumer):
         """The server is asked to stop: send the client away."""
         self._tasks[""] = asyncio.create_task(self._end(TIMED_OUT))
 
-    async def _subscribe(self, caller: Principal, message: dict[str, Any]) -> None:
+    async def _subscribe(self, message: dict[str, Any]) -> None:
         topic = messages.topic(message)
         if topic not in self._tasks and len(self._tasks) >= self._bounds.max_topics:
             raise BadRequest(f"one socket follows {self._bounds.max_topics} topics", code="too_many_topics")
         hub().check(self._bounds)
-        opened = await in_reader(partial(opening.open_topic, caller, topic, messages.cursor(message)))
+        opened = await in_reader(partial(self._open, topic, messages.cursor(message)))
         self._forget(topic)
         begun = {"op": "subscribed", "topic": topic, "cursor": str(opened.position)}
         await self._reply(begun | messages.echo(message))
         self._tasks[topic] = asyncio.create_task(self._follow(topic, opened))
 
-    async def _unsubscribe(self, caller: Principal, message: dict[str, Any]) -> None:
+    def _open(self, topic: str, cursor: str) -> AnyOpened:
+        """Open a topic for whoever the caller is by now: a token is revoked, an account closed, at any time."""
+        return opening.open_topic(socket_caller(self.scope), topic, cursor)
+
+    async def _unsubscribe(self, message: dict[str, Any]) -> None:
         topic = messages.topic(message)
         self._forget(topic)
         await self._reply({"op": "unsubscribed", "topic": topic, **messages.echo(message)})
 
-    async def _ping(self, caller: Principal, message: dict[str, Any]) -> None:
+    async def _ping(self, message: dict[str, Any]) -> None:
         await self._reply({"op": "pong", **messages.echo(message)})
 
     async def _follow(self, topic: str, opened: AnyOpened) -> None:
@@ -155,7 +161,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
             await self._end(TIMED_OUT)
 
 
-_Operation = Callable[[StreamConsumer, Principal, dict[str, Any]], Awaitable[None]]
+_Operation = Callable[[StreamConsumer, dict[str, Any]], Awaitable[None]]
 _OPERATIONS: Final[dict[str, _Operation]] = {
     "subscribe": StreamConsumer._subscribe,
     "unsubscribe": StreamConsumer._unsubscribe,

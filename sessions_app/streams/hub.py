@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from django.db import Error as DatabaseError
 
 from kheish_site.lib.errors import Unavailable
-from sessions_app.services import events
+from sessions_app.services import access, events
 from sessions_app.services.doorbell.listening import Ears, Listener, listener
 from sessions_app.services.doorbell.live import Delta
 from sessions_app.services.events import Event, Page, Place
@@ -29,6 +29,8 @@ from sessions_app.streams.subscription import Subscription, Topic
 logger: Final = logging.getLogger(__name__)
 POLL_SECONDS: Final = 1.0
 """How often the rows are looked at without a ring: a lost doorbell costs this much time."""
+STANDING_SECONDS: Final = 5.0
+"""How often whoever reads is asked for: so long a stream may outlive its token or account."""
 _HELD_SECONDS: Final = 0.05
 _MANY: Final = 50
 _HEADS: Final = 500
@@ -52,6 +54,7 @@ class Hub:
         self._grown: set[int] = set()
         self._look_everywhere = False
         self._looked = 0.0
+        self._asked = 0.0
         self._rung = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -65,7 +68,11 @@ class Hub:
         self.check(limits)
         topic = self._topic(opened)
         joined: Subscription[Any] = Subscription(
-            opened.source, opened.position, topic, buffer_events=limits.buffer_events
+            opened.source,
+            opened.position,
+            topic,
+            buffer_events=limits.buffer_events,
+            caller=opened.caller,
         )
         topic.subscriptions.add(joined)
         self.streams += 1
@@ -104,9 +111,12 @@ class Hub:
         self._closing = True
         for leave in self.sockets:
             leave()
-        for topic in (*self._sessions.values(), self._everything):
-            for joined in topic.subscriptions if topic else ():
-                joined.close()
+        for joined in self._joined():
+            joined.close()
+
+    def _joined(self) -> list[Subscription[Any]]:
+        topics = (*self._sessions.values(), self._everything)
+        return [joined for topic in topics if topic is not None for joined in topic.subscriptions]
 
     def _topic(self, opened: Opened[Any]) -> Topic[Any]:
         key = opened.source.topic
@@ -139,6 +149,7 @@ class Hub:
             try:
                 await self._read_sessions()
                 await self._read_everything()
+                await self._dismiss()
                 failing = False
             except DatabaseError as error:
                 if not failing:
@@ -203,6 +214,18 @@ class Hub:
                 asyncio.get_running_loop().call_later(_HELD_SECONDS, self._rung.set)
             if not page.has_more:
                 return
+
+    async def _dismiss(self) -> None:
+        """Now and then, close the streams of those who may read no more: a revoked token, a closed account."""
+        now = asyncio.get_running_loop().time()
+        if now - self._asked < STANDING_SECONDS:
+            return
+        self._asked = now
+        names = {joined.caller for joined in self._joined() if joined.caller}
+        held = await in_reader(partial(access.roles_held_by, names)) if names else {}
+        for joined in self._joined():
+            if joined.caller in names and not held.get(joined.caller):
+                joined.close()
 
 
 def _events(after: dict[int, int]) -> tuple[Event, ...]:

@@ -35,7 +35,8 @@ def open_session(principal: Principal, session_id: str, cursors: Iterable[str]) 
     after = _latest(cursors, events.parse_seq)
     session = sessions.get(session_id)
     source, head = SessionSource(session_pk=session.pk), _head(session)
-    return Opened(source=source, position=_within(after, head, default=head), head=head)
+    position = _within(after, head, default=head)
+    return Opened(source=source, position=position, head=head, caller=principal.name)
 
 
 @_comparable()
@@ -51,9 +52,11 @@ def open_run(principal: Principal, run_id: str, cursors: Iterable[str]) -> Opene
     position = _within(after, head, default=0)
     source = RunSource(session_pk=run.session_id, run_pk=run.pk, run_id=run.run_id)
     if run.status not in TERMINAL:
-        return Opened(source=source, position=position, head=head)
+        return Opened(source=source, position=position, head=head, caller=principal.name)
     seen = not JournalEntry.objects.filter(run_id=run.pk, seq__gt=position).exists()
-    return Opened(source=source, position=position, head=head, status=run.status, seen=seen)
+    return Opened(
+        source=source, position=position, head=head, caller=principal.name, status=run.status, seen=seen
+    )
 
 
 @_comparable()
@@ -77,7 +80,8 @@ def open_everything(
         kinds=frozenset(filter(None, kinds)),
     )
     head = events.global_head()
-    return Opened(source=EverySource(filters=filters), position=_within(after, head, default=head), head=head)
+    position = _within(after, head, default=head)
+    return Opened(source=EverySource(filters=filters), position=position, head=head, caller=principal.name)
 
 
 def open_topic(principal: Principal, topic: str, cursor: str) -> AnyOpened:

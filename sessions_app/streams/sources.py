@@ -124,12 +124,13 @@ class Opened(Generic[P]):
     """A stream somebody may read: from where, and up to where the journal was when we looked.
 
     ``status`` is set when the run was already over, so that nothing live is to come; ``seen`` when its
-    reader has all of it.
+    reader has all of it. ``caller`` is the name of who reads.
     """
 
     source: Source[P]
     position: P
     head: P
+    caller: str = ""
     status: str = ""
     seen: bool = False
 

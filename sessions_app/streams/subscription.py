@@ -57,9 +57,12 @@ class Topic(Generic[P]):
 class Subscription(Generic[P]):
     """Fed by its topic, drained by ``follow``; both live in one event loop."""
 
-    def __init__(self, source: Source[P], position: P, topic: Topic[P], *, buffer_events: int) -> None:
+    def __init__(
+        self, source: Source[P], position: P, topic: Topic[P], *, buffer_events: int, caller: str = ""
+    ) -> None:
         self.source: Source[P] = source
         self.position: P = position
+        self.caller = caller
         self.closing = False
         self._topic: Topic[P] = topic
         self._limit = buffer_events

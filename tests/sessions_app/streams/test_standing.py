@@ -1,0 +1,81 @@
+"""A stream outlives the token or account of its reader by seconds, and a socket opens nothing more for it."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from kheish_site.lib.ids import new_id
+from sessions_app.models import ApiToken
+from sessions_app.services import tokens
+from sessions_app.streams import hub
+from tests.sessions_app.streams.helpers import Stream, append, in_thread, make_session, make_token
+from tests.sessions_app.streams.test_websocket import close_code, connected
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "STANDING_SECONDS", 0.1)
+
+
+def revoke_all() -> None:
+    for token in ApiToken.objects.all():
+        tokens.revoke(token.token_id)
+
+
+def narrow() -> None:
+    """A token has the name of an account that is closed: neither counts any more."""
+    name = ApiToken.objects.get().name
+    User.objects.create(username=name, is_active=False)
+
+
+@pytest.mark.parametrize("path", ["/v1/events/stream", "/v1/sessions/desk/stream"])
+@pytest.mark.parametrize("end", [revoke_all, narrow])
+def test_a_stream_ends_with_what_opened_it(path: str, end: Any) -> None:
+    make_session("desk")
+    headers = {"Authorization": make_token()}
+
+    async def scenario() -> None:
+        async with Stream(path, headers=headers) as stream:
+            assert stream.status == 200
+            await in_thread(end)
+            await asyncio.wait_for(stream.rest(), 10)
+
+    asyncio.run(scenario())
+
+
+def test_others_read_on() -> None:
+    session, other = make_session("desk"), {"Authorization": make_token()}
+    token, secret = tokens.create(new_id("t"), role="viewer", created_by="tests")
+
+    async def scenario() -> None:
+        async with (
+            Stream("/v1/sessions/desk/stream", headers=other) as stays,
+            Stream("/v1/sessions/desk/stream", headers={"Authorization": f"Bearer {secret}"}) as goes,
+        ):
+            await in_thread(tokens.revoke, token.token_id)
+            await asyncio.wait_for(goes.rest(), 10)
+            await in_thread(append, session, n=1)
+            (frame,) = await stays.take(1)
+            assert frame.data["payload"] == {"n": 1}
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_a_socket_opens_nothing_more(follows: bool) -> None:
+    make_session("desk")
+    auth = make_token()
+
+    async def scenario() -> None:
+        async with connected(auth) as socket:
+            if follows:
+                await socket.ask(op="subscribe", topic="all")
+            await in_thread(revoke_all)
+            await socket.send_json_to({"op": "subscribe", "topic": "session:desk", "after": 0})
+            assert await close_code(socket) in (4401, 4408)
+
+    asyncio.run(scenario())

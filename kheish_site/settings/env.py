@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -79,4 +80,10 @@ def url(name: str, *, schemes: tuple[str, ...]) -> str:
     value = text(name)
     if value and value.partition("://")[0] not in schemes:
         raise ImproperlyConfigured(f"{name} must start with {' or '.join(s + '://' for s in schemes)}")
+    try:
+        urlsplit(value).port  # noqa: B018 (asking is what may fail)
+    except ValueError:
+        raise ImproperlyConfigured(
+            f"{name} cannot be read: write / ? # @ : and % of its password as %2F %3F %23 %40 %3A and %25"
+        ) from None
     return value

@@ -3,18 +3,24 @@
 import hashlib
 import json
 import os
+import re
+import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from kheish_site.supervisor.state import CODE
 
+_TESTS: Final = ("KHEISH_CRASHPOINT", "KHEISH_TESTING")
 _NEEDED: Final = ("operator.token", "secret.key")
-_MARK: Final = """
-SELECT (SELECT string_agg(app || '.' || name, ',' ORDER BY app, name) FROM django_migrations),
-       (SELECT string_agg(secret_hash, ',' ORDER BY id) FROM sessions_app_apitoken
-        WHERE name = 'local' AND revoked_at IS NULL)
-"""
+_MARKS: Final = (
+    "SELECT app, name FROM django_migrations ORDER BY app, name",
+    "SELECT secret_hash FROM sessions_app_apitoken WHERE name = 'local' AND revoked_at IS NULL ORDER BY id",
+)
+_CONFIGURATION: Final = ("KHEISH_ROUTES_FILE", "KHEISH_CONNECTORS_FILE")
+_LONGEST_NAME: Final = 250
+_QUOTED: Final = re.compile(r"\"([^\"\n]+)\"|'([^'\n]+)'")
 
 
 class Preparation:
@@ -45,36 +51,60 @@ class Preparation:
 
         One that was emptied, restored or exchanged has other migrations or another local token.
         """
-        if not self._url:
-            return "sqlite" if (self._folder / "kheish.sqlite3").exists() else ""
+        found = self._postgresql() if self._url else self._sqlite()
+        return hashlib.sha256(repr(found).encode()).hexdigest() if found and all(found) else ""
+
+    def _postgresql(self) -> list[Any]:
         import psycopg  # with SQLite nobody needs it here
 
         try:
             with psycopg.connect(self._url, connect_timeout=5) as connection:
-                found = connection.execute(_MARK).fetchone()
+                return [connection.execute(mark).fetchall() for mark in _MARKS]
         except psycopg.Error:
-            return ""
-        return hashlib.sha256(repr(found).encode()).hexdigest() if found and all(found) else ""
+            return []
+
+    def _sqlite(self) -> list[Any]:
+        file = self._folder / "kheish.sqlite3"
+        try:  # "rw": nothing is made where there is none
+            with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True)) as connection:
+                return [connection.execute(mark).fetchall() for mark in _MARKS]
+        except sqlite3.Error:
+            return []
 
 
 def fingerprint() -> str:
-    """Digest of all that preparation depends on: migrations, the lock, the configuration of routes."""
+    """Digest of all that preparation depends on: code, lock, settings, configuration and what that names."""
     digest = hashlib.sha256()
-    for file in _sources():
+    variables, files = _named()
+    for file in (*_sources(), *files):
         digest.update(f"{file}\0".encode())
         digest.update(file.read_bytes() if file.is_file() else b"missing")
-    settings = (name for name in os.environ if name.startswith("KHEISH_"))
-    for name in sorted(
-        name for name in settings if not name.startswith(("KHEISH_CRASHPOINT", "KHEISH_TESTING"))
-    ):
+    ours = (name for name in os.environ if name.startswith("KHEISH_") and not name.startswith(_TESTS))
+    for name in sorted({*ours, *variables}):
         digest.update(f"{name}={os.environ[name]}\0".encode())
     return digest.hexdigest()
+
+
+def _named() -> tuple[list[str], list[Path]]:
+    """Return the variables and files that the configuration files mention: secrets may be read from there."""
+    variables, files = set(), set()
+    for file in filter(Path.is_file, _configuration()):
+        for found in _QUOTED.findall(file.read_text(errors="replace")):
+            word = "".join(found)
+            if word in os.environ:
+                variables.add(word)
+            elif len(word) < _LONGEST_NAME and (file.parent / word).is_file():
+                files.add(file.parent / word)
+    return sorted(variables), sorted(files)
+
+
+def _configuration() -> Iterable[Path]:
+    named = (os.environ.get(name) for name in _CONFIGURATION)
+    return [Path(name).expanduser().absolute() for name in named if name]
 
 
 def _sources() -> Iterable[Path]:
     yield CODE / "requirements.txt"
     yield from sorted(CODE.glob("*_app/migrations/*.py"))
     yield from sorted(CODE.glob("sessions_app/services/*.py"))
-    routes = os.environ.get("KHEISH_ROUTES_FILE")
-    if routes:
-        yield Path(routes).expanduser().absolute()
+    yield from _configuration()

@@ -105,7 +105,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
         self._tasks[topic] = asyncio.create_task(self._follow(topic, opened))
 
     def _open(self, topic: str, cursor: str) -> AnyOpened:
-        """Open a topic for whoever the caller is by now: a token is revoked, an account closed, at any time."""
+        """Open a topic for whoever the caller is by now: a token may have been revoked since."""
         return opening.open_topic(socket_caller(self.scope), topic, cursor)
 
     async def _unsubscribe(self, message: dict[str, Any]) -> None:

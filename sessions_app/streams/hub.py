@@ -216,7 +216,7 @@ class Hub:
                 return
 
     async def _dismiss(self) -> None:
-        """Now and then, close the streams of those who may read no more: a revoked token, a closed account."""
+        """Now and then, close the streams of those who may read no more: revoked tokens, closed accounts."""
         now = asyncio.get_running_loop().time()
         if now - self._asked < STANDING_SECONDS:
             return

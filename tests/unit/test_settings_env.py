@@ -35,6 +35,14 @@ def test_a_url_never_repeats_its_password(monkeypatch):
     assert "hunter22" not in str(caught.value)
 
 
+@pytest.mark.parametrize("password", ["ab/cd", "ab?cd", "ab#cd"])
+def test_a_url_whose_password_breaks_it_says_how_to_write_it(monkeypatch, password):
+    monkeypatch.setenv("KHEISH_X", f"postgresql://me:{password}@host:5432/db")
+    with pytest.raises(ImproperlyConfigured, match=r"KHEISH_X.*%2F") as caught:
+        env.url("KHEISH_X", schemes=("postgresql",))
+    assert "ab" not in str(caught.value)
+
+
 def test_paths_are_absolute(monkeypatch):
     monkeypatch.setenv("KHEISH_X", "state")
     assert env.path("KHEISH_X") == Path.cwd() / "state"

@@ -23,10 +23,10 @@ class Command(BaseCommand):
         """Do what is missing; the password of a new login appears in the output and nowhere else."""
         with _alone():
             call_command("migrate", interactive=False, verbosity=0)
-        accounts.ensure_groups()
-        password = accounts.ensure_admin_login()
-        tokens.ensure_local_token(settings.KHEISH.state_dir / "operator.token")
-        self._configure()
+            accounts.ensure_groups()
+            password = accounts.ensure_admin_login()
+            tokens.ensure_local_token(settings.KHEISH.state_dir / "operator.token")
+            self._configure()
         login = {"username": "admin", "password": password} if password else None
         self.stdout.write(json.dumps({"login": login}))
 
@@ -43,7 +43,7 @@ class Command(BaseCommand):
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Let one process at a time migrate a PostgreSQL: on an empty one, a second would collide with the first.
+    """Let one process at a time prepare a PostgreSQL: on an empty one, a second would collide with the first.
 
     The lock is a transaction's on a connection of its own, so it ends with this process, however that ends.
     """
@@ -55,5 +55,5 @@ def _alone() -> Iterator[None]:
     with psycopg.connect(settings.KHEISH.database_url, connect_timeout=5) as connection:
         connection.execute("SET LOCAL lock_timeout = 0")
         connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-        connection.execute("SELECT pg_advisory_xact_lock(hashtext('kheish.migrate'))")
+        connection.execute("SELECT pg_advisory_xact_lock(hashtext('kheish.prepare'))")
         yield

@@ -15,7 +15,7 @@ from typing import Any
 from kheish_site.cli.command import Context, assignments, parse_json, read_file
 from kheish_site.cli.exits import CliError, UsageError
 from kheish_site.cli.output import Style
-from kheish_site.cli.text import visible
+from kheish_site.lib.visible import visible
 
 Arguments = dict[str, Any]
 

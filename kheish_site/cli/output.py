@@ -11,7 +11,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TextIO
 
-from kheish_site.cli.text import clean, one_line, shorten, visible, width
+from kheish_site.cli.text import clean, one_line, shorten, width
+from kheish_site.lib.visible import visible
 
 Mode = Literal["human", "json", "quiet"]
 Style = Literal["", "dim", "bold", "red", "green", "amber", "blue"]

@@ -1,7 +1,7 @@
 """Making foreign text safe and readable on a terminal.
 
 Tool output, model text and even ids come from strangers. A terminal obeys escape sequences, so every
-string passes `clean` before it is printed; JSON shown for a decision passes `visible`, which keeps
+string passes `clean` before it is printed; JSON shown for a decision passes `lib.visible`, which keeps
 evidence of what was there instead of dropping it.
 """
 
@@ -31,11 +31,6 @@ def clean(value: object) -> str:
 def one_line(value: object) -> str:
     """Cleaned text on one line, runs of white space folded."""
     return _BREAKS.sub(" ", clean(value)).strip()
-
-
-def visible(text: str) -> str:
-    """Text whose unsafe characters are written out as \\uXXXX, so that a reader sees them."""
-    return _UNSAFE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 
 
 def width(text: str) -> int:

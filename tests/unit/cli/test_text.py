@@ -36,6 +36,10 @@ def test_json_for_a_decision_shows_what_is_hidden() -> None:
     assert pretty({"command": "rm\x1b[8m -rf\u202e é"}) == '{"command": "rm\\u001b[8m -rf\\u202e é"}'
 
 
+def test_json_for_a_decision_shows_what_has_no_width() -> None:
+    assert pretty({"command": "rm\u200b -rf\U000e0041"}) == '{"command": "rm\\u200b -rf\\udb40\\udc41"}'
+
+
 def test_wide_characters_count_twice() -> None:
     assert (width("日本"), shorten("日本語", 5), shorten("abc", 3)) == (4, "日本…", "abc")
 

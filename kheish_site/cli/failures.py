@@ -50,6 +50,8 @@ def _cure(context: Context, problem: Problem) -> str:
         return "Ask for a token with a higher role: an operator decides, an admin configures."
     if problem.status == 404:
         return _where_to_look(context, problem)
+    if problem.code == "approval_digest_required":
+        return f"Look at it: {context.command('approvals get ' + str(problem.document.get('approval_id')))}"
     if problem.status in (409, 412, 428):
         return _who_won(problem)
     if problem.status == 429:

@@ -76,7 +76,7 @@ def _what(kind: str, identifier: str, item: Mapping[str, Any]) -> str:
 def _answers(kind: str, identifier: str, item: Mapping[str, Any]) -> list[tuple[str, str]]:
     if kind == "approval":
         return [
-            ("Allow", f"approvals allow {identifier}"),
+            ("Allow", allow_command(identifier, item)),
             ("Deny", f'approvals deny {identifier} --reason "…"'),
             ("Edit", f"approvals allow {identifier} --edit"),
         ]
@@ -92,6 +92,12 @@ def _answers(kind: str, identifier: str, item: Mapping[str, Any]) -> list[tuple[
             ("Other", f"decisions decide {identifier} tell_agent   (or give_up)"),
         ]
     return []
+
+
+def allow_command(approval_id: str, approval: Mapping[str, Any]) -> str:
+    """The command that allows the call as shown here, and no other one."""
+    digest = approval.get("digest")
+    return f"approvals allow {approval_id}" + (f" --digest {one_line(digest)}" if digest else "")
 
 
 def example_answer(item: Mapping[str, Any]) -> str:

@@ -160,6 +160,7 @@ APPROVAL: Final[dict[str, Any]] = {
     "input": {"command": "kubectl rollout undo deploy/api"},
     "input_masked": False,
     "digest": _DIGEST,
+    "edited": False,
     "reason": "runs a shell command",
     "status": "pending",
     "required_votes": 1,

@@ -52,6 +52,12 @@ class ApprovalConflict(Conflict):
     code, domain = "approval_state_conflict", "approvals"
 
 
+class DigestRequired(ApprovalConflict):
+    """The call was edited: a yes counts when it carries the digest of what it says yes to."""
+
+    code = "approval_digest_required"
+
+
 class ApprovalExpired(Conflict):
     """Its time was over before it was decided."""
 
@@ -86,7 +92,8 @@ class ReasonMissing(BadRequest):
 class Vote:
     """One person's word. ``updated_input`` replaces the arguments; masked members keep their value.
 
-    ``digest``, when given, is that of the call the person looked at: a vote on another one is refused.
+    ``digest`` is that of the call the person looked at: a vote on another one is refused. A yes may go
+    without while nobody has edited the call.
     """
 
     behavior: Behavior
@@ -172,8 +179,8 @@ def resolve(approval_id: str, vote: Vote, *, principal: Principal) -> Approval:
     """Count one vote; settle the approval when it decides, and let the run go on when nothing is open.
 
     The same decision again changes nothing. Joins an open transaction.
-    Raises: ApprovalMissing, ApprovalConflict, ApprovalExpired, NotAllowedToVote, ReasonMissing, BadRequest
-    (edited input breaks the schema).
+    Raises: ApprovalMissing, ApprovalConflict, DigestRequired, ApprovalExpired, NotAllowedToVote,
+    ReasonMissing, BadRequest (edited input breaks the schema).
     """
     approval = _found(approval_id)
     with write():
@@ -187,6 +194,10 @@ def resolve(approval_id: str, vote: Vote, *, principal: Principal) -> Approval:
             raise ApprovalConflict("the call was edited since you looked", approval_id=approval_id)
         if refused := refusal(approval, run, vote.behavior, principal):
             raise refused
+        if vote.behavior == "allow" and not vote.digest and not _knows_call(approval, principal):
+            raise DigestRequired(
+                "the call was edited: look at it again, and send its digest", approval_id=approval_id
+            )
         if needs_reason(approval.risk, vote.behavior) and not (vote.reason or vote.justification).strip():
             raise ReasonMissing(
                 f"say why: a reason is needed to {vote.behavior} this", approval_id=approval_id
@@ -216,11 +227,25 @@ def expire(approval: Approval) -> bool:
     return True
 
 
+def is_edited(approval: Approval) -> bool:
+    """Tell whether the arguments are other ones than the agent asked for. Needs the call loaded."""
+    settled: bool | None = approval.decision.get("edited")  # the call has taken over the edit
+    return approval.digest != approval.tool_call.digest if settled is None else settled
+
+
+def _knows_call(approval: Approval, principal: Principal) -> bool:
+    """Tell whether who names no digest means this call: it is as asked, or his vote on it stands."""
+    standing = approval.votes.filter(principal=principal.name, digest=approval.digest, voided_at=None)
+    return not is_edited(approval) or standing.exists()
+
+
 def _same_or_conflict(approval: Approval, vote: Vote) -> None:
     same = approval.status == _SETTLED_AS[vote.behavior]
     if same and vote.updated_input is not None:
         wanted = _unmasked(vote.updated_input, approval.arguments)
         same = effects.call_digest(approval.tool_name, wanted) == approval.digest
+    elif same and vote.behavior == "allow" and vote.digest:
+        same = vote.digest == approval.digest
     if not same:
         winner = approval.decision.get("principal")
         by = f" by {winner}" if winner else ""
@@ -364,14 +389,13 @@ def _settle_if_decided(approval: Approval, run: Run, vote: Vote, principal: Prin
     if vote.behavior == "allow" and len(voters) < approval.required_votes:
         return []
     call = approval.tool_call
-    edited = approval.digest != call.digest
     decision = {
         "behavior": vote.behavior,
         "principal": principal.name,
         "auth_method": principal.auth_method,
         "justification": redact(vote.justification),
         "reason": redact(vote.reason),
-        "edited": edited,
+        "edited": is_edited(approval),
         "at": clock.rfc3339(clock.now()),
     }
     _close(approval, _SETTLED_AS[vote.behavior], decision)

@@ -8,9 +8,12 @@ from kheish_site.cli.client import path
 from kheish_site.cli.command import PAGING, REASON, YES, Command, Context, arg, declined, given, listed
 from kheish_site.cli.edit import edited_input, show_diff
 from kheish_site.cli.exits import Exit, UsageError
+from kheish_site.cli.output import pretty
 from kheish_site.cli.resources import APPROVAL, show_list, show_one, status_style
 from kheish_site.cli.text import one_line
 from kheish_site.cli.transport import Problem
+from kheish_site.cli.waiting import allow_command
+from kheish_site.lib.visible import visible
 
 Behavior = Literal["allow", "deny"]
 
@@ -25,26 +28,58 @@ def get(context: Context) -> None:
     if context.out.mode == "human" and approval.get("input_masked"):
         context.out.word("Parts of the input are masked: this is not all of the call.", "amber")
     if context.out.mode == "human" and approval.get("status") == "pending":
-        context.out.word(f"Allow: {context.command('approvals allow ' + approval['approval_id'])}", "dim")
+        context.out.word(f"Allow: {context.command(allow_command(approval['approval_id'], approval))}", "dim")
 
 
 def allow(context: Context) -> int:
-    """Allow one call, changed first when asked to. An edit is shown as a diff and confirmed."""
+    """Allow one call, changed first when asked to. What somebody edited is shown and confirmed."""
     args = context.args
-    body = _body(context, "allow")
+    approval = context.client.get(path("approvals", args.approval_id))
+    changes: dict[str, Any] = {}
+    if context.interactive:
+        _show_call(context, approval)
     if args.edit or args.set or args.input_file:
-        before = context.client.get(path("approvals", args.approval_id))["input"]
-        after = edited_input(context, before)
-        if after is not None:
-            show_diff(context, before, after)
-            body["updated_input"] = after
-        elif context.out.mode == "human":
-            context.out.word("The input stays as it was.", "dim")
-        changed = " with these edits" if after is not None else ""
-        if args.edit and not context.confirm(f"Allow {args.approval_id}{changed}?"):
-            return declined(context)
-    _show(context, _resolve(context, args.approval_id, body))
+        changes = _changes(context, approval["input"])
+    edited_by_others = bool(approval.get("edited")) and not args.digest
+    asks = args.edit or (edited_by_others and context.interactive)
+    with_edits = " with these edits" if changes else ""
+    if asks and not context.confirm(f"Allow {args.approval_id}{with_edits}?"):
+        return declined(context)
+    looked_at = args.edit or (context.interactive and not args.yes)
+    digest = {"digest": args.digest} if args.digest else _digest(approval, looked_at=looked_at)
+    _show(context, _resolve(context, args.approval_id, _body(context, "allow") | digest | changes))
     return Exit.OK
+
+
+def _changes(context: Context, before: dict[str, Any]) -> dict[str, Any]:
+    after = edited_input(context, before)
+    if after is not None:
+        show_diff(context, before, after)
+        return {"updated_input": after}
+    if context.out.mode == "human":
+        context.out.word("The input stays as it was.", "dim")
+    return {}
+
+
+def _digest(approval: dict[str, Any], *, looked_at: bool) -> dict[str, str]:
+    """What binds a yes to this call. To an edited one that nobody looked at it is left out: then the service
+    refuses.
+    """
+    digest = approval.get("digest")
+    return {"digest": digest} if digest and (looked_at or not approval.get("edited")) else {}
+
+
+def _show_call(context: Context, approval: dict[str, Any]) -> None:
+    """The whole call on standard error, for whoever decides; what is invisible is written out."""
+    out, risk = context.out, one_line(approval.get("risk") or "unknown")
+    names = (approval["approval_id"], approval.get("session_id"), approval.get("tool_name"))
+    out.word(visible(f"{'  '.join(map(str, names))}  ({risk} risk)"), "red" if risk == "high" else "bold")
+    for line in pretty(approval.get("input") or {}).splitlines():
+        out.word(f"  {line}")
+    if approval.get("input_masked"):
+        out.word("  Parts of the input are masked: this is not all of the call.", "amber")
+    if approval.get("edited"):
+        out.word("  A voter changed it: this is not what the agent asked for.", "amber")
 
 
 def deny(context: Context) -> None:
@@ -74,7 +109,8 @@ def _resolve_all(context: Context, behavior: Behavior) -> int:
     decided, conflicts = [], 0
     for item in pending:
         try:
-            decided.append(_resolve(context, item["approval_id"], _body(context, behavior)))
+            bound = _digest(item, looked_at=False) if behavior == "allow" else {}
+            decided.append(_resolve(context, item["approval_id"], _body(context, behavior) | bound))
         except Problem as problem:
             if problem.status != 409:
                 raise
@@ -160,6 +196,7 @@ COMMANDS = (
         run=allow,
         arguments=(
             APPROVAL_ID,
+            arg("--digest", metavar="DIGEST", help="only the call of this digest, as `get` shows it"),
             arg("--edit", "-e", action="store_true", help="change the input in $EDITOR first"),
             arg("--set", metavar="KEY=JSON", action="append", help="change one argument; may be repeated"),
             arg(

@@ -16,6 +16,7 @@ from sessions_app.api.serializers.base import (
 )
 from sessions_app.api.serializers.fields import Generation, one_route
 from sessions_app.api.serializers.sessions import ReplyTargets
+from sessions_app.api.serializers.waiting import DIGEST_HELP
 from sessions_app.models import RunStatus
 from sessions_app.services.inputs import MOST_ASSETS
 
@@ -304,6 +305,7 @@ class Resolution(StrictSerializer):
     approval_id = Text(max_length=60, required=False)
     request_id = Text(max_length=60, required=False)
     behavior = Choice(choices=("allow", "deny"))
+    digest = Text(max_length=64, required=False, help_text=DIGEST_HELP)
     updated_input = JsonObject(required=False, allow_null=True)
     justification = Text(max_length=4000, required=False, allow_blank=True, default="")
     reason = Text(max_length=4000, required=False, allow_blank=True, default="")

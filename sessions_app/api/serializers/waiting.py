@@ -1,9 +1,16 @@
 """Approvals, questions and operator decisions: bodies, queries, answers."""
 
+from typing import Final
+
 from rest_framework import serializers
 
 from sessions_app.api.serializers.base import Choice, Flag, JsonObject, PageQuery, StrictSerializer, Text
 from sessions_app.models import ApprovalStatus, DecisionOutcome, DecisionStatus, QuestionStatus, Risk
+
+DIGEST_HELP: Final = (
+    "`digest` of the approval as it was looked at; when the call is another one by now, nothing is counted. "
+    "To allow an edited call it is needed."
+)
 
 
 class WaitingQuery(PageQuery):
@@ -41,6 +48,7 @@ class VoteBody(StrictSerializer):
     """
 
     behavior = Choice(choices=("allow", "deny"))
+    digest = Text(max_length=64, required=False, help_text=DIGEST_HELP)
     updated_input = JsonObject(required=False, allow_null=True)
     justification = Text(max_length=4000, required=False, allow_blank=True, default="")
     reason = Text(max_length=4000, required=False, allow_blank=True, default="")
@@ -83,6 +91,7 @@ class ApprovalView(serializers.Serializer):
     input = serializers.DictField()
     input_masked = serializers.BooleanField(help_text="Redaction hides a part of `input`.")
     digest = serializers.CharField()
+    edited = serializers.BooleanField(help_text="`input` is not what the agent asked for.")
     reason = serializers.CharField()
     status = serializers.ChoiceField(choices=ApprovalStatus.values)
     required_votes = serializers.IntegerField()

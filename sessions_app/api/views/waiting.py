@@ -51,7 +51,11 @@ class ApprovalResolve(KheishView):
         "Allow or deny a call",
         body=shapes.VoteBody,
         answer=shapes.ApprovalView,
-        body_example={"behavior": "allow", "justification": "checked the diff"},
+        body_example={
+            "behavior": "allow",
+            "digest": examples.APPROVAL["digest"],
+            "justification": "checked the diff",
+        },
         example=examples.APPROVAL,
         description="The same decision again is 200; another one is 409 with the decision that won.",
     )

@@ -4,6 +4,7 @@ from django.db.models import QuerySet
 
 from kheish_site.lib.redaction import masks, redact
 from sessions_app.models import Approval, ApprovalVote, OperatorDecision, UserQuestion
+from sessions_app.services.approvals import is_edited
 from sessions_app.services.projections.shape import View, known, time
 
 
@@ -26,6 +27,7 @@ def approval_view(row: Approval) -> View:
         "input": redact(row.arguments),
         "input_masked": masks(row.arguments),
         "digest": row.digest,
+        "edited": is_edited(row),
         "reason": redact(row.reason),
         "status": row.status,
         "required_votes": row.required_votes,

@@ -97,9 +97,45 @@ def test_an_edit_makes_a_new_digest_and_voids_votes() -> None:
     assert view["digest"] != approval.digest
     assert [(vote["principal"], vote["voided"]) for vote in view["votes"]] == [("ann", True), ("ben", False)]
     assert status_of(run) == RunStatus.WAITING_FOR_APPROVAL
-    done = resolve(caller(name="cat"), approval).json()
+    done = resolve(caller(name="cat"), approval, digest=view["digest"]).json()
     assert (done["status"], done["decision"]["edited"]) == ("allowed", True)
     assert ToolCall.objects.get(pk=approval.tool_call_id).arguments == {"command": "make check"}
+
+
+EDIT = {"updated_input": {"command": "make check"}}
+
+
+def test_a_yes_to_what_was_edited_meanwhile_does_not_count() -> None:
+    _, (approval,) = ask_approvals(make_session(), required_votes=2)
+    cat = caller(name="cat")
+    seen = cat.get(f"/v1/approvals/{approval.approval_id}").json()
+    edited = resolve(caller(name="ben"), approval, **EDIT).json()
+    assert (seen["edited"], edited["edited"]) == (False, True)
+    stale = resolve(cat, approval, digest=seen["digest"])
+    assert (stale.status_code, code_of(stale)) == (409, "approval_state_conflict")
+    for body in ({}, {"updated_input": {"command": "make"}}):
+        blind = resolve(cat, approval, **body)
+        assert (blind.status_code, code_of(blind)) == (409, "approval_digest_required")
+    assert [vote["principal"] for vote in edited["votes"]] == ["ben"]
+    done = resolve(cat, approval, digest=edited["digest"]).json()
+    assert (done["status"], done["edited"]) == ("allowed", True)
+    late = resolve(caller(name="dan"), approval, digest=seen["digest"])
+    assert (late.status_code, code_of(late)) == (409, "approval_state_conflict")
+
+
+def test_who_edited_may_say_it_again_and_anybody_may_say_no() -> None:
+    _, (approval,) = ask_approvals(make_session(), required_votes=2)
+    ben = caller(name="ben")
+    for body in (EDIT, EDIT, {}):
+        assert resolve(ben, approval, **body).json()["status"] == "pending"
+    assert resolve(caller(name="cat"), approval, "deny").json()["status"] == "denied"
+
+
+def test_a_digest_of_the_call_as_asked_counts() -> None:
+    _, (one, two) = ask_approvals(make_session(), 2)
+    assert resolve(caller(), one, digest=one.digest).json()["status"] == "allowed"
+    assert code_of(resolve(caller(), two, digest="0" * 64)) == "approval_state_conflict"
+    assert resolve(caller(), two, digest="").status_code == 400
 
 
 def test_an_edit_must_fit_the_tool() -> None:
@@ -222,6 +258,24 @@ def test_a_batch_is_decided_together(path: str) -> None:
     assert list(statuses) == ["allowed", "denied", "allowed"]
     again = caller().post(path.format(run=run.run_id), body)
     assert (again.status_code, code_of(again)) == (409, "approval_state_conflict")
+
+
+@pytest.mark.parametrize("path", BATCHES)
+def test_a_batch_is_bound_to_the_calls_that_were_looked_at(path: str) -> None:
+    run, (one, two) = ask_approvals(make_session(), 2, required_votes=2)
+    edited = resolve(caller(name="ben"), one, **EDIT).json()["digest"]
+    cat = caller(name="cat")
+
+    def decide(**digest: str) -> Any:
+        votes = [{"approval_id": one.approval_id, **digest}, {"approval_id": two.approval_id}]
+        body = {"resolutions": [{"behavior": "allow", **vote} for vote in votes]}
+        return cat.post(path.format(run=run.run_id), body)
+
+    assert code_of(decide()) == "approval_digest_required"
+    assert code_of(decide(digest=one.digest)) == "approval_state_conflict"
+    assert two.votes.count() == 0
+    assert decide(digest=edited).status_code == 202
+    assert (Approval.objects.get(pk=one.pk).status, two.votes.count()) == ("allowed", 1)
 
 
 @pytest.mark.parametrize("path", BATCHES)

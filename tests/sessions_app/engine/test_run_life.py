@@ -212,7 +212,8 @@ def test_two_votes_are_needed_and_an_edit_voids_them(
         approval.approval_id, Vote(behavior="allow", updated_input={"command": "echo b"}), principal=BOB
     )
     assert changed.status == ApprovalStatus.PENDING
-    done = approvals.resolve(approval.approval_id, Vote(behavior="allow"), principal=ALICE)
+    seen = Vote(behavior="allow", digest=changed.digest)
+    done = approvals.resolve(approval.approval_id, seen, principal=ALICE)
     assert done.status == ApprovalStatus.ALLOWED
     assert done.votes.filter(voided_at=None).count() == 2
 

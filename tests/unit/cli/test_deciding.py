@@ -14,8 +14,12 @@ APPROVAL = {
     "session_id": "demo",
     "tool_name": "bash",
     "status": "pending",
+    "risk": "high",
+    "digest": "d1",
+    "edited": False,
     "input": {"command": "ls", "timeout_seconds": 5},
 }
+EDITED = APPROVAL | {"digest": "d2", "edited": True, "input": {"command": "rm\u200b -r x"}}
 ALLOWED = APPROVAL | {"status": "allowed"}
 ONE = {
     "id": "q1",
@@ -54,13 +58,49 @@ def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_allow_sends_the_decision_and_the_reasons(approvals, kheish) -> None:
     result = kheish("approvals", "allow", "apr_1", "--justification", "fine", "--reason", "r")
     assert (result.code, result.out) == (0, "apr_1  bash  allowed\n")
-    assert approvals.last().body == {"behavior": "allow", "justification": "fine", "reason": "r"}
+    said = {"justification": "fine", "reason": "r"}
+    assert approvals.last().body == {"behavior": "allow", "digest": "d1", **said}
     assert approvals.last().headers["idempotency-key"]
 
 
 def test_deny(approvals, kheish) -> None:
     assert kheish("approvals", "deny", "apr_1", "-q").out == "apr_1\n"
     assert approvals.last().body == {"behavior": "deny"}
+
+
+def test_a_terminal_shows_the_call_that_is_allowed(approvals, kheish) -> None:
+    result = kheish("approvals", "allow", "apr_1", tty=True)
+    assert result.code == 0
+    assert "apr_1  demo  bash  (high risk)" in result.err
+    assert '{"command": "ls", "timeout_seconds": 5}' in result.err
+    assert approvals.last().body["digest"] == "d1"
+
+
+@pytest.mark.parametrize(("answer", "code", "sent"), [("y\n", 0, ["d2"]), ("n\n", 1, [])])
+def test_a_call_that_was_edited_is_shown_and_asked_about(approvals, kheish, answer, code, sent) -> None:
+    approvals.on("GET", "/v1/approvals/apr_1", EDITED)
+    result = kheish("approvals", "allow", "apr_1", stdin=answer, tty=True)
+    assert result.code == code
+    assert "rm\\u200b -r x" in result.err and "A voter changed it" in result.err
+    assert [seen.body["digest"] for seen in approvals.seen if seen.method == "POST"] == sent
+
+
+@pytest.mark.parametrize("options", [{}, {"tty": True}])
+def test_an_edited_call_nobody_looked_at_is_left_to_the_service(approvals, kheish, options) -> None:
+    approvals.on("GET", "/v1/approvals/apr_1", EDITED)
+    refused = problem(409, "approval_digest_required", "the call was edited", approval_id="apr_1")
+    approvals.on("POST", "/v1/approvals/apr_1/resolve", refused)
+    result = kheish("approvals", "allow", "apr_1", "--yes", **options)
+    assert result.code == 6
+    assert "Look at it: kheish approvals get apr_1" in result.err
+    assert approvals.last().body == {"behavior": "allow"}
+
+
+def test_a_digest_may_be_given(approvals, kheish) -> None:
+    approvals.on("GET", "/v1/approvals/apr_1", EDITED)
+    assert "approvals allow apr_1 --digest d2" in kheish("approvals", "get", "apr_1").err
+    assert kheish("approvals", "allow", "apr_1", "--digest", "d1").code == 0
+    assert approvals.last().body == {"behavior": "allow", "digest": "d1"}
 
 
 def test_set_keeps_types_and_shows_the_diff(approvals, kheish) -> None:
@@ -144,6 +184,7 @@ def test_allow_all_of_a_session(approvals, kheish) -> None:
     assert (result.code, result.out) == (6, "apr_1  bash  allowed\n")
     assert "apr_2: too late" in result.err
     assert approvals.seen[0].query == {"status": "pending", "session_id": "demo", "limit": "100"}
+    assert approvals.last().body == {"behavior": "allow", "digest": "d1"}
 
 
 def test_all_of_everything_must_be_said(kheish) -> None:

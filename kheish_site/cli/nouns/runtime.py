@@ -46,26 +46,17 @@ def matrix(context: Context) -> None:
     answer = context.client.request(
         "POST", path("runtime", "permissions", "matrix"), given(context.args, "session_id")
     )
-    rows = _matrix_rows(answer)
-    if context.out.mode != "human" or not rows:
+    if context.out.mode != "human":
         _show(context, answer)
         return
-    modes = list(dict.fromkeys(mode for _, decisions in rows for mode in decisions))
-    context.out.table(
-        ["TOOL", *modes], [[tool, *(decisions.get(mode, "") for mode in modes)] for tool, decisions in rows]
-    )
+    tools: dict[str, dict[str, dict[str, Any]]] = answer["tools"]
+    modes = list(dict.fromkeys(mode for decisions in tools.values() for mode in decisions))
+    rows = [[tool, *(_decision(decisions.get(mode)) for mode in modes)] for tool, decisions in tools.items()]
+    context.out.table(["TOOL", *modes], rows)
 
 
-def _matrix_rows(answer: Any) -> list[tuple[str, dict[str, str]]]:
-    """Rows (tool, mode: decision), whether the modes come as an object or as a list."""
-    found = []
-    for item in (answer.get("tools") or answer.get("items") or []) if isinstance(answer, dict) else []:
-        modes = item.get("modes") or item.get("decisions") or {}
-        if isinstance(modes, list):
-            modes = {entry.get("mode") or entry.get("effective_mode"): entry for entry in modes}
-        decisions = {str(m): str(d.get("decision") if isinstance(d, dict) else d) for m, d in modes.items()}
-        found.append((str(item.get("tool_name") or item.get("tool")), decisions))
-    return found
+def _decision(explained: dict[str, Any] | None) -> str:
+    return str(explained["decision"]) if explained else ""
 
 
 def _change(context: Context, setting: str, body: dict[str, Any]) -> None:

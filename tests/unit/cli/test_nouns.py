@@ -241,8 +241,8 @@ def test_permissions_are_explained(service, kheish) -> None:
 
 
 def test_the_matrix_is_a_table(service, kheish) -> None:
-    row = {"tool_name": "bash", "modes": {"default": {"decision": "ask"}, "plan": {"decision": "deny"}}}
-    service.on("POST", "/v1/runtime/permissions/matrix", {"tools": [row]})
+    modes = {"default": {"decision": "ask"}, "plan": {"decision": "deny"}}
+    service.on("POST", "/v1/runtime/permissions/matrix", {"tools": {"bash": modes}})
     lines = kheish("runtime", "permissions", "matrix").out.splitlines()
     assert [line.split() for line in lines] == [["TOOL", "default", "plan"], ["bash", "ask", "deny"]]
 

@@ -60,7 +60,8 @@ def _create(row: None, cleaned: Cleaned, principal: Principal) -> Outcome:
 
 
 def _change(row: Connector, cleaned: Cleaned, principal: Principal) -> Outcome:
-    return _put(row.kind, row.name, cleaned, unmasked(cleaned["settings"], row.settings), principal)
+    fields = unmasked(cleaned, {"settings": row.settings})
+    return _put(row.kind, row.name, cleaned, fields["settings"], principal)
 
 
 def _pause(row: Connector, cleaned: Cleaned, principal: Principal) -> Outcome:

@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 
 from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin
+from sessions_app.admin.forms import TextArea
 from sessions_app.admin.verbs import Act, Cleaned, Outcome, Tone, Verb
 from sessions_app.models import DecisionOutcome, DecisionStatus, OperatorDecision
 from sessions_app.services import decisions
@@ -21,10 +22,10 @@ from sessions_app.services.projections.shape import call_summary
 class NoteForm(forms.Form):
     """Any judgement: how the person knows."""
 
-    note = forms.CharField(
+    note = TextArea(
+        rows=2,
         required=False,
         max_length=2_000,
-        widget=forms.Textarea(attrs={"rows": 2, "class": "kh-wide"}),
         help_text="How you know. Kept in the journal.",
     )
 
@@ -32,10 +33,10 @@ class NoteForm(forms.Form):
 class HappenedForm(NoteForm):
     """It happened: what the agent should read as its result."""
 
-    result = forms.CharField(
+    result = TextArea(
+        rows=3,
         required=False,
         max_length=20_000,
-        widget=forms.Textarea(attrs={"rows": 3, "class": "kh-wide"}),
         help_text="What the agent reads as the result; left empty, what the call had written until then.",
     )
 

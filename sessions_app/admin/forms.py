@@ -1,12 +1,25 @@
 """Fields that several verbs share."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
 
 from kheish_site.lib.redaction import MASK, redact
 from sessions_app.admin import show
+
+
+class TextArea(forms.CharField):
+    """Text of several lines, which end in "\\n" whatever the browser sends."""
+
+    def __init__(self, *, rows: int, **options: Any) -> None:
+        super().__init__(widget=forms.Textarea(attrs={"rows": rows, "class": "kh-wide"}), **options)
+
+    def to_python(self, value: Any) -> Any:
+        """Return the text with the ends of its lines as everybody else writes them."""
+        text = super().to_python(value)
+        return _lines(text) if isinstance(text, str) else text
 
 
 class JsonArea(forms.CharField):
@@ -36,19 +49,37 @@ class JsonArea(forms.CharField):
         return parsed
 
 
-def unmasked(given: Any, stored: Any) -> Any:
-    """Put stored values back where the form showed a mask and it was left as it was.
+def unmasked(given: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Put stored values back into the fields of a form where it showed a mask and it was left as it was.
 
-    Raises: ValidationError for a mask anywhere else: it would be stored as if it were the value.
+    Raises: ValidationError of the field, for a mask anywhere else: it would be stored as the value.
     """
+    known = {name: _unmasked_field(name, given[name], value) for name, value in stored.items()}
+    return {**given, **known}
+
+
+def _unmasked_field(name: str, given: Any, stored: Any) -> Any:
+    if isinstance(given, str) and _lines(given).strip() == _lines(redact(str(stored))).strip():
+        return stored
+    try:
+        return _unmasked(given, stored)
+    except forms.ValidationError as error:
+        raise forms.ValidationError({name: error}) from error
+
+
+def _unmasked(given: Any, stored: Any) -> Any:
     if given == redact(stored):
         return stored
     if isinstance(given, dict):
         known = stored if isinstance(stored, dict) else {}
-        return {name: unmasked(value, known.get(name)) for name, value in given.items()}
+        return {name: _unmasked(value, known.get(name)) for name, value in given.items()}
     if isinstance(given, str) and MASK in given:
         raise forms.ValidationError("A masked value may be kept or replaced whole, not edited.")
     return given
+
+
+def _lines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def names_of(text: str) -> list[str]:

@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 
 from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin, Section, all_of, latest
-from sessions_app.admin.forms import JsonArea, names_of, unmasked
+from sessions_app.admin.forms import JsonArea, TextArea, names_of, unmasked
 from sessions_app.admin.verbs import Cleaned, NothingToSay, Outcome, Verb
 from sessions_app.models import Persona, PersonaRevision, Role, Session
 from sessions_app.services import personas
@@ -28,9 +28,9 @@ class PersonaForm(forms.Form):
     """What an operator writes of a persona."""
 
     display_name = forms.CharField(max_length=200, required=False)
-    soul = forms.CharField(
+    soul = TextArea(
+        rows=14,
         required=False,
-        widget=forms.Textarea(attrs={"rows": 14, "class": "kh-wide"}),
         help_text="The instructions a session binds. Sessions that bound an earlier revision keep it.",
     )
     owner = forms.CharField(max_length=200, required=False)
@@ -59,9 +59,9 @@ def _create(row: None, cleaned: Cleaned, principal: Principal) -> Outcome:
 
 
 def _revise(row: Persona, cleaned: Cleaned, principal: Principal) -> Outcome:
-    fields, before = _fields(cleaned), _current(row)
-    for name in ("soul", "display_name", "metadata"):
-        fields[name] = unmasked(fields[name], getattr(before, name))
+    before = _current(row)
+    stored = {name: getattr(before, name) for name in ("soul", "display_name", "metadata")}
+    fields = unmasked(_fields(cleaned), stored)
     made = personas.update(
         row.persona_id, fields, expected=frozenset({row.current}), principal=principal.name
     )

@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from kheish_site.lib.redaction import redact
 from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin
+from sessions_app.admin.forms import TextArea
 from sessions_app.admin.verbs import Cleaned, Outcome, ReasonForm, Verb
 from sessions_app.models import QuestionStatus, UserQuestion
 from sessions_app.services import questions
@@ -32,13 +33,9 @@ def _answer_form(row: UserQuestion | None) -> type[forms.Form]:
         members[f"choice_{number}"] = field(
             choices=choices, widget=widget, required=False, label=redact(label)
         )
-        own = forms.CharField(
-            required=False,
-            max_length=20_000,
-            label="or in your own words",
-            widget=forms.Textarea(attrs={"rows": 2}),
+        members[f"text_{number}"] = TextArea(
+            rows=2, required=False, max_length=20_000, label="or in your own words"
         )
-        members[f"text_{number}"] = own
     return type("AnswerForm", (ReasonForm,), members | {"field_order": list(members)})
 
 

@@ -62,8 +62,7 @@ def _create(row: None, cleaned: Cleaned, principal: Principal) -> Outcome:
 
 
 def _change(row: Route, cleaned: Cleaned, principal: Principal) -> Outcome:
-    fields = _fields(cleaned)
-    fields["options"] = unmasked(fields["options"], row.options)
+    fields = unmasked(_fields(cleaned), {"options": row.options})
     return Outcome(row=routes.update(row.route_id, fields, expected=frozenset({row.revision})))
 
 

@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString, mark_safe
 from sessions_app.admin import evidence, run_page, show
 from sessions_app.admin.base import ConsoleAdmin, Section, StatusTab, all_of, latest
 from sessions_app.admin.filters import ByLiveness, ByPersona, ByRoute, ByStatus
-from sessions_app.admin.forms import unmasked
+from sessions_app.admin.forms import TextArea, unmasked
 from sessions_app.admin.verbs import Cleaned, Outcome, ReasonForm, Verb
 from sessions_app.models import (
     LIVE,
@@ -61,17 +61,17 @@ CANCEL = Verb(
 class AgainForm(forms.Form):
     """The input of the new run."""
 
-    content = forms.CharField(
+    content = TextArea(
+        rows=6,
         max_length=100_000,
-        widget=forms.Textarea(attrs={"rows": 6, "class": "kh-wide"}),
         help_text="A new run of the same session and route gets this. The old one keeps its history.",
     )
 
 
 def _again(row: Run, cleaned: Cleaned, principal: Principal) -> Outcome:
-    content = unmasked(cleaned["content"], str(row.input_message.get("content", "")))
+    fields = unmasked(cleaned, {"content": str(row.input_message.get("content", ""))})
     again = runs.NewRun(
-        content=content,
+        content=fields["content"],
         route_id=row.route_id,
         model=row.model,
         metadata={"again_of": row.run_id},

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from kheish_site.lib import clock
 from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin
-from sessions_app.admin.forms import unmasked
+from sessions_app.admin.forms import TextArea, unmasked
 from sessions_app.admin.verbs import Cleaned, NothingToSay, Outcome, Verb
 from sessions_app.models import Role, RuntimeRevision, TickLease, UnknownEffects, Worker
 from sessions_app.services import leases, recovery, runtime_settings
@@ -34,17 +34,9 @@ class EffectsForm(forms.Form):
 class PromptForm(forms.Form):
     """What the service adds to every run's system prompt."""
 
-    custom_prompt = forms.CharField(
-        required=False, widget=forms.Textarea(attrs={"rows": 6, "class": "kh-wide"})
-    )
-    append_prompt = forms.CharField(
-        required=False, widget=forms.Textarea(attrs={"rows": 3, "class": "kh-wide"})
-    )
-    override_prompt = forms.CharField(
-        required=False,
-        widget=forms.Textarea(attrs={"rows": 3, "class": "kh-wide"}),
-        help_text="Replaces everything else.",
-    )
+    custom_prompt = TextArea(rows=6, required=False)
+    append_prompt = TextArea(rows=3, required=False)
+    override_prompt = TextArea(rows=3, required=False, help_text="Replaces everything else.")
 
 
 def _set_mode(row: None, cleaned: Cleaned, principal: Principal) -> Outcome | None:
@@ -59,7 +51,7 @@ def _set_effects(row: None, cleaned: Cleaned, principal: Principal) -> Outcome |
 
 def _set_prompt(row: None, cleaned: Cleaned, principal: Principal) -> Outcome | None:
     stored = runtime_settings.current().system_prompt
-    settings = {name: unmasked(text, getattr(stored, name)) for name, text in cleaned.items()}
+    settings = unmasked(cleaned, {name: getattr(stored, name) for name in cleaned})
     runtime_settings.change("system-prompt", {"settings": settings}, principal=principal.name)
     return None
 

@@ -13,6 +13,7 @@ from kheish_site.lib import clock
 from sessions_app.admin import session_page, show
 from sessions_app.admin.base import ConsoleAdmin
 from sessions_app.admin.filters import ByPersona, BySessionState
+from sessions_app.admin.forms import TextArea
 from sessions_app.admin.personas import NAME
 from sessions_app.admin.verbs import Cleaned, Outcome, ReasonForm, Verb
 from sessions_app.models import Persona, Session
@@ -57,9 +58,7 @@ def _open(row: Session) -> bool:
 class SayForm(forms.Form):
     """Something for the agent to do."""
 
-    content = forms.CharField(
-        max_length=100_000, widget=forms.Textarea(attrs={"rows": 3, "class": "kh-wide"}), label="Input"
-    )
+    content = TextArea(rows=3, max_length=100_000, label="Input")
 
 
 class NewSessionForm(forms.Form):

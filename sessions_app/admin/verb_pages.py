@@ -169,6 +169,9 @@ class VerbPages:
         except KheishError as refusal:
             form.add_error(None, problem(refusal))
             return None
+        except ValidationError as error:
+            form.add_error(None, error)
+            return None
         if outcome.once:
             return self._show_once(request, verb, outcome)
         messages.success(request, f"{done_words(verb, outcome)}.")

@@ -14,6 +14,7 @@ from django import forms
 from django.contrib import messages
 
 from kheish_site.lib.errors import Conflict, KheishError
+from sessions_app.admin.forms import TextArea
 from sessions_app.models import Role
 from sessions_app.services import audit
 from sessions_app.services.access import Principal
@@ -43,11 +44,8 @@ class NothingToSay(forms.Form):
 class ReasonForm(forms.Form):
     """A verb that records why."""
 
-    reason = forms.CharField(
-        required=False,
-        max_length=500,
-        widget=forms.Textarea(attrs={"rows": 2, "class": "kh-wide"}),
-        help_text="Kept in the journal.",
+    reason: forms.CharField = TextArea(
+        rows=2, required=False, max_length=500, help_text="Kept in the journal."
     )
 
 

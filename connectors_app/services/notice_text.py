@@ -5,7 +5,6 @@ direction overrides) are spelt out: a call must not look like another one.
 """
 
 import json
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -14,12 +13,12 @@ from django.conf import settings
 
 from kheish_site.lib import clock
 from kheish_site.lib.redaction import masks, redact
+from kheish_site.lib.visible import visible
 from sessions_app.models import Approval, OperatorDecision, Role, Run, UserQuestion
 
 LONGEST_ARGUMENTS: Final = 2_500
 """Characters of arguments in a notice: with the rest of it, one message of every platform."""
 _LONGEST_TEXT: Final = 600
-_HIDDEN: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +88,8 @@ def of_decision(run: Run, decision: OperatorDecision) -> View:
 
 def plain(text: str, *, keep_lines: bool = True) -> str:
     """Return ``text`` redacted, with every character that hides spelt out."""
-    kept = "\n" if keep_lines else ""
-    return "".join(
-        f"\\u{ord(char):04x}" if unicodedata.category(char) in _HIDDEN and char not in kept else char
-        for char in redact(text)
-    )
+    shown = visible(redact(text))
+    return shown if keep_lines else shown.replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _arguments(arguments: Mapping[str, Any]) -> tuple[str, int, bool]:

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 
 from kheish_site.lib import clock
 from kheish_site.lib.redaction import redact as redact  # every page shows through it
+from kheish_site.lib.visible import visible
 from sessions_app.admin import addresses
 from sessions_app.services import reply_targets
 
@@ -157,15 +158,15 @@ def line(text: str) -> SafeString:
 
 
 def json_text(value: Any) -> str:
-    """Return ``value`` redacted, as JSON for people."""
-    return json.dumps(redact(value), indent=2, ensure_ascii=False, default=str)
+    """Return ``value`` redacted, as JSON for people in which nothing hides; it reads as the same value."""
+    return visible(json.dumps(redact(value), indent=2, ensure_ascii=False, default=str))
 
 
 def block(text: str, *, limit: int | None = LIMIT) -> SafeString | str:
     """Return ``text`` redacted in a box of its own; what is cut off is said."""
     if not text:
         return NOTHING
-    clean = redact(text)
+    clean = visible(redact(text))
     rest = len(clean) - limit if limit is not None else 0
     more = f"\n… {rest} more characters" if rest > 0 else ""
     shown = clean[:limit] if rest > 0 else clean

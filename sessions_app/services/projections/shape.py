@@ -7,6 +7,7 @@ from typing import Any, Final
 from kheish_site.lib import clock
 from kheish_site.lib.canonical import canonical_json
 from kheish_site.lib.redaction import redact
+from kheish_site.lib.visible import visible
 
 View = dict[str, Any]
 _SUMMARY: Final = 160  # characters of one call in the sentence that says what a run waits for
@@ -24,10 +25,10 @@ def time(moment: datetime | None) -> str | None:
 
 
 def call_summary(tool_name: str, arguments: Mapping[str, Any]) -> str:
-    """Return a call in one redacted line, for instance ``bash: make deploy``."""
+    """Return a call in one redacted line in which nothing hides, for instance ``bash: make deploy``."""
     telling = next((arguments[name] for name in _TELLING if isinstance(arguments.get(name), str)), None)
     shown = telling if telling is not None else canonical_json(dict(arguments)) if arguments else ""
-    return one_line(f"{tool_name}: {redact(shown)}" if shown else tool_name)
+    return one_line(visible(f"{tool_name}: {redact(shown)}") if shown else tool_name)
 
 
 def one_line(text: str) -> str:

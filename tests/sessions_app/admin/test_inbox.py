@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from kheish_site.lib import clock
 from kheish_site.lib.redaction import MASK
-from sessions_app.admin import inbox
+from sessions_app.admin import addresses, inbox, show
 from sessions_app.models import Approval, Run
 from sessions_app.services import approvals, grants
 from sessions_app.services.access import SYSTEM
@@ -241,6 +241,18 @@ def test_a_yes_to_the_call_as_shown_does_not_drop_an_edit(desk: Desk, verb: str)
     assert row.status == "pending" and grants.of(row.session) == []
     unchanged = json.dumps(row.arguments, indent=4).replace("\n", "\r\n")
     assert "Approved" in text(decide(admin, row, verb, arguments=unchanged))
+
+
+def test_nothing_hides_in_what_will_run(desk: Desk) -> None:
+    row = waiting_approval(command="rm -rf ~/\u202etxt.eton #\u200b hidden")
+    client = desk("admin")
+    for address in (INBOX, item(row.approval_id), addresses.of(row.run)):
+        page = text(client.get(address))
+        assert "\\u202etxt.eton #\\u200b hidden" in page, address
+        assert "\u202e" not in page and "\u200b" not in page, address
+    decide(client, row, "allow", arguments=show.json_text(row.arguments))
+    row.refresh_from_db()
+    assert row.status == "allowed" and not row.decision["edited"]
 
 
 def test_one_admin_does_not_allow_for_the_session_what_needs_two(desk: Desk) -> None:

@@ -24,9 +24,9 @@ class Command(BaseCommand):
         with _alone():
             call_command("migrate", interactive=False, verbosity=0)
             accounts.ensure_groups()
-            password = accounts.ensure_admin_login()
             tokens.ensure_local_token(settings.KHEISH.state_dir / "operator.token")
             self._configure()
+            password = accounts.ensure_admin_login()  # last: what fails before must not keep it untold
         login = {"username": "admin", "password": password} if password else None
         self.stdout.write(json.dumps({"login": login}))
 

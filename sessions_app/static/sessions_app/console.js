@@ -125,8 +125,24 @@
       place.before(pill);
     }
     pill.textContent = `${number} new`;
-    pill.onclick = () => { list.innerHTML = fresh.innerHTML; pill.remove(); rowsOf(list)[0]?.focus?.(); };
+    pill.onclick = () => {
+      if ($(CHOICE, list)) return again_with(all(`${CHOICE}:checked`, list).map(box => box.value));
+      list.innerHTML = fresh.innerHTML;
+      pill.remove();
+      rowsOf(list)[0]?.focus?.();
+    };
   }
+  // Django's script for chosen rows knows those it found when it began: such a list is loaded anew.
+  const CHOICE = "input.action-select";
+  function again_with(chosen) {
+    sessionStorage.setItem("kh-chosen", JSON.stringify(chosen));
+    location.reload();
+  }
+  addEventListener("load", () => {
+    const chosen = JSON.parse(sessionStorage.getItem("kh-chosen") || "[]");
+    sessionStorage.removeItem("kh-chosen");
+    for (const box of all(CHOICE)) if (chosen.includes(box.value) && !box.checked) box.click();
+  });
 
   let stale = false, running = null, again = false;
   async function refresh() {

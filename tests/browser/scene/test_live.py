@@ -93,7 +93,23 @@ def test_a_list_of_runs_keeps_up_and_never_jumps(browser: Browser, scene: Mornin
     browser.until(lambda: "cancelled" in browser.find(row).text)
     assert len(browser.all(row)) == 1
     browser.find(".kh-pill").click()
-    assert len(browser.all(row)) == 2
+    browser.until(lambda: len(browser.all(row)) == 2)
+    assert browser.troubles() == []
+
+
+def test_what_is_chosen_stays_chosen_when_new_rows_are_shown(browser: Browser, scene: Morning) -> None:
+    asking(scene, "chosen")
+    browser.open("/admin/sessions_app/run/?q=chosen")
+    browser.until(lambda: browser.dot == "live")
+    browser.find("#result_list tbody input.action-select").click()
+    scene.client.sessions("chosen").input("Tag it again.", route_id="release-1.9-0")
+    browser.until(lambda: bool(browser.all(".kh-pill")))
+    browser.find(".kh-pill").click()
+    browser.until(lambda: len(browser.all("#result_list tbody tr")) == 2)
+    browser.until(lambda: browser.find(".action-counter").text == "1 of 2 selected")
+    assert len(browser.all("#result_list input.action-select:checked")) == 1
+    browser.find("#action-toggle").click()
+    assert browser.find(".action-counter").text == "2 of 2 selected"
     assert browser.troubles() == []
 
 

@@ -57,6 +57,7 @@ class WorkerProcess:
         self._beaten = self._listening = time.monotonic()
         self._cleaned = 0.0
         self._cleaner = threading.Thread()
+        self._is_told = False
         self._background = ports.make_background()
         self._log = LogKeeper(settings.DATABASES["default"]["NAME"]) if settings.KHEISH.embedded else None
         self._thread = threading.Thread(target=self._watch, name="feeder", daemon=True)
@@ -80,8 +81,12 @@ class WorkerProcess:
         """Take no new work and no new steps; what is in flight may finish its step.
 
         Called in Celery's signal handler, which interrupts the main thread anywhere, also inside a query:
-        touching the database here would wait for ourselves for ever. The next beat tells the others.
+        touching the database here would wait for ourselves for ever. The next beat tells the others. So would
+        a second signal inside of this: an event's lock does not know that it is ours already.
         """
+        if self._is_told:
+            return
+        self._is_told = True
         self.heartbeat.draining.set()
         for part in self._background:
             part.drain()

@@ -1,8 +1,4 @@
-"""One child process and the thread that keeps it: started, found ready, watched, started again, stopped.
-
-The thread that starts a process must outlive it: the kernel takes the end of that thread for the end of the
-parent, and ends the process with it.
-"""
+"""One child process and the thread that keeps it: started, found ready, watched, started again, stopped."""
 
 import logging
 import os
@@ -93,10 +89,14 @@ class ChildSidecar(threading.Thread):
             self._revoke(lease)
 
     def _run_process(self, sidecar: Sidecar, lease: Issued) -> str:
+        lifeline, held = os.pipe()
         try:
-            process = self._spawn(sidecar, lease)
+            process = self._spawn(sidecar, lease, lifeline)
         except OSError as error:
+            os.close(held)
             return f"the process could not be started: {error.strerror}"
+        finally:
+            os.close(lifeline)
         try:
             self._note(status=SidecarStatus.STARTING, pid=process.pid, instance_id="", worker=self._worker)
             manifest = self._until_ready(process, sidecar)
@@ -111,11 +111,12 @@ class ChildSidecar(threading.Thread):
             return str(death)
         finally:
             end(process)
+            os.close(held)
         return ""
 
-    def _spawn(self, sidecar: Sidecar, lease: Issued) -> "subprocess.Popen[bytes]":
+    def _spawn(self, sidecar: Sidecar, lease: Issued, lifeline: int) -> "subprocess.Popen[bytes]":
         child = self._connector.settings["child_process"]
-        command = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), child["command"]]
+        command = [sys.executable, "-I", "-S", str(LAUNCHER), str(lifeline), child["command"]]
         process = subprocess.Popen(
             [*command, *child["args"]],
             env=environment.of_child(self._connector, sidecar, lease),
@@ -124,6 +125,7 @@ class ChildSidecar(threading.Thread):
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            pass_fds=(lifeline,),
         )
         logger.info("sidecar started", extra=self._extra("sidecar.start", pid=process.pid))
         return process

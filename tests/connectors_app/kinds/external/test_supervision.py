@@ -293,12 +293,15 @@ def test_a_revoked_lease_ends_the_process_at_its_next_renewal(
     assert "lease was revoked" in row.last_error
 
 
-def test_the_process_dies_with_its_worker(folder: Path) -> None:
-    """A worker that is killed cannot stop anything; the kernel does."""
+def test_the_process_dies_with_its_worker_and_so_does_what_a_wrapper_started(folder: Path) -> None:
+    """A worker that is killed cannot stop anything; the end of its pipe does."""
+    inner = folder / "inner"
     script = (
-        "import subprocess, sys, os, time\n"
-        f"p = subprocess.Popen([sys.executable, '-I', '-S', {str(child.LAUNCHER)!r}, str(os.getpid()),"
-        " 'sleep', '600'], start_new_session=True)\n"
+        "import os, subprocess, sys, time\n"
+        "lifeline, held = os.pipe()\n"
+        f"command = ['sh', '-c', 'sleep 600 & echo $! > {inner}; wait']\n"
+        f"launcher = [sys.executable, '-I', '-S', {str(child.LAUNCHER)!r}, str(lifeline)]\n"
+        "p = subprocess.Popen([*launcher, *command], start_new_session=True, pass_fds=(lifeline,))\n"
         "print(p.pid, flush=True)\n"
         "time.sleep(600)\n"
     )
@@ -306,9 +309,19 @@ def test_the_process_dies_with_its_worker(folder: Path) -> None:
     assert worker.stdout is not None
     with worker.stdout:
         pid = int(worker.stdout.readline())
-        until(lambda: b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes()[:6], 10, lambda: pid)
+        until(lambda: inner.exists() and bool(inner.read_text().strip()), 10, lambda: pid)
+        started = int(inner.read_text())
+        assert alive(pid) and alive(started)
         worker.kill()
         worker.wait()
     until_gone(pid)
-    lonely = subprocess.run([sys.executable, "-I", "-S", str(child.LAUNCHER), "1", "true"])
-    assert lonely.returncode == child.EXIT_NOT_STARTED
+    until_gone(started)
+
+
+def test_a_command_that_is_not_there_is_told() -> None:
+    lifeline, held = os.pipe()
+    command = [sys.executable, "-I", "-S", str(child.LAUNCHER), str(lifeline), "/no/such/command"]
+    process = subprocess.Popen(command, start_new_session=True, pass_fds=(lifeline,))
+    assert process.wait(20) == child.EXIT_NOT_STARTED
+    os.close(held)
+    os.close(lifeline)

@@ -29,8 +29,10 @@ def set_permission_mode(context: Context) -> None:
 
 
 def set_system_prompt(context: Context) -> None:
-    text = "" if context.args.clear else read_text(context, context.args.text, what="system prompt")
-    _change(context, "system-prompt", {"system_prompt": text})
+    """The text becomes the whole prompt: settings that are not sent become empty."""
+    args = context.args
+    settings = {} if args.clear else {"custom_prompt": read_text(context, args.text, what="system prompt")}
+    _change(context, "system-prompt", {"settings": settings})
 
 
 def check(context: Context) -> None:
@@ -97,7 +99,7 @@ COMMANDS = (
     Command(
         noun="runtime",
         verb="set-system-prompt",
-        help="write the system prompt",
+        help="write the system prompt, in place of all its parts",
         run=set_system_prompt,
         arguments=(
             arg("text", metavar="TEXT", nargs="?", help="the prompt; `-` or a pipe reads standard input"),

@@ -1,6 +1,7 @@
 """Commands whose answer has a shape of its own, against the service itself."""
 
 import io
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -43,3 +44,10 @@ def test_the_permission_matrix(kheish: Kheish) -> None:
     assert code == 0
     decided = dict(zip(rows["TOOL"], rows["write_file"], strict=True))
     assert (decided["default"], decided["acceptEdits"]) == ("ask", "allow")
+
+
+def test_the_system_prompt_is_written_and_cleared(kheish: Kheish) -> None:
+    code, out = kheish("runtime", "set-system-prompt", "be kind", "--json")
+    assert (code, json.loads(out)["system_prompt"]["custom_prompt"]) == (0, "be kind")
+    code, out = kheish("runtime", "set-system-prompt", "--clear", "--json")
+    assert (code, set(json.loads(out)["system_prompt"].values())) == (0, {""})

@@ -221,7 +221,12 @@ def test_a_token_is_revoked(service, kheish) -> None:
     [
         (("set-model", "--route", "r", "--model", "m"), "model", {"route_id": "r", "model": "m"}),
         (("set-permission-mode", "plan"), "permission-mode", {"mode": "plan"}),
-        (("set-system-prompt", "be kind"), "system-prompt", {"system_prompt": "be kind"}),
+        (
+            ("set-system-prompt", "be kind"),
+            "system-prompt",
+            {"settings": {"custom_prompt": "be kind"}},
+        ),
+        (("set-system-prompt", "--clear"), "system-prompt", {"settings": {}}),
     ],
 )
 def test_runtime_changes_expect_the_revision_they_saw(service, kheish, argv, setting, body) -> None:

@@ -73,7 +73,8 @@ def _show_call(context: Context, approval: dict[str, Any]) -> None:
     """The whole call on standard error, for whoever decides; what is invisible is written out."""
     out, risk = context.out, one_line(approval.get("risk") or "unknown")
     names = (approval["approval_id"], approval.get("session_id"), approval.get("tool_name"))
-    out.word(visible(f"{'  '.join(map(str, names))}  ({risk} risk)"), "red" if risk == "high" else "bold")
+    title = "  ".join(one_line(visible(str(name))) for name in names)
+    out.word(f"{title}  ({risk} risk)", "red" if risk == "high" else "bold")
     for line in pretty(approval.get("input") or {}).splitlines():
         out.word(f"  {line}")
     if approval.get("input_masked"):
@@ -101,15 +102,16 @@ def _resolve_all(context: Context, behavior: Behavior) -> int:
         raise UsageError("of what?", cure="Give --session-id, --run-id or --everything.")
     query = {"status": "pending", **given(args, "session_id", "run_id")}
     pending = list(context.client.pages(path("approvals"), query=query))
-    if pending and context.interactive and not args.yes:
-        titles = [title for title, _ in APPROVAL.columns]
-        context.out.table(titles, [APPROVAL.row(item) for item in pending])
+    looked_at = bool(pending) and context.interactive and not args.yes
+    if looked_at:
+        for item in pending:
+            _show_call(context, item)
         if not context.confirm(f"{behavior.capitalize()} these {len(pending)}?"):
             return declined(context)
     decided, conflicts = [], 0
     for item in pending:
         try:
-            bound = _digest(item, looked_at=False) if behavior == "allow" else {}
+            bound = _digest(item, looked_at=looked_at) if behavior == "allow" else {}
             decided.append(_resolve(context, item["approval_id"], _body(context, behavior) | bound))
         except Problem as problem:
             if problem.status != 409:

@@ -191,12 +191,25 @@ def test_all_of_everything_must_be_said(kheish) -> None:
     assert kheish("approvals", "deny-all").code == 2
 
 
-def test_on_a_terminal_allow_all_shows_and_asks(approvals, kheish) -> None:
-    approvals.on("GET", "/v1/approvals", page(APPROVAL))
+LONG = APPROVAL | {"input": {"command": "echo " + "x" * 300 + "\u202e; rm\u200b -rf /\x1b[8m"}}
+
+
+def test_on_a_terminal_allow_all_shows_every_call_whole_and_asks(approvals, kheish) -> None:
+    approvals.on("GET", "/v1/approvals", page(APPROVAL, LONG | {"approval_id": "apr_2", "risk": "low"}))
     result = kheish("approvals", "allow-all", "--everything", stdin="\n", tty=True)
-    assert result.code == 1
-    assert "command=ls" in result.out
+    assert (result.code, result.out) == (1, "")
+    shown, _ = result.err.split("Allow these 2? [y/N]")
+    assert "apr_1  demo  bash  (high risk)" in shown and '{"command": "ls"' in shown
+    assert "apr_2  demo  bash  (low risk)" in shown
+    assert "x" * 300 + "\\u202e; rm\\u200b -rf /\\u001b[8m" in shown
     assert [seen.method for seen in approvals.seen] == ["GET"]
+
+
+@pytest.mark.parametrize(("yes", "body"), [((), {"digest": "d2"}), (("--yes",), {})])
+def test_allow_all_allows_an_edited_call_that_was_shown(approvals, kheish, yes, body) -> None:
+    approvals.on("GET", "/v1/approvals", page(EDITED))
+    assert kheish("approvals", "allow-all", "--everything", *yes, stdin="y\n", tty=True).code == 0
+    assert approvals.last().body == {"behavior": "allow", **body}
 
 
 def test_an_empty_list_says_so(service, kheish) -> None:

@@ -27,7 +27,7 @@ MEANINGS = {
     Exit.TIMED_OUT: "timed out (--timeout)",
     Exit.NOT_ALLOWED: "not signed in, or not allowed",
     Exit.RUN_ENDED_BADLY: "the run did not complete (--exit-status)",
-    Exit.CONFLICT: "conflict: already decided, or changed meanwhile",
+    Exit.CONFLICT: "conflict: already decided, changed meanwhile, or done in part",
     Exit.NO_SERVICE: "no service answers",
     Exit.WAITS_FOR_PERSON: "the run waits for a person (--exit-on-wait)",
     Exit.INTERRUPTED: "Ctrl-C",

@@ -16,6 +16,7 @@ from kheish_site.cli.waiting import allow_command
 from kheish_site.lib.visible import visible
 
 Behavior = Literal["allow", "deny"]
+OF_ONE_CALL = (400, 403, 404, 409)  # the next call may still be decided
 
 
 def list_approvals(context: Context) -> None:
@@ -96,7 +97,7 @@ def deny_all(context: Context) -> int:
 
 
 def _resolve_all(context: Context, behavior: Behavior) -> int:
-    """Decide what is pending now. Somebody who was faster is reported, and does not stop the rest."""
+    """Decide what is pending now. What the service refuses is reported, and does not stop the rest."""
     args = context.args
     if not (args.session_id or args.run_id or args.everything):
         raise UsageError("of what?", cure="Give --session-id, --run-id or --everything.")
@@ -108,28 +109,38 @@ def _resolve_all(context: Context, behavior: Behavior) -> int:
             _show_call(context, item)
         if not context.confirm(f"{behavior.capitalize()} these {len(pending)}?"):
             return declined(context)
-    decided, conflicts = [], 0
-    for item in pending:
-        try:
+    if not pending and context.out.mode == "human":
+        context.out.word("Nothing was waiting.", "dim")
+    decided: list[Any] = []
+    refused: dict[str, Problem] = {}
+    try:
+        for item in pending:
             bound = _digest(item, looked_at=looked_at) if behavior == "allow" else {}
-            decided.append(_resolve(context, item["approval_id"], _body(context, behavior) | bound))
-        except Problem as problem:
-            if problem.status != 409:
-                raise
-            conflicts += 1
-            context.out.word(f"{item['approval_id']}: {problem.detail}", "amber")
-    _show_decided(context, decided)
-    return Exit.CONFLICT if conflicts else Exit.OK
+            try:
+                decided.append(_resolve(context, item["approval_id"], _body(context, behavior) | bound))
+            except Problem as problem:
+                if problem.status not in OF_ONE_CALL:
+                    raise
+                refused[item["approval_id"]] = problem
+                context.out.word(f"{item['approval_id']}: {problem.detail}", "amber")
+    finally:
+        _show_decided(context, decided, refused)
+    if decided or not refused:
+        return Exit.CONFLICT if refused else Exit.OK
+    forbidden = all(problem.status == 403 for problem in refused.values())
+    return Exit.NOT_ALLOWED if forbidden else Exit.CONFLICT
 
 
-def _show_decided(context: Context, decided: list[Any]) -> None:
+def _show_decided(context: Context, decided: list[Any], refused: dict[str, Problem]) -> None:
     if context.out.mode == "json":
-        context.out.document({"items": decided})
+        left = [
+            {"approval_id": approval_id, "code": problem.code, "detail": problem.detail}
+            for approval_id, problem in refused.items()
+        ]
+        context.out.document({"items": decided, "refused": left})
         return
     for item in decided:
         _show(context, item)
-    if not decided and context.out.mode == "human":
-        context.out.word("Nothing was waiting.", "dim")
 
 
 def _body(context: Context, behavior: Behavior) -> dict[str, Any]:

@@ -187,6 +187,48 @@ def test_allow_all_of_a_session(approvals, kheish) -> None:
     assert approvals.last().body == {"behavior": "allow", "digest": "d1"}
 
 
+@pytest.fixture
+def three(approvals):
+    """The second of three is refused: with 403, until a test says otherwise."""
+    approvals.on("GET", "/v1/approvals", page(*(APPROVAL | {"approval_id": f"apr_{n}"} for n in (1, 2, 3))))
+    refusal = problem(403, "approval_high_risk_forbidden", "a yes needs the role admin")
+    approvals.on("POST", "/v1/approvals/apr_2/resolve", refusal)
+    approvals.on("POST", "/v1/approvals/apr_3/resolve", ALLOWED | {"approval_id": "apr_3"})
+    return approvals
+
+
+def test_one_that_is_forbidden_does_not_stop_the_others(three, kheish) -> None:
+    result = kheish("approvals", "allow-all", "--everything", "--json")
+    assert result.code == 6
+    assert "apr_2: a yes needs the role admin" in result.err
+    told = json.loads(result.out)
+    assert [item["approval_id"] for item in told["items"]] == ["apr_1", "apr_3"]
+    assert [(item["approval_id"], item["code"]) for item in told["refused"]] == [
+        ("apr_2", "approval_high_risk_forbidden")
+    ]
+
+
+def test_when_nothing_may_be_decided_it_says_not_allowed(three, kheish) -> None:
+    three.on("GET", "/v1/approvals", page(APPROVAL | {"approval_id": "apr_2"}))
+    result = kheish("approvals", "allow-all", "--everything")
+    assert (result.code, result.out) == (4, "")
+    assert "Nothing was waiting" not in result.err
+
+
+def test_what_was_decided_before_the_service_failed_is_told(three, kheish) -> None:
+    three.on("POST", "/v1/approvals/apr_2/resolve", problem(500, "internal", "broken"))
+    result = kheish("approvals", "allow-all", "--everything")
+    assert (result.code, result.out) == (1, "apr_1  bash  allowed\n")
+    assert "broken" in result.err
+
+
+def test_nothing_to_decide_is_said_once(approvals, kheish) -> None:
+    approvals.on("GET", "/v1/approvals", page())
+    result = kheish("approvals", "allow-all", "--everything")
+    assert (result.code, result.out, result.err) == (0, "", "Nothing was waiting.\n")
+    assert json.loads(kheish("approvals", "allow-all", "--everything", "--json").out)["items"] == []
+
+
 def test_all_of_everything_must_be_said(kheish) -> None:
     assert kheish("approvals", "deny-all").code == 2
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from kheish_site.cli.command import Context
 from kheish_site.cli.output import Style
@@ -433,6 +433,16 @@ def show_one(context: Context, resource: Resource, item: Item) -> None:
         context.out.line(str(item[resource.id_field]))
     else:
         context.out.record(item)
+
+
+def show_gone(context: Context, done: Literal["deleted", "revoked"], **ids: str) -> None:
+    """Say that a thing is no more: in words, as a document, or by its id, the last of `ids`."""
+    if context.out.mode == "json":
+        context.out.document({**ids, done: True})
+    elif context.out.mode == "quiet":
+        context.out.line(list(ids.values())[-1])
+    else:
+        context.out.word(f"{done.capitalize()} {'/'.join(ids.values())}.", "dim")
 
 
 def _more(context: Context, page: Mapping[str, Any]) -> None:

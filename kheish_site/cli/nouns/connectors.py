@@ -17,7 +17,7 @@ from kheish_site.cli.command import (
     read_file,
 )
 from kheish_site.cli.exits import Exit, UsageError
-from kheish_site.cli.resources import CONNECTOR, show_list, show_one
+from kheish_site.cli.resources import CONNECTOR, show_gone, show_list, show_one
 
 
 def list_connectors(context: Context) -> None:
@@ -44,11 +44,11 @@ def set_connector(context: Context) -> None:
 
 
 def delete(context: Context) -> int:
-    named = f"{context.args.kind}/{context.args.name}"
-    if context.interactive and not context.confirm(f"Remove the connector {named}?"):
+    args = context.args
+    if context.interactive and not context.confirm(f"Remove the connector {args.kind}/{args.name}?"):
         return declined(context)
     context.client.request("DELETE", _address(context))
-    context.out.word(f"Removed {named}.", "dim")
+    show_gone(context, "deleted", kind=args.kind, name=args.name)
     return Exit.OK
 
 

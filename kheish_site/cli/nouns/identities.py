@@ -5,7 +5,7 @@ from __future__ import annotations
 from kheish_site.cli.client import path
 from kheish_site.cli.command import PAGING, YES, Command, Context, arg, declined, given
 from kheish_site.cli.exits import Exit
-from kheish_site.cli.resources import IDENTITY, show_list, show_one
+from kheish_site.cli.resources import IDENTITY, show_gone, show_list, show_one
 
 
 def list_identities(context: Context) -> None:
@@ -18,11 +18,11 @@ def set_identity(context: Context) -> None:
 
 
 def delete(context: Context) -> int:
-    person = context.args.external_id
+    args, person = context.args, context.args.external_id
     if context.interactive and not context.confirm(f"Forget {person}? Their buttons decide nothing then."):
         return declined(context)
     context.client.request("DELETE", _of(context, person))
-    context.out.word(f"Deleted {person}.", "dim")
+    show_gone(context, "deleted", kind=args.kind, name=args.name, external_id=person)
     return Exit.OK
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from kheish_site.cli.client import path
 from kheish_site.cli.command import PAGING, YES, Command, Context, arg, count, declined, given
 from kheish_site.cli.exits import Exit, UsageError
-from kheish_site.cli.resources import OBSERVATION_SCHEDULE, OBSERVATION_SOURCE, show_list, show_one
+from kheish_site.cli.resources import OBSERVATION_SCHEDULE, OBSERVATION_SOURCE, show_gone, show_list, show_one
 
 KINDS = ("screen_snapshot", "webcam_snapshot", "microphone_segment", "text_snapshot", "document")
 NUMBERS = ("retention_days", "retention_count", "retention_bytes", "burst_count", "burst_seconds")
@@ -44,7 +44,7 @@ def delete(context: Context) -> int:
     if context.interactive and not context.confirm(question):
         return declined(context)
     context.client.change(path(ROOT, source_id), None, method="DELETE")
-    context.out.word(f"Deleted {source_id}.", "dim")
+    show_gone(context, "deleted", source_id=source_id)
     return Exit.OK
 
 
@@ -79,7 +79,7 @@ def delete_schedule(context: Context) -> int:
     if context.interactive and not context.confirm(f"Delete the schedule {args.schedule_id}?"):
         return declined(context)
     context.client.request("DELETE", path(ROOT, args.source_id, "schedules", args.schedule_id))
-    context.out.word(f"Deleted {args.schedule_id}.", "dim")
+    show_gone(context, "deleted", source_id=args.source_id, schedule_id=args.schedule_id)
     return Exit.OK
 
 

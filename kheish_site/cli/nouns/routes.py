@@ -7,7 +7,7 @@ from typing import Any
 from kheish_site.cli.client import path
 from kheish_site.cli.command import PAGING, YES, Command, Context, arg, assignments, declined, given
 from kheish_site.cli.exits import Exit, UsageError
-from kheish_site.cli.resources import ROUTE, show_list, show_one
+from kheish_site.cli.resources import ROUTE, show_gone, show_list, show_one
 
 
 def list_routes(context: Context) -> None:
@@ -39,7 +39,7 @@ def delete(context: Context) -> int:
     if context.interactive and not context.confirm(f"Delete the route {route_id}?"):
         return declined(context)
     context.client.change(path("routes", route_id), None, method="DELETE")
-    context.out.word(f"Deleted {route_id}.", "dim")
+    show_gone(context, "deleted", route_id=route_id)
     return Exit.OK
 
 

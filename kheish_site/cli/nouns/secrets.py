@@ -7,7 +7,7 @@ import getpass
 from kheish_site.cli.client import path
 from kheish_site.cli.command import PAGING, YES, Command, Context, arg, declined, read_file
 from kheish_site.cli.exits import Exit, UsageError
-from kheish_site.cli.resources import SECRET, show_list, show_one
+from kheish_site.cli.resources import SECRET, show_gone, show_list, show_one
 
 
 def list_secrets(context: Context) -> None:
@@ -25,7 +25,7 @@ def delete(context: Context) -> int:
     if context.interactive and not context.confirm(f"Delete the secret {slot_id}?"):
         return declined(context)
     context.client.request("DELETE", path("runtime", "secrets", slot_id))
-    context.out.word(f"Deleted {slot_id}.", "dim")
+    show_gone(context, "deleted", slot_id=slot_id)
     return Exit.OK
 
 

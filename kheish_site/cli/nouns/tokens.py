@@ -8,7 +8,7 @@ from typing import Any
 from kheish_site.cli.client import path
 from kheish_site.cli.command import PAGING, YES, Command, Context, arg, count, declined
 from kheish_site.cli.exits import Exit
-from kheish_site.cli.resources import TOKEN, show_list, show_one
+from kheish_site.cli.resources import TOKEN, show_gone, show_list, show_one
 
 
 def list_tokens(context: Context) -> None:
@@ -37,7 +37,7 @@ def revoke(context: Context) -> int:
     if context.interactive and not context.confirm(f"Revoke {token_id}? Whoever uses it is locked out."):
         return declined(context)
     context.client.request("DELETE", path("tokens", token_id))
-    context.out.word(f"Revoked {token_id}.", "dim")
+    show_gone(context, "revoked", token_id=token_id)
     return Exit.OK
 
 

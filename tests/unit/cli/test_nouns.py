@@ -217,6 +217,42 @@ def test_a_token_is_revoked(service, kheish) -> None:
 
 
 @pytest.mark.parametrize(
+    ("argv", "address", "told"),
+    [
+        ("tokens revoke tok_1", "tokens/tok_1", {"token_id": "tok_1", "revoked": True}),
+        ("secrets delete s", "runtime/secrets/s", {"slot_id": "s", "deleted": True}),
+        ("routes delete r", "routes/r", {"route_id": "r", "deleted": True}),
+        (
+            "connectors delete slack ops",
+            "runtime/connectors/slack/ops",
+            {"kind": "slack", "name": "ops", "deleted": True},
+        ),
+        (
+            "identities delete slack ops U1",
+            "runtime/connectors/slack/ops/identities/U1",
+            {"kind": "slack", "name": "ops", "external_id": "U1", "deleted": True},
+        ),
+        (
+            "observations sources delete cam",
+            "observation-sources/cam",
+            {"source_id": "cam", "deleted": True},
+        ),
+        (
+            "observations schedules delete cam osc_1",
+            "observation-sources/cam/schedules/osc_1",
+            {"source_id": "cam", "schedule_id": "osc_1", "deleted": True},
+        ),
+    ],
+)
+def test_what_is_gone_is_told_as_a_document(service, kheish, argv, address, told) -> None:
+    service.on("GET", f"/v1/{address}", {"revision": 1})
+    service.on("DELETE", f"/v1/{address}", Answer(204))
+    result = kheish(*argv.split(), "--yes", "--json")
+    assert (result.code, json.loads(result.out), result.err) == (0, told, "")
+    assert kheish(*argv.split(), "--yes", "-q").out == f"{argv.split()[-1]}\n"
+
+
+@pytest.mark.parametrize(
     ("argv", "setting", "body"),
     [
         (("set-model", "--route", "r", "--model", "m"), "model", {"route_id": "r", "model": "m"}),

@@ -144,7 +144,7 @@ def whole_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def parse_json(text: str, *, what: str) -> Any:
-    """Strict JSON; raises UsageError that names the place."""
+    """Strict JSON; raises UsageError that names the place, or what is too much."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -152,6 +152,10 @@ def parse_json(text: str, *, what: str) -> Any:
             f"{what} is not JSON: {error.msg} (line {error.lineno}, column {error.colno})",
             cure="Strings need double quotes inside the shell's own: '\"text\"'.",
         ) from error
+    except ValueError as error:  # Python reads no number of more than some thousand digits
+        raise UsageError(f"{what} holds a number that is too long") from error
+    except RecursionError as error:
+        raise UsageError(f"{what} is nested too deeply") from error
 
 
 def assignments(pairs: list[str] | None, *, what: str) -> dict[str, Any]:

@@ -34,6 +34,8 @@ def main(
         return _run(argv, out, stdin or sys.stdin, environ)
     except CliError as error:
         return _report(out, error)
+    except RecursionError:  # nothing else here recurses; some depths are read and cannot be sent
+        return _report(out, UsageError("the JSON is nested too deeply"))
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except BrokenPipeError:

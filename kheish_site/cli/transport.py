@@ -141,11 +141,11 @@ class Transport:
 
     def open(self, request: Request, *, timeout_seconds: float) -> Exchange:
         """Send and return the open answer, for streams. Raises Unreachable; status is the caller's."""
+        payload = None if request.body is None else json.dumps(request.body).encode()
         connection = self._connect()
         sock = connection.sock  # the connection forgets it when the answer says `Connection: close`
         try:
             sock.settimeout(timeout_seconds)
-            payload = None if request.body is None else json.dumps(request.body).encode()
             target = self._address.path + request.target
             connection.request(request.method, target, body=payload, headers=self._headers(request, payload))
             return Exchange(connection=connection, response=connection.getresponse(), sock=sock)

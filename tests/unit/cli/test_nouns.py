@@ -281,6 +281,27 @@ def test_permissions_are_explained(service, kheish) -> None:
     assert sent(service)[1] == {"tool_name": "bash", "mode_override": "plan", "input": {"command": "ls"}}
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ('{"n": ' + "9" * 5000 + "}", "a number that is too long"),
+        ("[" * 90_000 + "]" * 90_000, "nested too deeply"),
+        ("{", "is not JSON"),
+    ],
+)
+def test_json_no_one_can_read_is_a_usage_error(service, kheish, given, said) -> None:
+    result = kheish("runtime", "permissions", "check", "bash", "--input", given)
+    assert (result.code, service.seen) == (2, [])
+    assert result.err.startswith("error: --input") and said in result.err
+
+
+def test_json_that_can_just_be_read_is_sent_or_a_usage_error(service, kheish) -> None:
+    service.on("POST", "/v1/runtime/permissions/check", {})
+    for depth in range(930, 1000, 3):  # the limit is near, and depends on who calls
+        given = "[" * depth + "]" * depth
+        assert kheish("runtime", "permissions", "check", "bash", "--input", given).code in (0, 2)
+
+
 def test_the_matrix_is_a_table(service, kheish) -> None:
     modes = {"default": {"decision": "ask"}, "plan": {"decision": "deny"}}
     service.on("POST", "/v1/runtime/permissions/matrix", {"tools": {"bash": modes}})

@@ -26,6 +26,21 @@ STATUS_EXITS = {
 }
 
 
+# What lists a thing where it is not `list` of its plural.
+LISTS = {
+    "observation source": "observations sources list",
+    "observation schedule": "observations schedules list",
+    "delivery target": "deliveries targets",
+}
+# What is listed only of something, and the arguments that name it.
+WITHIN = {
+    "task": ("session_id",),
+    "identity": ("kind", "name"),
+    "observation": ("source_id",),
+    "observation schedule": ("source_id",),
+}
+
+
 def explain_unreachable(context: Context, error: Unreachable) -> CliError:
     """No answer: is the service running, and is this its address?"""
     cure = f"Start it with: {_starter()}" if error.refused else "Try again; nothing is done twice."
@@ -73,19 +88,22 @@ def _where_to_look(context: Context, problem: Problem) -> str:
     """The command that lists what exists, chosen by the problem's code, else by the noun typed."""
     if problem.code.startswith("api/"):
         return f"This service does not know that address. Compare versions: {context.command('status')}"
-    named = next((r for r in RESOURCES if problem.code.startswith(f"{r.name}_not")), None)
+    named = next((r for r in RESOURCES if problem.code.startswith(f"{r.name.replace(' ', '_')}_not")), None)
     asked = context.args.command.noun if context.args.command else ""
     resource = named or next((r for r in RESOURCES if r.plural == asked), None)
     if resource is None:
         return f"See what this service can do: {context.command('capabilities')}"
-    within = " SESSION" if resource.name == "task" else ""
-    if resource.name == "identity":
-        within = f" {getattr(context.args, 'kind', 'KIND')} {getattr(context.args, 'name', 'NAME')}"
+    within = "".join(f" {_given(context, name)}" for name in WITHIN.get(resource.name, ()))
     everything = " --status all" if resource.name in ("approval", "question", "decision") else ""
-    cure = f"See which there are: {context.command(f'{resource.plural} list{within}{everything}')}"
+    lists = LISTS.get(resource.name, f"{resource.plural} list")
+    cure = f"See which there are: {context.command(f'{lists}{within}{everything}')}"
     if resource.name == "session" and getattr(context.args, "session_id", None):
         cure += f"\n  Or make it: {context.command(f'sessions create {context.args.session_id}')}"
     return cure
+
+
+def _given(context: Context, name: str) -> str:
+    return str(getattr(context.args, name, None) or name.removesuffix("_id").upper())
 
 
 def _who_won(problem: Problem) -> str:

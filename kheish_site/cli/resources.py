@@ -372,8 +372,8 @@ OBSERVATION = Resource(
     ),
 )
 OBSERVATION_SCHEDULE = Resource(
-    name="schedule",
-    plural="schedules",
+    name="observation schedule",
+    plural="observation schedules",
     id_field="schedule_id",
     empty="Nobody looks at this source by itself: {} observations schedules create --help",
     columns=(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.fake_service import Answer, page
+from tests.unit.cli.fake_service import Answer, page, problem
 
 ROOT = "/v1/observation-sources"
 SOURCE = {"source_id": "cam", "kind": "screen_snapshot", "enabled": True, "revision": 3, "tokens": []}
@@ -24,6 +24,24 @@ def test_a_new_source_prints_its_token_alone(service, kheish) -> None:
     )
     assert result.out == "ko_new\n"
     assert sent(service)[1] == {"source_id": "cam", "kind": "screen_snapshot", "sensitive": False}
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "advice"),
+    [
+        ("list cam", "observation_source_not_found", "observations sources list"),
+        ("sources get cam", "observation_source_not_found", "observations sources list"),
+        ("get obs_1", "observation_not_found", "observations list SOURCE"),
+        ("schedules delete cam osc_1", "observation_schedule_not_found", "observations schedules list cam"),
+    ],
+)
+def test_what_is_not_there_is_listed_by_a_command_that_works(service, kheish, argv, code, advice) -> None:
+    lost = problem(404, code, "there is none")
+    for address in (f"{ROOT}/cam", f"{ROOT}/cam/observations", "/v1/observations/obs_1"):
+        service.on("GET", address, lost)
+    service.on("DELETE", f"{ROOT}/cam/schedules/osc_1", lost)
+    result = kheish("observations", *argv.split())
+    assert (result.code, result.err) == (1, f"error: there is none\n  See which there are: kheish {advice}\n")
 
 
 def test_tokens_are_rotated_and_revoked(service, kheish) -> None:

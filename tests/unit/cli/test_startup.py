@@ -69,6 +69,23 @@ def test_a_wrong_verb_is_a_usage_error(kheish, capsys) -> None:
     assert "kheish runs --help" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("argv", "prog"),
+    [
+        ("observations sources list --colour", "observations sources list"),
+        ("runs list --colour=red", "runs list"),
+        ("runs get run_1 --colour", "runs get"),
+        ("runs --colour list", "runs"),
+        ("--colour runs list", ""),
+    ],
+)
+def test_an_unknown_option_shows_the_usage_of_its_command(kheish, capsys, argv, prog) -> None:
+    assert kheish(*argv.split()).code == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"usage: kheish {prog} ".replace("  ", " ") + "[-h]")
+    assert "--colour" in told and f"See: kheish {prog} --help".replace("  ", " ") in told
+
+
 def test_bytes_that_are_no_text_are_a_usage_error(kheish) -> None:
     result = kheish("sessions", "get", b"\xff\xfe".decode("utf-8", "surrogateescape"))
     assert (result.code, result.err) == (2, "error: an argument is not text in UTF-8\n")

@@ -9,7 +9,11 @@ import pytest
 
 from kheish_site.cli import transport
 from kheish_site.cli.main import main
+from sessions_app.services import approvals
+from sessions_app.services.access import SYSTEM
+from sessions_app.services.approvals import Vote
 from tests.factories import make_client
+from tests.sessions_app.api.rows import ask_approvals, make_session
 
 pytestmark = pytest.mark.django_db
 
@@ -51,3 +55,18 @@ def test_the_system_prompt_is_written_and_cleared(kheish: Kheish) -> None:
     assert (code, json.loads(out)["system_prompt"]["custom_prompt"]) == (0, "be kind")
     code, out = kheish("runtime", "set-system-prompt", "--clear", "--json")
     assert (code, set(json.loads(out)["system_prompt"].values())) == (0, {""})
+
+
+def test_a_call_edited_after_it_was_looked_at_is_not_allowed(kheish: Kheish) -> None:
+    _, (approval,) = ask_approvals(make_session(), required_votes=2)
+    command = ("approvals", "allow", approval.approval_id)
+    assert f"{' '.join(command)} --digest {approval.digest}" in kheish(*command[:1], "get", command[2])[1]
+    edit = Vote(behavior="allow", updated_input={"command": "make check"})
+    digest = approvals.resolve(approval.approval_id, edit, principal=SYSTEM).digest
+    for options in ((), ("--yes",), ("--digest", approval.digest)):
+        code, out = kheish(*command, *options)
+        assert (code, "edited" in out) == (6, True)
+    assert kheish("approvals", "allow-all", "--everything")[0] == 6
+    assert approval.votes.filter(voided_at=None).count() == 1
+    code, out = kheish(*command, "--digest", digest)
+    assert (code, "allowed" in out) == (0, True)

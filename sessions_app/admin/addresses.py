@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from django.contrib import admin
 from django.db.models import Model
 from django.urls import NoReverseMatch, reverse
 from django.utils.http import urlencode
@@ -29,7 +30,18 @@ _BY_NUMBER: Final = frozenset({"connector"})
 
 def of(row: Model) -> str:
     """Return the address of the page of ``row``."""
-    return reverse(f"admin:{_name(type(row))}_change", args=[row.pk])
+    return reverse(f"admin:{_name(type(row))}_change", args=[key(row)])
+
+
+def of_verb(row: Model, name: str) -> str:
+    """Return the address of the page of the verb ``name`` on ``row``."""
+    return reverse(f"admin:{_name(type(row))}_do", args=[key(row), name])
+
+
+def key(row: Model) -> str:
+    """Return what names ``row`` in addresses: its public id; its number only where it has none."""
+    page: Any = admin.site.get_model_admin(type(row))
+    return str(getattr(row, page.public_id) if page.public_id else row.pk)
 
 
 def of_list(model: type[Model], **filters: Any) -> str:
@@ -45,7 +57,7 @@ def of_id(kind: str, public_id: str) -> str:
         return ""
     try:
         if kind in _BY_NUMBER:
-            return f"{reverse(f'admin:{name}_changelist')}?q={public_id.rpartition('/')[2]}"
+            return f"{reverse(f'admin:{name}_changelist')}?{urlencode({'q': public_id.rpartition('/')[2]})}"
         return reverse(f"admin:{name}_change", args=[public_id])
     except NoReverseMatch:
         return ""

@@ -10,6 +10,8 @@ from functools import cached_property
 from typing import Any, ClassVar, Final
 
 from django.contrib import admin
+from django.contrib.admin.utils import quote
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
@@ -17,7 +19,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern
 
-from sessions_app.admin import permits, show
+from sessions_app.admin import addresses, permits, show
 from sessions_app.admin.caller import principal
 from sessions_app.admin.verb_pages import VerbPages
 from sessions_app.admin.verbs import Verb
@@ -68,6 +70,14 @@ class StatusTab:
     number: int | str | None = None
 
 
+class Rows(ChangeList):
+    """A list that links its rows as every other page does."""
+
+    def url_for_result(self, result: Model) -> str:
+        """Return the address of the page of a row."""
+        return addresses.of(result)
+
+
 class ConsoleAdmin(VerbPages, admin.ModelAdmin):
     """Base of all pages. Subclasses say what is shown and which verbs there are."""
 
@@ -80,7 +90,7 @@ class ConsoleAdmin(VerbPages, admin.ModelAdmin):
     menu: ClassVar[str] = ""
     """Title of the menu's group, for tables the menu does not name itself; "" for Evidence."""
     public_id: ClassVar[str] = ""
-    """The column of the id that people know; pages are found by it too."""
+    """The column of the id that people know, unique. Pages are found by it alone: it may be a number."""
     view_role: ClassVar[str] = Role.VIEWER
     """Who may look."""
     page_template: ClassVar[str] = ""
@@ -153,9 +163,13 @@ class ConsoleAdmin(VerbPages, admin.ModelAdmin):
             if verb.many and permits.may(request, verb)
         }
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Return what makes the list."""
+        return Rows
+
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """Find a row by its number or by the id that people know."""
-        if self.public_id and not object_id.isdecimal():
+        """Find a row by the id that people know, or by its number where it has none."""
+        if self.public_id:
             return self.get_queryset(request).filter(**{self.public_id: object_id}).first()
         return super().get_object(request, object_id, from_field)
 
@@ -186,7 +200,8 @@ class ConsoleAdmin(VerbPages, admin.ModelAdmin):
             return self._own_page(request, object_id)
         row = self.get_object(request, object_id)
         context = self.page_of(request, row) if row is not None and self.has_view_permission(request) else {}
-        return super().change_view(request, object_id, form_url, context | (extra_context or {}))
+        # the admin unquotes what it gets: in a name, "_40" stands for itself
+        return super().change_view(request, quote(object_id), form_url, context | (extra_context or {}))
 
     def _own_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show ``page_template``, which is no form."""

@@ -38,7 +38,7 @@ def section(rows: Any, more: Any = "") -> Section:
 class ExternalActionAdmin(ConsoleAdmin):
     """What left the process, by whose word."""
 
-    plural, singular, public_id = "External actions", "External action", "record_hash"
+    plural, singular = "External actions", "External action"
     empty = "Nothing has left the service yet: no tool has acted outside and nothing was delivered."
 
     list_display = ("place", "shown_phase", "kind", "target", "outcome", "principal_id", "grant_id", "when")

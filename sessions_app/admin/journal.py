@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from sessions_app.admin import show, timeline
+from sessions_app.admin import addresses, show, timeline
 from sessions_app.admin.base import ConsoleAdmin, Section
 from sessions_app.admin.filters import ByNoun
 from sessions_app.models import Checkpoint, JournalEntry, Run, Session
@@ -70,7 +70,8 @@ class JournalAdmin(ConsoleAdmin):
         """The run it belongs to."""
         if row.run_id is None:
             return show.NOTHING
-        return show.link(Run(pk=row.run_id), show.short(row.public_run or ""))  # type: ignore[attr-defined]
+        run_id = row.public_run or ""  # type: ignore[attr-defined]
+        return show.link_at(addresses.of_id("run", run_id), show.short(run_id))
 
     def title_of(self, row: JournalEntry) -> str:
         """Kind, number and session."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from django.db.models import OuterRef, Subquery
 from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
@@ -36,14 +37,14 @@ def add(part: Part) -> None:
 
 @dataclass(kw_only=True)
 class Said:
-    """One turn of the talk. ``tools`` counts the calls that came before it, in ``of_run``."""
+    """One turn of the talk. ``tools`` counts the calls that came before it, in the run ``of_run``."""
 
     who: str
     tone: str
     at: datetime
     text: str
     seq: int
-    of_run: int | None
+    of_run: str
     tools: int = 0
     note: str = ""
 
@@ -71,11 +72,12 @@ def context(session: Session) -> dict[str, Any]:
 
 
 def _talk(row: Session) -> list[Said]:
-    rows = JournalEntry.objects.filter(session=row, kind__in=_TALK).order_by("-seq")[:SHOWN]
+    rows = JournalEntry.objects.filter(session=row, kind__in=_TALK).order_by("-seq")
+    rows = rows.annotate(of_run=Subquery(Run.objects.filter(pk=OuterRef("run_id")).values("run_id")[:1]))
     talk: list[Said] = []
     tools = 0
     persona = row.persona.persona.persona_id if row.persona else "agent"
-    for entry in reversed(rows):
+    for entry in reversed(rows[:SHOWN]):
         if entry.kind == "tool.returned":
             tools += 1
             continue
@@ -86,18 +88,18 @@ def _talk(row: Session) -> list[Said]:
     return talk
 
 
-def _said(entry: JournalEntry, persona: str) -> Said | None:
+def _said(entry: Any, persona: str) -> Said | None:
     payload: Mapping[str, Any] = show.redact(entry.payload)
-    by = {"at": entry.at, "seq": entry.seq, "of_run": entry.run_id}
+    by = {"at": entry.at, "seq": entry.seq, "of_run": entry.of_run or ""}
     text = str(payload.get("content") or "").strip()
     if entry.kind == "message.created" and payload.get("role") == "user":
         who = str(payload.get("actor_id") or payload.get("source_kind") or "user")
-        return Said(who=who, tone="busy", text=text, note=str(payload.get("source_kind") or ""), **by)  # type: ignore[arg-type]
+        return Said(who=who, tone="busy", text=text, note=str(payload.get("source_kind") or ""), **by)
     if entry.kind in ("message.created", "output.emitted"):
-        return Said(who=persona, tone="calm", text=text, **by) if text else None  # type: ignore[arg-type]
+        return Said(who=persona, tone="calm", text=text, **by) if text else None
     (line,) = timeline.lines([entry])
     words = line.words if entry.kind == "approval.requested" else "Asks a question"
-    return Said(who=persona, tone="wait", text=words, **by)  # type: ignore[arg-type]
+    return Said(who=persona, tone="wait", text=words, **by)
 
 
 def _queued(run: Run, view: Mapping[str, Any]) -> dict[str, Any]:

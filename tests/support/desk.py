@@ -38,6 +38,7 @@ def pages() -> dict[str, str]:
     from django.apps import apps
     from django.urls import reverse
 
+    from sessions_app.admin import addresses
     from sessions_app.models import ActionChain, Asset, AssetBlob, AssetReference, ExternalAction
 
     found: dict[str, str] = {}
@@ -46,7 +47,7 @@ def pages() -> dict[str, str]:
         name = f"{model._meta.app_label}_{model._meta.model_name}"
         found[str(model._meta.model_name)] = reverse(f"admin:{name}_changelist")
         for row in model._default_manager.order_by("pk")[:8]:
-            found[f"{model._meta.model_name}-{row.pk}"] = reverse(f"admin:{name}_change", args=[row.pk])
+            found[f"{model._meta.model_name}-{row.pk}"] = addresses.of(row)
     return found
 
 

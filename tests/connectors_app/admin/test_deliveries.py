@@ -9,6 +9,7 @@ from django.urls import reverse
 from connectors_app.models import Delivery, DeliveryTarget
 from connectors_app.services.contracts import Ambiguous, Refused
 from connectors_app.services.deliveries import claims
+from sessions_app.admin import addresses
 from sessions_app.models import Session
 from tests.connectors_app.conftest import say
 from tests.factories import make_session
@@ -34,15 +35,14 @@ def settled(session: Session, word: str, outcome: Any) -> Delivery:
 
 
 def do(client: Any, row: Any, verb: str, **fields: Any) -> str:
-    name = f"admin:connectors_app_{row._meta.model_name}_do"
-    answer = client.post(reverse(name, args=[row.pk, verb]), {"confirmed": "yes", **fields})
+    answer = client.post(addresses.of_verb(row, verb), {"confirmed": "yes", **fields})
     return " | ".join(str(message) for message in get_messages(answer.wsgi_request))
 
 
 def page(client: Any, row: Any) -> str:
     name = f"admin:connectors_app_{row._meta.model_name}"
     lists = client.get(reverse(f"{name}_changelist"))
-    one = client.get(reverse(f"{name}_change", args=[row.pk]))
+    one = client.get(addresses.of(row))
     assert (lists.status_code, one.status_code) == (200, 200)
     return str(lists.content.decode() + one.content.decode())
 

@@ -20,6 +20,7 @@ from connectors_app.services.observations import materialize, schedules, source_
 from connectors_app.services.observations.materialize import Order
 from connectors_app.services.observations.schedules import NewSchedule
 from connectors_app.services.observations.selection import Selection
+from sessions_app.admin import addresses
 from sessions_app.admin.base import ConsoleAdmin
 from tests.connectors_app.observations.rows import make_source, see
 from tests.factories import make_route, make_session
@@ -71,7 +72,7 @@ def test_no_page_shows_a_token_and_viewers_see_no_sensitive_fact(desk: Desk) -> 
         for model in MODELS:
             pages.append(client.get(page(model, "changelist")))
             for item in apps.get_model("connectors_app", model.__name__).objects.all():
-                pages.append(client.get(page(model, "change", item.pk)))
+                pages.append(client.get(addresses.of(item)))
         assert {answer.status_code for answer in pages} == {200}
         return "".join(answer.content.decode() for answer in pages)
 
@@ -93,29 +94,27 @@ def test_a_source_is_made_and_its_token_shown_once(desk: Desk) -> None:
     assert "ko_" in answer.content.decode() and "no-store" in answer["Cache-Control"]
     source = ObservationSource.objects.get()
     assert (source.retention_count, source.allow_materialization, source.created_by) == (5, False, "admin")
-    rotated = root.post(
-        page(ObservationSource, "do", source.pk, "rotate"), {"confirmed": "yes", "grace_seconds": "60"}
-    )
+    rotated = root.post(addresses.of_verb(source, "rotate"), {"confirmed": "yes", "grace_seconds": "60"})
     assert "ko_" in rotated.content.decode()
     assert source_tokens.live(source).count() == 2
-    root.post(page(ObservationSource, "do", source.pk, "revoke"), {"confirmed": "yes"})
+    root.post(addresses.of_verb(source, "revoke"), {"confirmed": "yes"})
     assert source_tokens.live(source).count() == 0
     changed = {**form, "retention_count": "6", "enabled": ""}
-    root.post(page(ObservationSource, "do", source.pk, "change"), changed)
+    root.post(addresses.of_verb(source, "change"), changed)
     source.refresh_from_db()
     assert source.retention_count == 6 and source.disabled_at is not None
-    root.post(page(ObservationSource, "do", source.pk, "delete"), {"confirmed": "yes"})
+    root.post(addresses.of_verb(source, "delete"), {"confirmed": "yes"})
     assert not ObservationSource.objects.exists()
 
 
 def test_purging_and_unscheduling(desk: Desk) -> None:
     row, _ = make_all(allow_raw_purge=True)
     look = MaterializationSchedule.objects.get()
-    purge = page(Observation, "do", row.pk, "purge")
+    purge = addresses.of_verb(row, "purge")
     operator, root = desk("operator"), desk("admin")
     assert operator.post(purge, {"confirmed": "yes"}).status_code == 403
     root.post(purge, {"confirmed": "yes"})
     row.refresh_from_db()
     assert row.purge_reason == "request"
-    operator.post(page(MaterializationSchedule, "do", look.pk, "delete"), {"confirmed": "yes"})
+    operator.post(addresses.of_verb(look, "delete"), {"confirmed": "yes"})
     assert not MaterializationSchedule.objects.exists()

@@ -4,6 +4,7 @@ import pytest
 from django.urls import reverse
 
 from kheish_site.lib.redaction import register_secret
+from sessions_app.admin import addresses
 from sessions_app.models import Asset, AssetBlob, AssetReference, Run
 from sessions_app.services import runs, sessions
 from tests.factories import make_asset, make_route, make_session
@@ -28,29 +29,27 @@ def used() -> Asset:
 def test_pages_tell_of_a_file_and_do_not_show_it(desk: Desk, used: Asset) -> None:
     viewer = desk("viewer")
     of_asset = viewer.get(page(Asset, "change", used.asset_id)).content.decode()
-    assert "words.txt" in of_asset and page(Run, "change", Run.objects.get().pk) in of_asset
+    assert "words.txt" in of_asset and addresses.of(Run.objects.get()) in of_asset
     of_blob = viewer.get(page(AssetBlob, "change", used.sha256)).content.decode()
     assert used.sha256 in of_blob
-    of_reference = viewer.get(
-        page(AssetReference, "change", AssetReference.objects.get().pk)
-    ).content.decode()
-    assert page(Asset, "change", used.pk) in of_reference
+    of_reference = viewer.get(addresses.of(AssetReference.objects.get())).content.decode()
+    assert addresses.of(used) in of_reference
     lists = [viewer.get(page(model, "changelist")).content.decode() for model in (Asset, AssetBlob)]
     assert not any("words of the file" in text for text in (of_asset, of_blob, *lists))
     assert "/do/delete/" not in of_asset
-    assert "/do/delete/" in desk("operator").get(page(Asset, "change", used.pk)).content.decode()
+    assert "/do/delete/" in desk("operator").get(addresses.of(used)).content.decode()
 
 
 def test_deleting_asks_and_says_why_it_was_refused(desk: Desk, used: Asset) -> None:
     free = make_asset()
     operator = desk("operator")
-    address = page(Asset, "do", free.pk, "delete")
-    assert "pods.csv" in operator.get(page(Asset, "change", free.pk)).content.decode()
+    address = addresses.of_verb(free, "delete")
+    assert "pods.csv" in operator.get(addresses.of(free)).content.decode()
     assert Asset.objects.filter(deleted_at=None).count() == 2
     operator.post(address, {"confirmed": "1"})
     free.refresh_from_db()
     assert free.deleted_by == "operator"
-    refused = operator.post(page(Asset, "do", used.pk, "delete"), {"confirmed": "1"}).content.decode()
+    refused = operator.post(addresses.of_verb(used, "delete"), {"confirmed": "1"}).content.decode()
     assert "still use this asset" in refused
     assert desk("viewer").post(address, {"confirmed": "1"}).status_code == 403
 
@@ -59,7 +58,7 @@ def test_a_secret_in_a_name_is_masked(desk: Desk) -> None:
     asset = make_asset(b"x", "text/plain", "name.txt")
     register_secret("test", "canary-in-a-name")
     Asset.objects.update(file_name="canary-in-a-name.txt")
-    assert "canary" not in desk("viewer").get(page(Asset, "change", asset.pk)).content.decode()
+    assert "canary" not in desk("viewer").get(addresses.of(asset)).content.decode()
 
 
 def test_the_page_of_a_run_names_the_files_it_sent(desk: Desk) -> None:
@@ -67,6 +66,6 @@ def test_the_page_of_a_run_names_the_files_it_sent(desk: Desk) -> None:
     emit = call("emit_output", parts=[{"text": "a part"}], attachments=[{"path": "report.md"}])
     run = drive({"tool_calls": [emit]}, {"text": "end"})
     shown = desk("viewer").get(page(Run, "change", run.run_id)).content.decode()
-    link = f'<a href="{page(Asset, "change", Asset.objects.get().pk)}">report.md</a>'
+    link = f'<a href="{addresses.of(Asset.objects.get())}">report.md</a>'
     assert f"{link}, text/markdown, 13 bytes" in shown
     assert "a part" in shown

@@ -8,6 +8,7 @@ import pytest
 from django.urls import reverse
 
 from kheish_site.lib import clock
+from sessions_app.admin import addresses
 from sessions_app.models import Session, Worker
 from tests.factories import make_session
 from tests.sessions_app.admin.conftest import (
@@ -45,7 +46,7 @@ def test_everything_that_needs_a_person_is_there(desk: Desk) -> None:
     page = home(desk)
     for key in (approval.approval_id, question.question_id, decision.decision_id):
         assert reverse("admin:console_inbox_item", args=[key]) in page
-    assert reverse("admin:sessions_app_run_change", args=[failed.pk]) in page
+    assert addresses.of(failed) in page
     assert "1 to approve, 1 to answer, 1 to decide; the oldest for " in page
     assert "<title>(3) " in page
 

@@ -89,7 +89,7 @@ def test_a_pane_says_when_it_does_not_show_all_of_a_call(desk: Desk, group: str)
     page = text(client.get(item(row.approval_id)))
     assert "What will run, with parts masked" in page and "What will run, exactly" not in page
     assert ("Export unmasked" in page) == (group == "admin")
-    whole = text(client.get(reverse("admin:sessions_app_approval_do", args=[row.pk, "allow"])))
+    whole = text(client.get(addresses.of_verb(row, "allow")))
     assert "Runs, parts masked" in whole
 
 
@@ -121,7 +121,7 @@ def test_a_decision_names_the_call_it_was_made_for(desk: Desk) -> None:
         answer = client.post(item(row.approval_id), {"verb": "allow", "reason": "yes", **seen})
         assert answer.status_code == 409
     bare = {"reason": "yes", "confirmed": "yes"}
-    client.post(reverse("admin:sessions_app_approval_do", args=[row.pk, "allow"]), bare)
+    client.post(addresses.of_verb(row, "allow"), bare)
     row.refresh_from_db()
     assert row.status == "pending"
 

@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.urls import reverse
 
 import kheish_site.urls  # noqa: F401  (registers every page, those of the apps above too)
+from sessions_app.admin import addresses
 from sessions_app.admin.base import ConsoleAdmin
 from tests.sessions_app.admin.conftest import Desk, drive, waiting_approval
 
@@ -44,10 +45,10 @@ def test_every_filter_and_link_of_every_page_is_taken(desk: Desk) -> None:
     call = waiting_approval(command="echo").tool_call
     pages = [
         "/admin/", "/admin/tools/", "/admin/health/",
-        reverse("admin:sessions_app_run_change", args=[run.pk]),
-        reverse("admin:sessions_app_run_change", args=[call.run_id]),
-        reverse("admin:sessions_app_session_change", args=[run.session_id]),
-        reverse("admin:sessions_app_toolcall_change", args=[call.pk]),
+        addresses.of(run),
+        addresses.of(call.run),
+        addresses.of(run.session),
+        addresses.of(call),
     ]  # fmt: skip
     pages += [reverse(f"admin:{shown.opts.app_label}_{shown.opts.model_name}_changelist") for shown in LISTS]
     asked = set[str]()

@@ -11,6 +11,7 @@ from django.urls import NoReverseMatch, reverse
 import kheish_site.urls  # noqa: F401  (registers every page, those of the apps above too)
 from kheish_site.cli.parser import build_parser
 from kheish_site.entry import TOOLS
+from sessions_app.admin import addresses
 from sessions_app.admin.base import ConsoleAdmin
 from tests.factories import make_persona, make_secret
 from tests.sessions_app.admin.conftest import (
@@ -86,7 +87,7 @@ def test_every_row_has_a_page_for_viewers(desk: Desk) -> None:
     for model in MODELS:
         assert viewer.get(page(model, "changelist")).status_code in (200, 403)
         for row in model.objects.all()[:2]:
-            answer = viewer.get(page(model, "change", row.pk))
+            answer = viewer.get(addresses.of(row))
             assert answer.status_code in (200, 403), (model, answer.status_code)
             assert 'name="_save"' not in answer.content.decode()
     assert viewer.get(page(apps.get_model("sessions_app.IdempotencyRecord"), "changelist")).status_code == 403
@@ -108,26 +109,26 @@ def test_a_page_is_found_by_the_id_people_know(desk: Desk) -> None:
 def test_links_lead_both_ways(desk: Desk) -> None:
     approval = waiting_approval()
     viewer, run = desk("viewer"), approval.run
-    of_run = viewer.get(page(type(run), "change", run.pk)).content.decode()
-    assert page(type(approval), "change", approval.pk) in of_run
+    of_run = viewer.get(addresses.of(run)).content.decode()
+    assert addresses.of(approval) in of_run
     assert reverse("admin:console_inbox_item", args=[approval.approval_id]) in of_run
-    assert page(type(run.session), "change", run.session_id) in of_run
+    assert addresses.of(run.session) in of_run
     assert f"journalentry/?q={run.run_id}" in of_run
-    of_approval = viewer.get(page(type(approval), "change", approval.pk)).content.decode()
-    assert page(type(run), "change", run.pk) in of_approval
-    of_session = viewer.get(page(type(run.session), "change", run.session_id)).content.decode()
-    assert page(type(run), "change", run.pk) in of_session
+    of_approval = viewer.get(addresses.of(approval)).content.decode()
+    assert addresses.of(run) in of_approval
+    of_session = viewer.get(addresses.of(run.session)).content.decode()
+    assert addresses.of(run) in of_session
     entry = run.session.entries.first()
-    of_entry = viewer.get(page(type(entry), "change", entry.pk)).content.decode()
-    assert page(type(run.session), "change", run.session_id) in of_entry
+    of_entry = viewer.get(addresses.of(entry)).content.decode()
+    assert addresses.of(run.session) in of_entry
 
 
 def test_forms_cannot_write(desk: Desk) -> None:
     run = waiting_approval().run
     root = desk("root")
-    assert root.post(page(type(run), "change", run.pk), {"status": "completed"}).status_code == 403
+    assert root.post(addresses.of(run), {"status": "completed"}).status_code == 403
     assert root.get(page(type(run), "add")).status_code == 403
-    assert root.post(page(type(run), "delete", run.pk), {"post": "yes"}).status_code == 403
+    assert root.post(page(type(run), "delete", run.run_id), {"post": "yes"}).status_code == 403
     run.refresh_from_db()
     assert run.status == "waiting_for_approval"
 
@@ -135,7 +136,7 @@ def test_forms_cannot_write(desk: Desk) -> None:
 def test_a_person_without_a_group_sees_nothing(desk: Desk) -> None:
     run = waiting_approval().run
     stranger = desk("")
-    assert stranger.get(page(type(run), "change", run.pk)).status_code == 403
+    assert stranger.get(addresses.of(run)).status_code == 403
     home = stranger.get(reverse("admin:index")).content.decode()
     assert "belong to none of the groups" in home
     assert run.run_id not in home

@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from sessions_app.admin import addresses
 from sessions_app.models import Approval
 from tests.sessions_app.admin.conftest import Desk, waiting_approval
 
@@ -30,11 +31,11 @@ def inbox(row: Approval) -> str:
 
 
 def own_page(row: Approval) -> str:
-    return reverse("admin:sessions_app_approval_change", args=[row.pk])
+    return addresses.of(row)
 
 
 def verb_page(row: Approval, verb: str) -> str:
-    return reverse("admin:sessions_app_approval_do", args=[row.pk, verb])
+    return addresses.of_verb(row, verb)
 
 
 def source(client: Client, url: str) -> str:

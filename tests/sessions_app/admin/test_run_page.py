@@ -9,7 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from sessions_app.admin import run_page
+from sessions_app.admin import addresses, run_page
 from sessions_app.models import AuditEntry, Run
 from sessions_app.services import approvals, journal
 from sessions_app.services.access import Principal
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def page_of(run: Run) -> str:
-    return reverse("admin:sessions_app_run_change", args=[run.pk])
+    return addresses.of(run)
 
 
 def text(client: Client, run: Run, query: str = "") -> str:
@@ -160,7 +160,7 @@ def test_a_payload_is_sent_when_it_is_opened(desk: Desk) -> None:
 def test_a_run_is_asked_again(desk: Desk) -> None:
     run = drive({"text": "fine"}, session_id="again")
     client = desk("operator")
-    again = reverse("admin:sessions_app_run_do", args=[run.pk, "again"])
+    again = addresses.of_verb(run, "again")
     answer = client.post(again, {"confirmed": "yes", "content": "once more"}, follow=True)
     newest = Run.objects.order_by("-pk")[0]
     assert answer.redirect_chain[-1][0] == page_of(newest)

@@ -5,6 +5,7 @@ from django.apps import apps
 from django.test import Client
 from django.urls import reverse
 
+from sessions_app.admin import addresses
 from sessions_app.models import ApiToken, Route, SecretSlot
 from sessions_app.services import tokens
 from tests.factories import make_route, make_secret
@@ -20,10 +21,7 @@ def every_page(client: Client) -> str:
     for model in apps.get_app_config("sessions_app").get_models():
         name = model._meta.model_name
         pages.append(client.get(reverse(f"admin:sessions_app_{name}_changelist")))
-        pages += [
-            client.get(reverse(f"admin:sessions_app_{name}_change", args=[row.pk]))
-            for row in model.objects.all()
-        ]
+        pages += [client.get(addresses.of(row)) for row in model.objects.all()]
     return "".join(page.content.decode() for page in pages)
 
 
@@ -38,11 +36,11 @@ def test_no_page_shows_a_secret(desk: Desk) -> None:
     shown = every_page(desk("root"))
     root = Client()
     root.force_login(desk("admin").get(reverse("admin:index")).wsgi_request.user)
-    shown += root.get(reverse("admin:sessions_app_approval_do", args=[approval.pk, "edit"])).content.decode()
+    shown += root.get(addresses.of_verb(approval, "edit")).content.decode()
     shown += root.get(
-        reverse("admin:sessions_app_route_do", args=[Route.objects.get(route_id="with-options").pk, "change"])
+        addresses.of_verb(Route.objects.get(route_id="with-options"), "change")
     ).content.decode()
-    shown += root.get(reverse("admin:sessions_app_secretslot_do", args=[slot.pk, "rotate"])).content.decode()
+    shown += root.get(addresses.of_verb(slot, "rotate")).content.decode()
     for secret in (
         CANARY,
         "another-secret-value",
@@ -60,7 +58,7 @@ def test_a_slot_is_written_and_never_sent_back(desk: Desk) -> None:
     assert CANARY not in bad.content.decode()
     client.post(store, {"confirmed": "yes", "slot_id": "main", "value": CANARY})
     slot = SecretSlot.objects.get(slot_id="main")
-    rotate = reverse("admin:sessions_app_secretslot_do", args=[slot.pk, "rotate"])
+    rotate = addresses.of_verb(slot, "rotate")
     answer = client.post(rotate, {"confirmed": "yes", "value": CANARY + "-2"}, follow=True)
     assert CANARY not in answer.content.decode()
     slot.refresh_from_db()
@@ -75,14 +73,14 @@ def test_a_token_is_shown_once(desk: Desk) -> None:
     assert "no-store" in answer["Cache-Control"]
     token = ApiToken.objects.get(name="ci")
     assert (token.role, token.created_by) == ("operator", "admin")
-    page = client.get(reverse("admin:sessions_app_apitoken_change", args=[token.pk])).content.decode()
+    page = client.get(addresses.of(token)).content.decode()
     assert "kh_" not in page.replace("kh-", "")
 
 
 def test_masked_options_are_kept_when_a_route_is_saved(desk: Desk) -> None:
     route = make_route(options={"script": {"turns": [{"text": "hi"}]}, "api_key": "another-secret-value"})
     client = desk("admin")
-    change = reverse("admin:sessions_app_route_do", args=[route.pk, "change"])
+    change = addresses.of_verb(route, "change")
     shown = client.get(change).context["form"]["options"].value()
     text = client.get(change).context["form"].fields["options"].prepare_value(shown)
     client.post(change, {"confirmed": "yes", "driver": "scripted", "model": "other", "options": text})

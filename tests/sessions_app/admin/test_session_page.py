@@ -5,6 +5,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from sessions_app.admin import addresses
 from sessions_app.admin.session_page import scope_of
 from sessions_app.engine import loop
 from sessions_app.models import Run, Session
@@ -18,11 +19,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def page_of(session: Session) -> str:
-    return reverse("admin:sessions_app_session_change", args=[session.pk])
+    return addresses.of(session)
 
 
 def do(session: Session, verb: str) -> str:
-    return reverse("admin:sessions_app_session_do", args=[session.pk, verb])
+    return addresses.of_verb(session, verb)
 
 
 def test_the_talk_folds_the_work_between(desk: Desk) -> None:
@@ -46,7 +47,7 @@ def test_a_queue_shows_who_waits_for_what(desk: Desk) -> None:
     page = desk("operator").get(page_of(approval.session)).content.decode()
     queue = page[page.index('data-part="queue"') :]
     assert reverse("admin:console_inbox_item", args=[approval.approval_id]) in queue
-    assert reverse("admin:sessions_app_run_change", args=[behind.pk]) in queue
+    assert addresses.of(behind) in queue
 
 
 def test_input_is_accepted_and_waits_its_turn(desk: Desk) -> None:

@@ -8,6 +8,7 @@ from django.test import Client
 from django.urls import reverse
 
 from kheish_site.lib.redaction import MASK
+from sessions_app.admin import addresses
 from sessions_app.models import (
     ApiToken,
     Approval,
@@ -40,7 +41,7 @@ def list_url(row: Any) -> str:
 
 
 def verb_url(row: Any, verb: str) -> str:
-    return reverse(f"admin:sessions_app_{row._meta.model_name}_do", args=[row.pk, verb])
+    return addresses.of_verb(row, verb)
 
 
 def new_url(model: Any, verb: str) -> str:
@@ -236,7 +237,7 @@ def test_who_may_only_look_is_refused_and_sees_no_button(desk: Desk, group: str)
 
 def test_a_viewer_is_told_which_group_to_ask_for(desk: Desk) -> None:
     row = waiting_approval()
-    page = desk("viewer").get(reverse("admin:sessions_app_approval_change", args=[row.pk])).content.decode()
+    page = desk("viewer").get(addresses.of(row)).content.decode()
     assert "ask for the group operator" in page
 
 
@@ -304,7 +305,7 @@ def test_a_route_is_tested_by_a_real_run(desk: Desk) -> None:
     route = make_route("scripted")
     answer = do(desk("admin"), route, "test")
     run = Run.objects.get()
-    assert answer["Location"] == reverse("admin:sessions_app_run_change", args=[run.pk])
+    assert answer["Location"] == addresses.of(run)
     assert (run.session.session_id, run.route_id, run.requested_by) == ("test-scripted", "scripted", "admin")
     assert desk("operator").get(verb_url(route, "test")).status_code == 403
 

@@ -129,7 +129,7 @@ def test_the_page_is_the_admins_and_its_verbs_do_it() -> None:
     assert role(lea) == "operator"
     assert (last().principal, last().auth_method) == ("admin-person", "session")
     assert admin.get(reverse("admin:auth_user_change", args=["lea"])).status_code == 200
-    do = reverse("admin:auth_user_do", args=[lea.pk, "rights"])
+    do = reverse("admin:auth_user_do", args=["lea", "rights"])
     admin.post(do, {"rights": ["decide_high_risk"], "confirmed": "yes"})
     assert people.own_rights(User.objects.get(pk=lea.pk)) == ["decide_high_risk"]
 

@@ -72,10 +72,29 @@ def _unmasked(given: Any, stored: Any) -> Any:
         return stored
     if isinstance(given, dict):
         known = stored if isinstance(stored, dict) else {}
-        return {name: _unmasked(value, known.get(name)) for name, value in given.items()}
+        shown = redact(known)  # a member may be masked for its name alone
+        kept = {name for name in known if shown.get(name) == given.get(name)}
+        return {
+            name: known[name] if name in kept else _unmasked(value, known.get(name))
+            for name, value in given.items()
+        }
+    if isinstance(given, list):
+        return _unmasked_items(given, stored if isinstance(stored, list) else [])
     if isinstance(given, str) and MASK in given:
         raise forms.ValidationError("A masked value may be kept or replaced whole, not edited.")
     return given
+
+
+def _unmasked_items(given: list[Any], stored: list[Any]) -> list[Any]:
+    """Tell items apart by all that is shown of them, or by their places where none came, went or moved."""
+    shown = redact(stored)
+    places = [shown.index(item) if shown.count(item) == 1 else here for here, item in enumerate(given)]
+    if len(given) == len(stored) and places == list(range(len(stored))):
+        return [_unmasked(item, known) for item, known in zip(given, stored, strict=True)]
+    return [
+        stored[place] if shown.count(item) == 1 else _unmasked(item, None)
+        for item, place in zip(given, places, strict=True)
+    ]
 
 
 def _lines(text: str) -> str:

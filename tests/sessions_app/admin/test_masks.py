@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
 
 from kheish_site.lib.redaction import MASK, redact
+from sessions_app.admin.forms import unmasked
 from sessions_app.models import Persona, Run, RuntimeRevision
 from sessions_app.services import runtime_settings
 from tests.factories import make_persona, make_route
@@ -61,3 +63,45 @@ def test_an_edited_mask_is_an_error_of_its_field(desk: Desk) -> None:
     client.post(prompt, {**sent, "append_prompt": "more"})
     settings = runtime_settings.current().system_prompt
     assert (settings.custom_prompt, settings.append_prompt) == (TEXT, "more")
+
+
+A, B = ({"name": name, "api_key": f"{name}-secret-value"} for name in "ab")
+SHOWN_A, SHOWN_B = ({"name": name, "api_key": MASK} for name in "ab")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ([SHOWN_A, SHOWN_B], [A, B]),
+        ([SHOWN_B, SHOWN_A], [B, A]),
+        ([SHOWN_B], [B]),
+        ([SHOWN_A, {"name": "c", "api_key": "new"}, SHOWN_B], [A, {"name": "c", "api_key": "new"}, B]),
+        ([SHOWN_A, SHOWN_B | {"name": "c"}], [A, B | {"name": "c"}]),
+    ],
+)
+def test_secrets_in_lists_stay_with_their_items(given: list[Any], kept: list[Any]) -> None:
+    stored = {"options": {"hosts": [A, B]}}
+    assert unmasked({"options": {"hosts": given, "more": 1}}, stored) == {
+        "options": {"hosts": kept, "more": 1}
+    }
+
+
+@pytest.mark.parametrize(
+    "given",
+    [[SHOWN_B, SHOWN_A | {"port": 1}], [SHOWN_A | {"port": 1}], [SHOWN_A, SHOWN_B, SHOWN_B | {"x": 1}]],
+)
+def test_a_mask_whose_item_is_not_clear_is_refused(given: list[Any]) -> None:
+    with pytest.raises(ValidationError, match="kept or replaced whole"):
+        unmasked({"options": {"hosts": given}}, {"options": {"hosts": [A, B]}})
+
+
+def test_a_member_masked_for_its_name_is_kept_beside_what_changed() -> None:
+    stored = {"options": {"api_key": "another-secret-value", "port": 1}}
+    given = {"options": {"api_key": MASK, "port": 2}}
+    assert unmasked(given, stored) == {"options": {"api_key": "another-secret-value", "port": 2}}
+
+
+def test_equal_masks_in_a_list_are_told_apart_by_their_places() -> None:
+    stored = {"options": {"headers": ["password: one-secret", "password: two-secret"]}}
+    shown = {"options": {"headers": [f"password: {MASK}"] * 2, "more": 1}}
+    assert unmasked(shown, stored)["options"] == stored["options"] | {"more": 1}

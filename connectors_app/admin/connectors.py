@@ -34,8 +34,10 @@ class ConnectorForm(forms.Form):
     settings = JsonArea(rows=12, required=False, help_text="Absent members keep their stored value.")
     secrets = JsonArea(
         rows=4,
+        secret=True,
         required=False,
-        help_text='{"bearer_token": {"secret_ref": SLOT}} or {"env": NAME}, or {"value": …}; null clears it.',
+        help_text='{"bearer_token": {"secret_ref": SLOT}} or {"env": NAME}, or {"value": …}; null clears it. '
+        "Never sent back to you: after an error, write it again.",
     )
 
 
@@ -101,7 +103,7 @@ CHANGE = Verb(
     act=_change,
     role=Role.ADMIN,
     form=ConnectorForm,
-    initial=lambda row: {"settings": row.settings, "secrets": {}},
+    initial=lambda row: {"settings": row.settings},
     applies=lambda row: row.source == "daemon",
     many=False,
     explain="Holds from the next event on. Secrets that are not named stay as they are.",

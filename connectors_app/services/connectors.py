@@ -225,10 +225,11 @@ def _places(
     return kept
 
 
-def _place(row: Connector, field: str, said: Mapping[str, Any]) -> dict[str, str]:
-    if len(said) != 1 or not isinstance(next(iter(said.values())), str) or not next(iter(said.values())):
+def _place(row: Connector, field: str, said: Any) -> dict[str, str]:
+    pairs = list(said.items()) if isinstance(said, Mapping) else []
+    origin, text = pairs[0] if len(pairs) == 1 else ("", "")
+    if origin not in ("value", "secret_ref", "env") or not isinstance(text, str) or not text:
         raise ConnectorInvalid(f"{field} is one of value, secret_ref and env, and not empty")
-    [(origin, text)] = said.items()
     if origin == "value":
         return {"origin": "inline", "slot": slot_of(row, field)}
     if origin == "env":

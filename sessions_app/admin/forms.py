@@ -22,13 +22,21 @@ class TextArea(forms.CharField):
         return _lines(text) if isinstance(text, str) else text
 
 
-class JsonArea(forms.CharField):
-    """A JSON value in a text area; the cleaned value is the parsed one."""
+class _OneWay(forms.Textarea):
+    """What is written there is not sent back to the browser, as with a password."""
 
-    def __init__(self, *, kind: type = dict, rows: int = 6, **options: Any) -> None:
+    def format_value(self, value: Any) -> str:
+        """Return nothing."""
+        return ""
+
+
+class JsonArea(forms.CharField):
+    """A JSON value in a text area; the cleaned value is the parsed one. A ``secret`` is never shown."""
+
+    def __init__(self, *, kind: type = dict, rows: int = 6, secret: bool = False, **options: Any) -> None:
         self.kind = kind
         attrs = {"rows": rows, "class": "kh-wide kh-code", "spellcheck": "false"}
-        super().__init__(widget=forms.Textarea(attrs=attrs), **options)
+        super().__init__(widget=(_OneWay if secret else forms.Textarea)(attrs=attrs), **options)
 
     def prepare_value(self, value: Any) -> Any:
         """Show a value as people read it, redacted."""

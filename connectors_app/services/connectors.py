@@ -149,13 +149,16 @@ def put(
             row = Connector(kind=kind_name, name=name, revision=0, created_by=principal)
         elif created:
             pointers.withdraw(row)  # what a removal that was cut short has left
+            row.enabled, row.paused_at, row.paused_by = True, None, ""
         _check_owner(row, created, source, expected)
-        was = _told(row)
+        was, before = _told(row), (row.settings, row.secrets)
         afresh = whole or created
         row.settings = _judged_settings(kind, {} if afresh else row.settings, settings)
         kept = {} if afresh else dict(row.secrets)
         row.secrets = _places(kind, row, kept, given)
         kind.check(row.settings, sorted(row.secrets))
+        if whole and not created and before == (row.settings, row.secrets) and _are_stored(row, given):
+            return row, False  # a file is applied again with every change of it, and this one it left alone
         _store_values(row, given)
         row.source, row.removed_at, row.revision = source, None, row.revision + 1
         row.save()
@@ -242,6 +245,13 @@ def _place(row: Connector, field: str, said: Any) -> dict[str, str]:
 def slot_of(row: Connector, field: str) -> str:
     """Return the name of the slot that keeps a value given inline."""
     return f"connectors.{row.kind}.{row.name}.{field}"
+
+
+def _are_stored(row: Connector, given: Mapping[str, Any]) -> bool:
+    """Tell whether the values given inline are those that are kept."""
+    values = {slot_of(row, field): said["value"] for field, said in given.items() if said and "value" in said}
+    slots = {slot.slot_id: slot for slot in SecretSlot.objects.filter(slot_id__in=values)}
+    return all(name in slots and secrets.holds(slots[name], value) for name, value in values.items())
 
 
 def _store_values(row: Connector, given: Mapping[str, Any]) -> None:

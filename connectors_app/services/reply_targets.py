@@ -6,6 +6,7 @@ from typing import Any, Final
 from connectors_app.services import handles
 from connectors_app.services.handles import Handle
 from kheish_site.lib.errors import Forbidden
+from sessions_app.services import scopes
 
 _CREDENTIALS: Final[Mapping[str, str]] = {
     "slack": "bot_token", "telegram": "bot_token", "external": "shared_token",
@@ -49,16 +50,10 @@ def permits(credential_scope: Mapping[str, Any], connector: str, credential: str
 
     A scope that lists connectors and no credentials allows none of these.
     """
-    if not _listed(credential_scope, "connector", connector, default=True):
+    if not scopes.permits(credential_scope, "connector", connector):
         return False
     if not credential:
         return True
     default = not credential_scope.get("connector_allow")
-    return _listed(credential_scope, "connector_credential", f"{connector}:{credential}", default=default)
-
-
-def _listed(scope: Mapping[str, Any], kind: str, name: str, *, default: bool) -> bool:
-    denied, allowed = scope.get(f"{kind}_deny") or [], scope.get(f"{kind}_allow") or []
-    if name in denied or "*" in denied:
-        return False
-    return name in allowed or "*" in allowed if allowed else default
+    named = f"{connector}:{credential}"
+    return scopes.permits(credential_scope, "connector_credential", named, default=default)

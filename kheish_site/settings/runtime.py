@@ -140,7 +140,7 @@ def load() -> Kheish:
         routes_file=env.path("KHEISH_ROUTES_FILE"),
         connectors_file=env.path("KHEISH_CONNECTORS_FILE"),
         keep_receipts_days=env.number("KHEISH_KEEP_RECEIPTS_DAYS", 7, low=0, high=36_500),
-        service_url=env.url("KHEISH_SERVICE_URL", schemes=("http", "https")) or "http://127.0.0.1:8000",
+        service_url=env.url("KHEISH_SERVICE_URL", schemes=("http", "https")) or "http://127.0.0.1:4000",
         lease_seconds=env.number("KHEISH_LEASE_SECONDS", 15, low=0.5, high=600),
         sweep_seconds=env.number("KHEISH_SWEEP_SECONDS", 2, low=0.1, high=60),
         drain_seconds=env.number("KHEISH_DRAIN_SECONDS", 10, low=0, high=600),

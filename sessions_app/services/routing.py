@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kheish_site.lib.errors import BadRequest, Conflict, NotFound
+from kheish_site.lib.errors import BadRequest, Conflict, Forbidden, NotFound
 from sessions_app.models import Route
-from sessions_app.services import routes
+from sessions_app.services import routes, scopes
 
 
 class RouteUnknown(NotFound):
@@ -23,6 +23,12 @@ class RouteNotReady(Conflict):
     """The route cannot be called as it is configured, so no run is created for it."""
 
     code, domain = "route_not_ready", "routes"
+
+
+class RouteOutOfScope(Forbidden):
+    """The session's credential scope does not include the route."""
+
+    code, domain = "route_out_of_scope", "routes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +44,15 @@ class Pinned:
 def pin(
     *,
     policy: Mapping[str, Any],
+    credential_scope: Mapping[str, Any],
     route_id: str = "",
     model: str = "",
     generation: Mapping[str, Any] | None = None,
 ) -> Pinned:
-    """Resolve the precedence once, for a run being created.
+    """Resolve the precedence once, for a run being created. Fallbacks out of scope are left out.
 
-    Raises: RouteUnknown, RouteNotReady, BadRequest (selector and route contradict each other).
+    Raises: RouteUnknown, RouteOutOfScope, RouteNotReady, BadRequest (selector and route contradict each
+    other).
     """
     own = {key: value for key, value in (generation or {}).items() if value is not None}
     settings = dict(policy.get("generation") or {}) | own
@@ -57,13 +65,15 @@ def pin(
     route = _find(named)
     policy_model = str(settings.get("model") or "") if named in ("", policy.get("route_id")) else ""
     settings.pop("model", None)
+    if not scopes.permits(credential_scope, "route", route.route_id):
+        raise RouteOutOfScope(f"the session's credential scope does not include route {route.route_id}")
     problems = routes.readiness(route)
     if problems:
         raise RouteNotReady(f"route {route.route_id} is not ready: {problems[0]}", problems=problems)
     return Pinned(
         route_id=route.route_id,
         model=model or policy_model or route.model,
-        fallbacks=list(route.fallbacks),
+        fallbacks=[name for name in route.fallbacks if scopes.permits(credential_scope, "route", name)],
         generation=settings,
     )
 

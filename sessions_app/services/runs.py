@@ -31,6 +31,13 @@ from sessions_app.services.writes import Change
 
 _PREVIEW: Final = 160
 _DAEMON_METADATA: Final = "daemon_"
+_PROVENANCE: Final = frozenset(
+    {
+        "connector", "connector_ingress_key", "materialization_id", "observation_ids", "observation_sources",
+        "schedule_id", "scheduled_for",
+    }
+)  # fmt: skip
+"""Where a run came from, as the runtime says it of connectors, captures and schedules."""
 _OWN_PLUGINS: Final = frozenset({"daemon", "scheduler", "observation"})
 """Sources whose explicit reply targets stay with their run."""
 
@@ -88,8 +95,8 @@ def submit(session_id: str, new: NewRun, *, principal: str, session: Session | N
     Explicit reply targets of a connector also become the session's defaults, and files are stored and
     referred to, in the same transaction. Joins an open transaction (the idempotency record's). No model is
     called and no worker is needed for it to succeed.
-    Raises: SessionMissing, SessionEnded, RouteUnknown, RouteNotReady, BadRequest, AssetMissing, and what
-    ``assets.prepare`` raises.
+    Raises: SessionMissing, SessionEnded, RouteUnknown, RouteOutOfScope, RouteNotReady, BadRequest,
+    AssetMissing, and what ``assets.prepare`` raises.
     """
     found = _open(session or session_service.get(session_id))
     items = inputs.read(new.content, new.input_items, new.attachments)
@@ -153,7 +160,11 @@ def _accept(session: Session, new: NewRun, kept: Kept, principal: str) -> Run:
 def _change(session: Session, new: NewRun, kept: Kept, principal: str) -> Change:
     live = runtime_settings.current()
     pinned = routing.pin(
-        policy=session.route_policy, route_id=new.route_id, model=new.model, generation=new.generation
+        policy=session.route_policy,
+        credential_scope=session.credential_scope,
+        route_id=new.route_id,
+        model=new.model,
+        generation=new.generation,
     )
     now = clock.now()
     run = Run(
@@ -188,7 +199,11 @@ def _change(session: Session, new: NewRun, kept: Kept, principal: str) -> Change
 
 def _client_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Strip the keys that only the daemon may set."""
-    kept = {key: value for key, value in metadata.items() if not key.startswith(_DAEMON_METADATA)}
+    kept = {
+        key: value
+        for key, value in metadata.items()
+        if key not in _PROVENANCE and not key.startswith(_DAEMON_METADATA)
+    }
     return dict(redact(kept))
 
 

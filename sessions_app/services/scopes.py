@@ -24,6 +24,17 @@ def credential_scope(value: Mapping[str, Any]) -> dict[str, list[str]]:
     return _normal(value, CREDENTIALS)
 
 
+def permits(scope: Mapping[str, Any], kind: str, name: str, *, default: bool = True) -> bool:
+    """Tell whether a scope in normal form lets through what it calls ``kind``.
+
+    ``default`` is the answer where it names neither what is allowed nor this one as denied.
+    """
+    denied, allowed = scope.get(f"{kind}_deny") or [], scope.get(f"{kind}_allow") or []
+    if name in denied or "*" in denied:
+        return False
+    return name in allowed or "*" in allowed if allowed else default
+
+
 def _normal(value: Mapping[str, Any], kinds: tuple[str, ...]) -> dict[str, list[str]]:
     allowed = {f"{kind}_{verb}" for kind in kinds for verb in ("allow", "deny")}
     unknown = sorted(set(value) - allowed)

@@ -7,6 +7,7 @@ import pytest
 from connectors_app.models import Connector
 from connectors_app.services import connectors, connectors_file
 from connectors_app.services.connectors_file import ConnectorsFileInvalid
+from sessions_app.models import AuditEntry
 from tests.factories import code_of, make_client, make_secret
 
 pytestmark = pytest.mark.django_db
@@ -43,6 +44,35 @@ def test_it_is_applied_and_applying_it_again_changes_nothing(file: Path) -> None
     assert alerts.source == "file"
     assert alerts.settings["session_policy"]["create_if_missing"] is False
     assert connectors.secret(alerts, "bearer_token") == "alerts-token-value"
+
+
+def test_what_the_file_left_alone_is_not_touched(file: Path) -> None:
+    inline = '\n[[http_connectors]]\nname = "inline"\nbearer_token = "inline-token-value"\n'
+    file.write_text(GOOD + inline)
+    connectors_file.load(file)
+    before = dict(Connector.objects.values_list("name", "revision"))
+    told = AuditEntry.objects.count()
+    file.write_text("# a remark\n" + GOOD + inline)
+    connectors_file.load(file)
+    assert dict(Connector.objects.values_list("name", "revision")) == before
+    assert AuditEntry.objects.count() == told
+    file.write_text(GOOD + inline.replace("inline-token", "rotated-token"))
+    connectors_file.load(file)
+    assert connectors.get("http", "inline").revision == before["inline"] + 1
+    assert connectors.get("http", "alerts").revision == before["alerts"]
+    assert connectors.secret(connectors.get("http", "inline"), "bearer_token") == "rotated-token-value"
+
+
+def test_a_connector_made_again_works(file: Path) -> None:
+    connectors_file.load(file)
+    connectors.set_enabled("http", "alerts", False)
+    connectors.set_paused("http", "orders", True, principal="ada")
+    file.write_text("version = 1\n")
+    connectors_file.load(file)
+    file.write_text(GOOD)
+    connectors_file.load(file)
+    alerts, orders = connectors.get("http", "alerts"), connectors.get("http", "orders")
+    assert alerts.enabled and orders.paused_at is None
 
 
 def test_what_left_the_file_is_removed_and_what_it_no_longer_says_is_default_again(file: Path) -> None:

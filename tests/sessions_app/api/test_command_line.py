@@ -28,7 +28,7 @@ def kheish(monkeypatch: pytest.MonkeyPatch) -> Kheish:
     def send(_: transport.Transport, request: transport.Request) -> transport.Reply:
         act = getattr(client, request.method.lower())
         answer: Any = act(request.target, request.body, headers=request.headers)
-        body = answer.json() if answer.content else None
+        body: Any = answer.json() if answer.content else None
         if answer.status_code >= 300:
             raise transport.Problem(answer.status_code, body, answer.headers)
         return transport.Reply(status=answer.status_code, body=body)

@@ -141,7 +141,7 @@ def test_overrides_and_metadata_are_pinned() -> None:
         "provider": "other",
         "model": "special",
         "generation": {"temperature": 0.2, "tool_choice": "auto", "max_output_tokens": None},
-        "metadata": {"daemon_secret": 1, "mine": 2},
+        "metadata": {"daemon_secret": 1, "mine": 2, "schedule_id": "s", "connector_ingress_key": "k"},
         "actor_id": "bot-7",
     }
     view = caller().post("/v1/sessions/desk/runs", body).json()
@@ -150,6 +150,35 @@ def test_overrides_and_metadata_are_pinned() -> None:
     run = Run.objects.get()
     assert run.generation == {"temperature": 0.2, "tool_choice": "auto"}
     assert run.input_message["content"] == "one\n\ntwo"
+
+
+@pytest.mark.parametrize(
+    ("scope", "allowed"),
+    [
+        ({"route_allow": ["other"]}, ["other"]),
+        ({"route_deny": ["other"]}, ["scripted"]),
+        ({"route_allow": ["*"], "route_deny": ["scripted"]}, ["other"]),
+        ({"route_deny": ["*"]}, []),
+        ({"connector_allow": ["alerts"]}, ["scripted", "other"]),
+    ],
+    ids=str,
+)
+def test_a_run_takes_no_route_that_its_session_may_not(scope: dict[str, Any], allowed: list[str]) -> None:
+    client = caller("admin")
+    make_route("scripted")
+    make_route("other", default=False)
+    Route.objects.filter(route_id="scripted").update(fallbacks=["other"])
+    client.post("/v1/sessions", {"session_id": "narrow", "credential_scope": scope})
+    for route_id in ("scripted", "other"):
+        answer = client.post("/v1/sessions/narrow/runs", {"content": "go", "route_id": route_id})
+        if route_id in allowed:
+            assert answer.status_code == 202
+        else:
+            assert (answer.status_code, code_of(answer)) == (403, "route_out_of_scope")
+    plain = client.post("/v1/sessions/narrow/input", {"content": "go"})
+    assert plain.status_code == (202 if "scripted" in allowed else 403)
+    taken = Run.objects.filter(route_id="scripted").values_list("fallbacks", flat=True)
+    assert all(found == [name for name in ["other"] if name in allowed] for found in taken)
 
 
 def test_waiting_runs_say_for_what() -> None:

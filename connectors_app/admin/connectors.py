@@ -17,7 +17,7 @@ from connectors_app.services.projections import connector_views
 from kheish_site.lib.errors import BadRequest
 from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin, Section, all_of, latest
-from sessions_app.admin.forms import JsonArea, unmasked
+from sessions_app.admin.forms import JsonArea, RevisedForm, last_hand, still_shown, unmasked
 from sessions_app.admin.personas import NAME
 from sessions_app.admin.verbs import Cleaned, NothingToSay, Outcome, Verb
 from sessions_app.models import Role
@@ -41,6 +41,10 @@ class ConnectorForm(forms.Form):
     )
 
 
+class ChangedConnectorForm(RevisedForm, ConnectorForm):
+    """What a connector becomes."""
+
+
 class NewConnectorForm(ConnectorForm):
     """A connector that is not there yet."""
 
@@ -49,21 +53,25 @@ class NewConnectorForm(ConnectorForm):
     field_order = ("kind", "name")
 
 
-def _put(kind: str, name: str, cleaned: Cleaned, settings: Any, principal: Principal) -> Outcome:
+def _put(
+    kind: str, name: str, fields: Cleaned, principal: Principal, expected: frozenset[int] | None = None
+) -> Outcome:
+    settings, given = fields["settings"], fields["secrets"]
     try:
-        row, _ = connectors.put(kind, name, settings, cleaned["secrets"], principal=principal.name)
+        row, _ = connectors.put(kind, name, settings, given, principal=principal.name, expected=expected)
     except ValidationError as error:
         raise BadRequest(str(error.detail)) from error
     return Outcome(row=row)
 
 
 def _create(row: None, cleaned: Cleaned, principal: Principal) -> Outcome:
-    return _put(cleaned["kind"], cleaned["name"], cleaned, cleaned["settings"], principal)
+    return _put(cleaned["kind"], cleaned["name"], cleaned, principal)
 
 
 def _change(row: Connector, cleaned: Cleaned, principal: Principal) -> Outcome:
-    fields = unmasked(cleaned, {"settings": row.settings})
-    return _put(row.kind, row.name, cleaned, fields["settings"], principal)
+    with still_shown(cleaned, row.revision, last_hand("connector", str(row))):
+        fields = unmasked(cleaned, {"settings": row.settings})
+        return _put(row.kind, row.name, fields, principal, frozenset({cleaned["revision"]}))
 
 
 def _pause(row: Connector, cleaned: Cleaned, principal: Principal) -> Outcome:
@@ -102,8 +110,8 @@ CHANGE = Verb(
     past="changed",
     act=_change,
     role=Role.ADMIN,
-    form=ConnectorForm,
-    initial=lambda row: {"settings": row.settings},
+    form=ChangedConnectorForm,
+    initial=lambda row: {"settings": row.settings, "revision": row.revision},
     applies=lambda row: row.source == "daemon",
     many=False,
     explain="Holds from the next event on. Secrets that are not named stay as they are.",

@@ -32,6 +32,7 @@ from kheish_site.lib import clock
 from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin, Section, all_of, latest
 from sessions_app.admin.caller import principal
+from sessions_app.admin.forms import RevisedForm, last_hand, still_shown
 from sessions_app.admin.personas import NAME
 from sessions_app.admin.verbs import Cleaned, NothingToSay, Outcome, Verb
 from sessions_app.models import Role
@@ -57,6 +58,10 @@ class SourceForm(forms.Form):
     enabled = forms.BooleanField(required=False, initial=True, help_text="Uploads are taken.")
 
 
+class ChangedSourceForm(RevisedForm, SourceForm):
+    """What a source becomes."""
+
+
 class NewSourceForm(SourceForm):
     """A source that is not there yet."""
 
@@ -79,7 +84,8 @@ def _fields(cleaned: Cleaned) -> dict[str, Any]:
 
 def _initial(row: ObservationSource) -> dict[str, Any]:
     columns = set(SourceFields.__dataclass_fields__) - {"enabled"}
-    return {name: getattr(row, name) for name in columns} | {"enabled": row.disabled_at is None}
+    values = {name: getattr(row, name) for name in columns}
+    return values | {"enabled": row.disabled_at is None, "revision": row.revision}
 
 
 def _create(row: None, cleaned: Cleaned, principal: Principal) -> Outcome:
@@ -89,8 +95,9 @@ def _create(row: None, cleaned: Cleaned, principal: Principal) -> Outcome:
 
 
 def _change(row: ObservationSource, cleaned: Cleaned, principal: Principal) -> Outcome:
-    expected = frozenset({row.revision})
-    return Outcome(row=sources.update(row.source_id, _fields(cleaned), expected=expected))
+    expected = frozenset({cleaned["revision"]})
+    with still_shown(cleaned, row.revision, last_hand("observation_source", row.source_id)):
+        return Outcome(row=sources.update(row.source_id, _fields(cleaned), expected=expected))
 
 
 def _rotate(row: ObservationSource, cleaned: Cleaned, principal: Principal) -> Outcome:
@@ -126,7 +133,7 @@ CHANGE = Verb(
     past="changed",
     act=_change,
     role=Role.ADMIN,
-    form=SourceForm,
+    form=ChangedSourceForm,
     initial=_initial,
     many=False,
     explain="Holds from the next upload and the next purge on.",

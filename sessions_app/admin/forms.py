@@ -1,13 +1,18 @@
 """Fields that several verbs share."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from django import forms
 
+from kheish_site.lib.errors import PreconditionFailed
 from kheish_site.lib.redaction import MASK, redact
 from sessions_app.admin import show
+from sessions_app.services import audit
+from sessions_app.services.routes import check_revision
+from sessions_app.services.runtime_settings import RevisionConflict
 
 
 class TextArea(forms.CharField):
@@ -55,6 +60,35 @@ class JsonArea(forms.CharField):
             wanted = "an object { }" if self.kind is dict else "a list [ ]"
             raise forms.ValidationError(f"This must be {wanted}.")
         return parsed
+
+
+class RevisedForm(forms.Form):
+    """A form of something with revisions: it says which of them it had shown."""
+
+    revision = forms.IntegerField(
+        widget=forms.HiddenInput,
+        error_messages={"required": "The form does not say which revision it is of: open it again."},
+    )
+
+
+@contextmanager
+def still_shown(cleaned: Mapping[str, Any], now: int, changed_by: Callable[[], str]) -> Iterator[None]:
+    """Say who came first, where a form had shown another revision than ``now`` or than a service finds."""
+    try:
+        check_revision(now, frozenset({cleaned["revision"]}))
+        yield
+    except (PreconditionFailed, RevisionConflict) as refusal:
+        raise PreconditionFailed(
+            f"{changed_by() or 'somebody'} changed it after this form was opened ({refusal.detail}). "
+            "What you wrote is kept below: open the page anew to bring it into what is there now",
+            code=refusal.error_code,
+        ) from refusal
+
+
+def last_hand(kind: str, object_id: str) -> Callable[[], str]:
+    """Return what tells who changed something last, by the audit log."""
+    rows = audit.everything().filter(object_kind=kind, object_id=object_id).order_by("-pk")
+    return lambda: rows.values_list("principal", flat=True).first() or ""
 
 
 def unmasked(given: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,15 @@ from django.utils.safestring import SafeString
 
 from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin, Section, all_of, latest
-from sessions_app.admin.forms import JsonArea, TextArea, names_of, unmasked
+from sessions_app.admin.forms import (
+    JsonArea,
+    RevisedForm,
+    TextArea,
+    last_hand,
+    names_of,
+    still_shown,
+    unmasked,
+)
 from sessions_app.admin.verbs import Cleaned, NothingToSay, Outcome, Verb
 from sessions_app.models import Persona, PersonaRevision, Role, Session
 from sessions_app.services import personas
@@ -41,6 +49,10 @@ class PersonaForm(forms.Form):
     metadata = JsonArea(rows=4, required=False)
 
 
+class RevisionForm(RevisedForm, PersonaForm):
+    """The next revision of a persona."""
+
+
 class NewPersonaForm(PersonaForm):
     """A persona that is not there yet."""
 
@@ -59,12 +71,11 @@ def _create(row: None, cleaned: Cleaned, principal: Principal) -> Outcome:
 
 
 def _revise(row: Persona, cleaned: Cleaned, principal: Principal) -> Outcome:
-    before = _current(row)
+    before, expected = _current(row), frozenset({cleaned["revision"]})
     stored = {name: getattr(before, name) for name in ("soul", "display_name", "metadata")}
-    fields = unmasked(_fields(cleaned), stored)
-    made = personas.update(
-        row.persona_id, fields, expected=frozenset({row.current}), principal=principal.name
-    )
+    with still_shown(cleaned, row.current, last_hand("persona", row.persona_id)):
+        fields = unmasked(_fields(cleaned), stored)
+        made = personas.update(row.persona_id, fields, expected=expected, principal=principal.name)
     return Outcome(row=made, word=f"saved as revision {made.current}")
 
 
@@ -80,6 +91,7 @@ def _current(row: Persona) -> PersonaRevision:
 def _initial(row: Persona) -> dict[str, Any]:
     before = _current(row)
     return {
+        "revision": row.current,
         "display_name": show.redact(before.display_name),
         "soul": show.redact(before.soul),
         "owner": row.owner,
@@ -102,7 +114,7 @@ REVISE = Verb(
     past="saved",
     act=_revise,
     role=Role.ADMIN,
-    form=PersonaForm,
+    form=RevisionForm,
     initial=_initial,
     applies=_in_use,
     many=False,

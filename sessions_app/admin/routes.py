@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin
-from sessions_app.admin.forms import JsonArea, names_of, unmasked
+from sessions_app.admin.forms import JsonArea, RevisedForm, last_hand, names_of, still_shown, unmasked
 from sessions_app.admin.personas import NAME
 from sessions_app.admin.verbs import Cleaned, NothingToSay, Outcome, Verb
 from sessions_app.models import Role, Route
@@ -43,6 +43,10 @@ class RouteForm(forms.Form):
     options = JsonArea(rows=6, required=False)
 
 
+class ChangedRouteForm(RevisedForm, RouteForm):
+    """What a route becomes."""
+
+
 class NewRouteForm(RouteForm):
     """A route that is not there yet."""
 
@@ -62,8 +66,10 @@ def _create(row: None, cleaned: Cleaned, principal: Principal) -> Outcome:
 
 
 def _change(row: Route, cleaned: Cleaned, principal: Principal) -> Outcome:
-    fields = unmasked(_fields(cleaned), {"options": row.options})
-    return Outcome(row=routes.update(row.route_id, fields, expected=frozenset({row.revision})))
+    with still_shown(cleaned, row.revision, last_hand("route", row.route_id)):
+        fields = unmasked(_fields(cleaned), {"options": row.options})
+        changed = routes.update(row.route_id, fields, expected=frozenset({cleaned["revision"]}))
+    return Outcome(row=changed)
 
 
 def _make_default(row: Route, cleaned: Cleaned, principal: Principal) -> Outcome:
@@ -86,7 +92,7 @@ def _test(row: Route, cleaned: Cleaned, principal: Principal) -> Outcome:
 
 def _initial(row: Route) -> dict[str, Any]:
     values = {name: getattr(row, name) for name in RouteFields.__dataclass_fields__}
-    return values | {"fallbacks": ", ".join(row.fallbacks)}
+    return values | {"fallbacks": ", ".join(row.fallbacks), "revision": row.revision}
 
 
 CREATE = Verb(name="route", label="New route", past="made", act=_create, role=Role.ADMIN, form=NewRouteForm)
@@ -96,7 +102,7 @@ CHANGE = Verb(
     past="changed",
     act=_change,
     role=Role.ADMIN,
-    form=RouteForm,
+    form=ChangedRouteForm,
     initial=_initial,
     many=False,
     explain="Runs keep the route and model they were created with; address and key are read at each call.",

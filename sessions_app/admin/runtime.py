@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from kheish_site.lib import clock
 from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin
-from sessions_app.admin.forms import TextArea, unmasked
+from sessions_app.admin.forms import RevisedForm, TextArea, still_shown, unmasked
 from sessions_app.admin.verbs import Cleaned, NothingToSay, Outcome, Verb
 from sessions_app.models import Role, RuntimeRevision, TickLease, UnknownEffects, Worker
 from sessions_app.services import leases, recovery, runtime_settings
@@ -31,7 +31,10 @@ class EffectsForm(forms.Form):
     mode = forms.ChoiceField(choices=UnknownEffects.choices)
 
 
-class PromptForm(forms.Form):
+PROMPTS = ("custom_prompt", "append_prompt", "override_prompt")
+
+
+class PromptForm(RevisedForm):
     """What the service adds to every run's system prompt."""
 
     custom_prompt = TextArea(rows=6, required=False)
@@ -50,15 +53,23 @@ def _set_effects(row: None, cleaned: Cleaned, principal: Principal) -> Outcome |
 
 
 def _set_prompt(row: None, cleaned: Cleaned, principal: Principal) -> Outcome | None:
-    stored = runtime_settings.current().system_prompt
-    settings = unmasked(cleaned, {name: getattr(stored, name) for name in cleaned})
-    runtime_settings.change("system-prompt", {"settings": settings}, principal=principal.name)
+    live, given = runtime_settings.current(), {name: cleaned[name] for name in PROMPTS}
+    with still_shown(cleaned, live.revision, _last_hand):
+        values = {"settings": unmasked(given, {name: getattr(live.system_prompt, name) for name in PROMPTS})}
+        runtime_settings.change(
+            "system-prompt", values, expected_revision=cleaned["revision"], principal=principal.name
+        )
     return None
 
 
+def _last_hand() -> str:
+    return runtime_settings.revisions().values_list("created_by", flat=True).first() or ""
+
+
 def _prompt_now(row: None) -> dict[str, Any]:
-    stored = runtime_settings.current().system_prompt
-    return {name: show.redact(getattr(stored, name)) for name in PromptForm.base_fields}
+    live = runtime_settings.current()
+    shown = {name: show.redact(getattr(live.system_prompt, name)) for name in PROMPTS}
+    return shown | {"revision": live.revision}
 
 
 def _roll_back(row: RuntimeRevision, cleaned: Cleaned, principal: Principal) -> Outcome | None:

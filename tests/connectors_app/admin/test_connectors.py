@@ -41,9 +41,27 @@ def test_a_secret_is_not_sent_back_with_an_error(desk: Desk, wrong: dict[str, An
     assert answer.context["form"].errors and SECRET not in page
 
 
+def test_a_change_of_somebody_else_is_not_undone(desk: Desk) -> None:
+    client = desk("admin")
+    client.post(NEW, HTTP)
+    row = Connector.objects.get()
+    change = {"confirmed": "yes", "revision": row.revision, "secrets": ""}
+    there = addresses.of_verb(row, "change")
+    desk("root").post(there, {**change, "settings": '{"fixed_session_id": "theirs"}'})
+    stale = client.post(there, {**change, "settings": '{"fixed_session_id": "mine"}'}).content.decode()
+    row.refresh_from_db()
+    assert row.settings["fixed_session_id"] == "theirs"
+    assert "root changed it after this form was opened" in stale and "mine" in stale
+
+
 def test_an_edited_mask_is_an_error_of_its_field(desk: Desk) -> None:
     client = desk("admin")
     client.post(NEW, HTTP)
     row = Connector.objects.get()
-    edited = {"confirmed": "yes", "settings": f'{{"fixed_session_id": "x{MASK}"}}', "secrets": ""}
+    edited = {
+        "confirmed": "yes",
+        "revision": "1",
+        "settings": f'{{"fixed_session_id": "x{MASK}"}}',
+        "secrets": "",
+    }
     assert list(client.post(addresses.of_verb(row, "change"), edited).context["form"].errors) == ["settings"]

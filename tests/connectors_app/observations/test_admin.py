@@ -99,7 +99,7 @@ def test_a_source_is_made_and_its_token_shown_once(desk: Desk) -> None:
     assert source_tokens.live(source).count() == 2
     root.post(addresses.of_verb(source, "revoke"), {"confirmed": "yes"})
     assert source_tokens.live(source).count() == 0
-    changed = {**form, "retention_count": "6", "enabled": ""}
+    changed = {**form, "retention_count": "6", "enabled": "", "revision": "1"}
     root.post(addresses.of_verb(source, "change"), changed)
     source.refresh_from_db()
     assert source.retention_count == 6 and source.disabled_at is not None

@@ -22,7 +22,9 @@ def shown(client: Any, url: str) -> dict[str, Any]:
     """What a browser sends of a form that nobody touched: lines end in CRLF."""
     form = client.get(url).context["form"]
     values = {name: form[name].value() for name in form.fields}
-    return {name: str(value or "").replace("\n", "\r\n") for name, value in values.items()}
+    return {
+        name: ("" if value is None else str(value)).replace("\n", "\r\n") for name, value in values.items()
+    }
 
 
 def test_a_persona_keeps_its_soul_when_only_its_name_changes(desk: Desk) -> None:

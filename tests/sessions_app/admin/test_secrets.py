@@ -83,6 +83,8 @@ def test_masked_options_are_kept_when_a_route_is_saved(desk: Desk) -> None:
     change = addresses.of_verb(route, "change")
     shown = client.get(change).context["form"]["options"].value()
     text = client.get(change).context["form"].fields["options"].prepare_value(shown)
-    client.post(change, {"confirmed": "yes", "driver": "scripted", "model": "other", "options": text})
+    client.post(
+        change, {"confirmed": "yes", "revision": "1", "driver": "scripted", "model": "other", "options": text}
+    )
     route.refresh_from_db()
     assert (route.model, route.options["api_key"]) == ("other", "another-secret-value")

@@ -63,6 +63,8 @@ def on_many(client: Client, rows: list[Any], verb: str, **fields: str) -> str:
 
 def do(client: Client, row: Any, verb: str, **fields: Any) -> Any:
     seal = {f"seen-{row.pk}": row.digest} if isinstance(row, Approval) else {}
+    if verb in ("revise", "change"):
+        seal = {"revision": getattr(row, "current", 0) or row.revision}
     return client.post(verb_url(row, verb), {"confirmed": "yes", **seal, **fields})
 
 
@@ -313,7 +315,10 @@ def test_a_route_is_tested_by_a_real_run(desk: Desk) -> None:
 def test_live_settings_get_a_revision(desk: Desk) -> None:
     client = desk("admin")
     client.post(new_url(RuntimeRevision, "permission-mode"), {"confirmed": "yes", "mode": "plan"})
-    client.post(new_url(RuntimeRevision, "system-prompt"), {"confirmed": "yes", "append_prompt": "Be brief."})
+    client.post(
+        new_url(RuntimeRevision, "system-prompt"),
+        {"confirmed": "yes", "append_prompt": "Be brief.", "revision": 1},
+    )
     first = RuntimeRevision.objects.get(revision=1)
     assert (first.values["permission_mode"], first.created_by) == ("plan", "admin")
     do(client, first, "rollback")

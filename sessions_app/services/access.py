@@ -1,31 +1,45 @@
 """Who calls, and what they may do: one answer for HTTP, sockets, the admin and commands."""
 
+import time
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.db.models import Q
 
-from kheish_site.lib.errors import Forbidden, Unauthorized
-from sessions_app.models import Right, Role
+from kheish_site.lib.buckets import TokenBuckets
+from kheish_site.lib.errors import Forbidden, RateLimited, Unauthorized
+from sessions_app.models import ApiToken, Right, Role
 from sessions_app.services import tokens
 from sessions_app.services.principal import RANK
 from sessions_app.services.principal import SYSTEM as SYSTEM
 from sessions_app.services.principal import Principal as Principal
+
+_MOST_FAILURES: Final = 60
+"""Wrong tokens a minute from one address; right ones are not counted, and never refused for it."""
+_FAILURES: Final = TokenBuckets()
+
+
+class TooManyFailures(RateLimited):
+    """One address sends wrong tokens again and again."""
+
+    code, domain = "auth_rate_limited", "tokens"
 
 
 def authenticate(authorization: str, user: Any, *, remote_addr: str = "") -> Principal:
     """Return the caller named by an ``Authorization`` header, or else by a logged-in ``user``.
 
     A header that is wrong is refused even when somebody is logged in. Costs one query (a token) or
-    one beside the session's own (groups), and one more for an operator (rights). Raises: Unauthorized.
+    one beside the session's own (groups), and one more for an operator (rights).
+    Raises: Unauthorized, TooManyFailures (its sixty-first in a minute from one address and process).
     """
     if authorization:
-        scheme, _, secret = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not secret.strip():
-            raise Unauthorized("the Authorization header must read: Bearer kh_...")
-        token = tokens.find(secret.strip())
+        try:
+            token = _bearer(authorization)
+        except Unauthorized:
+            _count_failure(remote_addr)
+            raise
         return Principal(
             name=token.name,
             role=token.role,
@@ -43,6 +57,21 @@ def authenticate(authorization: str, user: Any, *, remote_addr: str = "") -> Pri
             rights=_rights_of(user) if role == Role.OPERATOR else frozenset(),
         )
     raise Unauthorized("sign in, or send an API token as bearer")
+
+
+def _bearer(authorization: str) -> ApiToken:
+    scheme, _, secret = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not secret.strip():
+        raise Unauthorized("the Authorization header must read: Bearer kh_...")
+    return tokens.find(secret.strip())
+
+
+def _count_failure(remote_addr: str) -> None:
+    now = time.monotonic()
+    if _FAILURES.take(remote_addr, capacity=_MOST_FAILURES, per_second=_MOST_FAILURES / 60, now=now):
+        raise TooManyFailures(
+            "too many wrong tokens from this address; try again later", retry_after_seconds=60
+        )
 
 
 def role_of(user: Any) -> str:

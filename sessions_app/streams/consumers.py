@@ -18,7 +18,7 @@ from typing import Any, Final
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import Error as DatabaseError
 
-from kheish_site.lib.errors import BadRequest, Forbidden, KheishError, Unauthorized
+from kheish_site.lib.errors import BadRequest, Forbidden, KheishError, RateLimited, Unauthorized
 from sessions_app.streams import limits, messages, opening
 from sessions_app.streams.callers import socket_caller
 from sessions_app.streams.follow import Ended, follow
@@ -66,7 +66,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
         try:
             await in_reader(partial(socket_caller, self.scope))
             self._known = True
-        except Unauthorized:
+        except (Unauthorized, RateLimited):
             await self._end(UNAUTHORIZED)
         except Forbidden:
             await self._end(FORBIDDEN)
@@ -81,7 +81,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
         try:
             message = messages.read(text_data, self._bounds.max_message_bytes)
             await _OPERATIONS[message["op"]](self, message)
-        except Unauthorized:
+        except (Unauthorized, RateLimited):
             await self._end(UNAUTHORIZED)
         except KheishError as error:
             await self._reply(messages.error(error, message))

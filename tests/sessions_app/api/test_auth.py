@@ -1,14 +1,16 @@
 """Who may call: tokens, logins, roles, CSRF."""
 
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth.models import Group, User
 from rest_framework.test import APIClient
 
 from kheish_site.lib import clock
+from kheish_site.lib.buckets import TokenBuckets
 from sessions_app.models import ApiToken
-from sessions_app.services import tokens
+from sessions_app.services import access, tokens
 from tests.factories import code_of, make_client
 
 pytestmark = pytest.mark.django_db
@@ -128,3 +130,14 @@ def test_local_token_is_made_kept_and_repaired(tmp_path):
     tokens.ensure_local_token(file)
     assert with_header(f"Bearer {file.read_text().strip()}").get(PATH).status_code == 200
     assert ApiToken.objects.filter(name="local", revoked_at__isnull=True).count() == 1
+
+
+def test_wrong_tokens_from_one_address_are_limited_and_right_ones_are_not(monkeypatch):
+    monkeypatch.setattr(access, "_FAILURES", TokenBuckets())
+    monkeypatch.setattr(access, "time", SimpleNamespace(monotonic=lambda: 1000.0))
+    wrong = with_header("Bearer kh_wrong")
+    assert {wrong.get(PATH).status_code for _ in range(60)} == {401}
+    refused = wrong.get(PATH)
+    assert (refused.status_code, code_of(refused), refused["Retry-After"]) == (429, "auth_rate_limited", "60")
+    assert wrong.get(PATH, REMOTE_ADDR="203.0.113.9").status_code == 401
+    assert make_client("viewer").get(PATH).status_code == 200

@@ -121,6 +121,7 @@ TEST = Verb(
     label="Test event",
     past="tested",
     act=_test,
+    keyed=True,
     applies=lambda row: row.enabled and row.paused_at is None,
     many=False,
     explain="Makes a real run in the session that a real event would reach.",

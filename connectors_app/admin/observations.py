@@ -125,7 +125,13 @@ def _unschedule(row: MaterializationSchedule, cleaned: Cleaned, principal: Princ
 
 
 CREATE = Verb(
-    name="source", label="New source", past="made", act=_create, role=Role.ADMIN, form=NewSourceForm
+    name="source",
+    label="New source",
+    past="made",
+    act=_create,
+    role=Role.ADMIN,
+    form=NewSourceForm,
+    keyed=True,
 )
 CHANGE = Verb(
     name="change",
@@ -143,6 +149,7 @@ ROTATE = Verb(
     label="Rotate token",
     past="token made",
     act=_rotate,
+    keyed=True,
     role=Role.ADMIN,
     form=GraceForm,
     initial=lambda row: {"grace_seconds": 3_600},

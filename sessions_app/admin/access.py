@@ -138,7 +138,15 @@ def _revoke(row: ApiToken, cleaned: Cleaned, principal: Principal) -> Outcome | 
     return None
 
 
-ISSUE = Verb(name="token", label="New token", past="token made", act=_issue, role=Role.ADMIN, form=TokenForm)
+ISSUE = Verb(
+    name="token",
+    label="New token",
+    past="token made",
+    act=_issue,
+    role=Role.ADMIN,
+    form=TokenForm,
+    keyed=True,
+)
 REVOKE = Verb(
     name="revoke",
     label="Revoke",

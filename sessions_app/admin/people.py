@@ -83,6 +83,7 @@ NEW = _verb(
     "made",
     _create,
     PersonForm,
+    keyed=True,
     explain="The password is shown once, right after.",
 )
 ROLE = _verb(
@@ -116,6 +117,7 @@ PASSWORD = _verb(
     "password reset",
     _reset_password,
     NothingToSay,
+    keyed=True,
     explain="The new one is shown once, and every login of theirs ends.",
 )
 FACTOR = _verb(

@@ -106,7 +106,13 @@ def _in_use(row: Persona) -> bool:
 
 
 CREATE = Verb(
-    name="persona", label="New persona", past="made", act=_create, role=Role.ADMIN, form=NewPersonaForm
+    name="persona",
+    label="New persona",
+    past="made",
+    act=_create,
+    role=Role.ADMIN,
+    form=NewPersonaForm,
+    keyed=True,
 )
 REVISE = Verb(
     name="revise",

@@ -95,7 +95,15 @@ def _initial(row: Route) -> dict[str, Any]:
     return values | {"fallbacks": ", ".join(row.fallbacks), "revision": row.revision}
 
 
-CREATE = Verb(name="route", label="New route", past="made", act=_create, role=Role.ADMIN, form=NewRouteForm)
+CREATE = Verb(
+    name="route",
+    label="New route",
+    past="made",
+    act=_create,
+    role=Role.ADMIN,
+    form=NewRouteForm,
+    keyed=True,
+)
 CHANGE = Verb(
     name="change",
     label="Change",
@@ -122,6 +130,7 @@ TEST = Verb(
     label="Test",
     past="tested",
     act=_test,
+    keyed=True,
     role=Role.ADMIN,
     applies=lambda row: not _problems(row),
     many=False,

@@ -87,6 +87,7 @@ AGAIN = Verb(
     label="Run again",
     past="asked again",
     act=_again,
+    keyed=True,
     form=AgainForm,
     initial=lambda row: {"content": show.redact(str(row.input_message.get("content", "")))},
     applies=lambda row: row.status not in LIVE and row.session.ended_at is None,

@@ -14,6 +14,7 @@ from sessions_app.admin import session_page, show
 from sessions_app.admin.base import ConsoleAdmin
 from sessions_app.admin.filters import ByPersona, BySessionState
 from sessions_app.admin.forms import TextArea
+from sessions_app.admin.once import new_key
 from sessions_app.admin.personas import NAME
 from sessions_app.admin.verbs import Cleaned, Outcome, ReasonForm, Verb
 from sessions_app.models import Persona, Session
@@ -102,12 +103,20 @@ SAY = Verb(
     past="accepted, it waits its turn",
     act=_say,
     form=SayForm,
+    keyed=True,
     applies=_open,
     many=False,
     tone="good",
     explain="A new run at the end of the session's queue.",
 )
-CREATE = Verb(name="session", label="New session", past="made", act=_create, form=NewSessionForm)
+CREATE = Verb(
+    name="session",
+    label="New session",
+    past="made",
+    act=_create,
+    form=NewSessionForm,
+    keyed=True,
+)
 BIND = Verb(
     name="persona",
     label="Change persona",
@@ -221,6 +230,7 @@ class SessionAdmin(ConsoleAdmin):
             **verbs,
             "console_say": any(offer["verb"] is SAY for offer in verbs["console_verbs"]),
             "console_verbs": [offer for offer in verbs["console_verbs"] if offer["verb"] is not SAY],
+            "console_once": new_key(),
             "console_badge": self.state(row),
             **session_page.context(row),
         }

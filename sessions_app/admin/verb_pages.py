@@ -15,6 +15,7 @@ from django.utils.html import format_html
 from kheish_site.lib.errors import KheishError
 from sessions_app.admin import addresses, courses, permits
 from sessions_app.admin.caller import principal
+from sessions_app.admin.once import Told, new_key, once
 from sessions_app.admin.verbs import MOST_ROWS, Outcome, Verb, perform, reason_mark
 
 TEMPLATE = "sessions_app/admin/verb.html"
@@ -165,20 +166,28 @@ class VerbPages:
         self, request: HttpRequest, verb: Verb, row: Any, form: Form, cleaned: dict[str, Any]
     ) -> HttpResponse | None:
         """Do it and go where the result is seen; a refusal becomes an error of the form (None)."""
+
+        def work() -> Told:
+            return self._told(verb, row, verb.do(row, cleaned, principal(request)))
+
         try:
-            outcome = verb.do(row, cleaned, principal(request))
+            told = once(request, work) if verb.keyed else work()
         except KheishError as refusal:
             form.add_error(None, problem(refusal))
             return None
         except ValidationError as error:
             form.add_error(None, error)
             return None
-        if outcome.once:
-            return self._show_once(request, verb, outcome)
-        messages.success(request, f"{done_words(verb, outcome)}.")
+        if told.secret:
+            return self._show_once(request, verb, told.secret)
+        messages.success(request, told.words)
+        return HttpResponseRedirect(told.url)
+
+    def _told(self, verb: Verb, row: Any, outcome: Outcome) -> Told:
         there = outcome.row if outcome.row is not None else row
         gone = there is None or there.pk is None
-        return HttpResponseRedirect(self._list_url() if gone else addresses.of(there))
+        url = self._list_url() if gone else addresses.of(there)
+        return Told(words=f"{done_words(verb, outcome)}.", url=url, secret=outcome.once)
 
     def _ask(
         self,
@@ -200,18 +209,19 @@ class VerbPages:
             "bulk": bulk,
             "possible": possible,
             "most": courses.MOST,
+            "once": new_key() if verb.keyed else "",
             "back_url": addresses.of(rows[0]) if len(rows) == 1 and not bulk else context["action_url"],
         }
         return TemplateResponse(request, TEMPLATE, context)
 
-    def _show_once(self, request: HttpRequest, verb: Verb, outcome: Outcome) -> HttpResponse:
+    def _show_once(self, request: HttpRequest, verb: Verb, secret: str) -> HttpResponse:
         """Show a value in this answer alone: a redirect would have to store it somewhere."""
         context = {
             **self.admin_site.each_context(request),
             "title": verb.past[:1].upper() + verb.past[1:],
             "opts": self.opts,
             "plural": self.plural,
-            "once": outcome.once,
+            "once": secret,
             "list_url": self._list_url(),
         }
         answer = TemplateResponse(request, ONCE_TEMPLATE, context)

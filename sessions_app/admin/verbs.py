@@ -71,6 +71,8 @@ class Verb:
     tone: Tone = ""
     many: bool = True
     inline: bool = False
+    keyed: bool = False
+    """Whether a form that is sent twice, by a double click or a retry, would do it twice."""
     refused: Callable[[Any, Principal], str] = field(default=lambda row, principal: "")
     """Why this person may not do it to this row, beside the role; "" when they may."""
     wants_reason: Callable[[Any], bool] = field(default=lambda row: False)

@@ -8,6 +8,8 @@ from django.urls import reverse
 from connectors_app.models import Connector
 from kheish_site.lib.redaction import MASK
 from sessions_app.admin import addresses
+from sessions_app.models import Run
+from tests.factories import make_route
 from tests.sessions_app.admin.conftest import Desk, desk
 
 __all__ = ["desk"]
@@ -52,6 +54,16 @@ def test_a_change_of_somebody_else_is_not_undone(desk: Desk) -> None:
     row.refresh_from_db()
     assert row.settings["fixed_session_id"] == "theirs"
     assert "root changed it after this form was opened" in stale and "mine" in stale
+
+
+def test_a_test_event_that_is_sent_twice_makes_one_run(desk: Desk) -> None:
+    make_route(default=True)
+    client = desk("admin")
+    client.post(NEW, HTTP)
+    there = addresses.of_verb(Connector.objects.get(), "test")
+    sent = {"confirmed": "yes", "once": client.get(there).context["once"]}
+    first, second = client.post(there, sent), client.post(there, sent)
+    assert first["Location"] == second["Location"] and Run.objects.count() == 1
 
 
 def test_an_edited_mask_is_an_error_of_its_field(desk: Desk) -> None:

@@ -1,25 +1,27 @@
-"""Signing in: the form that is slowed down when it fails, and the page of the second factor."""
+"""Signing in: the form that is slowed down when it fails, the second factor, and one's own password."""
 
 from typing import Any
 
 import segno
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.forms import AdminAuthenticationForm
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
+from django.contrib.auth.views import PasswordChangeView
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.safestring import SafeString, mark_safe
 from django.views.decorators.cache import never_cache
 
+from kheish_site.console.site import site
 from kheish_site.lib.errors import KheishError
 from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin
 from sessions_app.models import LoginThrottle, Role, SecondFactor
-from sessions_app.services import audit, logins, second_factor
+from sessions_app.services import audit, logins, people, second_factor
 from sessions_app.services.access import Principal, role_of
-from sessions_app.services.logins import Standing, TooManyAttempts
+from sessions_app.services.logins import Attempt, Standing, TooManyAttempts
 from sessions_app.services.second_factor import WrongCode
 
 TEMPLATE = "sessions_app/admin/second_factor.html"
@@ -67,10 +69,7 @@ class LoginForm(AdminAuthenticationForm):
     def clean(self) -> dict[str, Any]:
         """Sign in, or say why not."""
         account, address = str(self.cleaned_data.get("username") or ""), _address(self.request)
-        try:
-            tried = logins.attempt(account, address)
-        except TooManyAttempts as refusal:
-            raise forms.ValidationError(f"{refusal.detail[:1].upper()}{refusal.detail[1:]}.") from refusal
+        tried = _attempt(account, address)
         try:
             cleaned: dict[str, Any] = super().clean() or {}
         except forms.ValidationError:
@@ -80,6 +79,47 @@ class LoginForm(AdminAuthenticationForm):
             (logins.half_done if second_factor.is_on(user) else logins.succeeded)(tried)
             audit.record("person.signed_in", "person", account, principal=_person(user, address))
         return cleaned
+
+
+class PasswordForm(AdminPasswordChangeForm):
+    """The admin's form, in which a wrong old password counts as a failed login."""
+
+    def __init__(self, user: Any, *args: Any, address: str, **named: Any) -> None:
+        self.address = address
+        super().__init__(user, *args, **named)
+
+    def clean_old_password(self) -> str:
+        """Look whether it is really them. Forgets no failure: a second factor may be missing yet."""
+        tried = _attempt(self.user.get_username(), self.address)
+        try:
+            old: str = super().clean_old_password()
+        except forms.ValidationError:
+            logins.failed(tried)
+            raise
+        logins.half_done(tried)
+        return old
+
+    def save(self, commit: bool = True) -> Any:
+        """Change it as every other change of a person is made."""
+        with audit.acting(lambda: _person(self.user, self.address)):
+            people.change_password(self.user, self.cleaned_data["new_password1"])
+        return self.user
+
+
+class PasswordView(PasswordChangeView):
+    """One's own password, changed."""
+
+    form_class = PasswordForm
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        """Add from where."""
+        return {**super().get_form_kwargs(), "address": _address(self.request)}
+
+
+def password_page(request: HttpRequest) -> HttpResponseBase:
+    """Change one's own password."""
+    done, frame = reverse("admin:password_change_done"), site().each_context(request)
+    return PasswordView.as_view(success_url=done, extra_context=frame)(request)
 
 
 class CodeForm(forms.Form):
@@ -166,9 +206,20 @@ def _next(request: HttpRequest) -> str:
     return reverse("admin:index")
 
 
+def _attempt(account: str, address: str) -> Attempt:
+    """Let one try through. Raises: ValidationError while they are blocked."""
+    try:
+        return logins.attempt(account, address)
+    except TooManyAttempts as refusal:
+        raise forms.ValidationError(f"{refusal.detail[:1].upper()}{refusal.detail[1:]}.") from refusal
+
+
 def _person(user: Any, address: str) -> Principal:
     return Principal(name=user.get_username(), role=role_of(user), auth_method="session", remote_addr=address)
 
 
 def _address(request: HttpRequest | None) -> str:
     return str(request.META.get("REMOTE_ADDR") or "")[:64] if request is not None else ""
+
+
+site().page("password_change/", "password_change", password_page)

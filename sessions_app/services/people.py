@@ -128,6 +128,16 @@ def reset_password(user: User) -> str:
     return password
 
 
+def change_password(user: User, password: str) -> None:
+    """Give a person the password they chose; their other logins end. Raises: PersonInvalid."""
+    with write():
+        row, _ = _held(user)
+        _set_password(row, password)
+        row.save(update_fields=["password"])
+        audit.record("person.password_changed", _KIND, row.username)
+    user.password = row.password
+
+
 def reset_second_factor(user: User, *, reason: str = "") -> bool:
     """Take away the second factor of somebody who lost it; tell whether there was one."""
     return second_factor.remove(user, reason=reason)

@@ -287,3 +287,34 @@ def test_headers_of_every_page() -> None:
     assert page["X-Frame-Options"] == "DENY"
     assert page["Referrer-Policy"] == "same-origin"
     assert page["Cross-Origin-Opener-Policy"] == "same-origin"
+
+
+def change_password(client: Client, old: str, new: str = "another long password") -> Any:
+    given = {"old_password": old, "new_password1": new, "new_password2": new}
+    return client.post(reverse("admin:password_change"), given, REMOTE_ADDR="10.0.0.1")
+
+
+def test_a_change_of_ones_own_password_is_recorded(lea: User) -> None:
+    client, other = Client(), Client()
+    sign_in(client), sign_in(other)
+    assert "too common" in change_password(client, PASSWORD, "password").content.decode()
+    assert change_password(client, PASSWORD)["Location"] == reverse("admin:password_change_done")
+    entry = AuditEntry.objects.order_by("-id")[0]
+    assert (entry.action, entry.principal, entry.object_id) == ("person.password_changed", "lea", "lea")
+    assert (entry.remote_addr, entry.auth_method) == ("10.0.0.1", "session")
+    assert (client.get(HOME).status_code, other.get(HOME).status_code) == (200, 302)
+    lea.refresh_from_db()
+    assert lea.check_password("another long password")
+
+
+def test_guesses_of_an_old_password_are_failed_logins(lea: User, configure: Any) -> None:
+    configure(login_failures=3)
+    client = Client()
+    sign_in(client)
+    for _ in range(3):
+        assert "entered incorrectly" in change_password(client, "wrong").content.decode()
+    assert "Too many failed logins" in change_password(client, PASSWORD).content.decode()
+    assert actions() == ["person.signed_in", "login.blocked"]
+    assert "Too many failed logins" in sign_in(Client()).content.decode()
+    lea.refresh_from_db()
+    assert lea.check_password(PASSWORD)

@@ -73,7 +73,7 @@ def _judged(request: HttpRequest) -> HttpResponse | None:
     """Return where a login that does not count has to go; None for everybody else."""
     if not request.user.is_authenticated:
         return None
-    found = logins.standing(request.session, active=not request.path.endswith("/stream"))
+    found = logins.standing(request.session, active=not _by_itself(request))
     if found is Standing.OVER:
         auth.logout(request)
     elif found is Standing.FACTOR_MISSING and not request.path.startswith(_open_pages()):
@@ -83,6 +83,12 @@ def _judged(request: HttpRequest) -> HttpResponse | None:
             )
         request.user = AnonymousUser()
     return None
+
+
+def _by_itself(request: HttpRequest) -> bool:
+    """Tell whether a page that stands open asked, not a person: it listens, counts, refreshes its parts."""
+    asked = request.method == "GET" and request.headers.get("X-Console") == "part"
+    return asked or request.path.endswith("/stream")
 
 
 @cache

@@ -149,11 +149,18 @@ def test_what_is_done_keeps_it_alive_and_listening_does_not(lea: User) -> None:
     client = Client()
     client.force_login(lea)
     before = (clock.now() - timedelta(minutes=100)).timestamp()
-    for path, counts in (("/v1/events/stream", False), ("/v1/runs", True)):
+    part = {"X-Console": "part"}
+    for path, headers, counts in (
+        ("/v1/events/stream", {}, False),
+        ("/admin/counts/", part, False),
+        (HOME, part, False),
+        (HOME, {}, True),
+        ("/v1/runs", {}, True),
+    ):
         session = client.session
         session[logins.SEEN] = before
         session.save()
-        client.get(path)
+        client.get(path, headers=headers)
         assert (client.session[logins.SEEN] > before) is counts
 
 

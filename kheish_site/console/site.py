@@ -5,13 +5,16 @@ It stands outside of them: the admin makes its site when the first of them regis
 """
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, cast
 
 from django.conf import settings
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
+
+from kheish_site.lib.errors import NotFound
 
 View = Callable[..., HttpResponseBase]
 
@@ -31,8 +34,8 @@ class ConsoleSite(admin.AdminSite):
         self.home: Callable[[HttpRequest], dict[str, Any]] = lambda request: {}
 
     def page(self, route: str, name: str, view: View) -> None:
-        """Add a page under ``admin/``; only signed-in staff reach ``view``."""
-        self._pages.append((route, name, view))
+        """Add a page under ``admin/``; only signed-in staff reach ``view``. What it misses is a 404."""
+        self._pages.append((route, name, _found(view)))
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         """Put our pages before the admin's."""
@@ -46,6 +49,17 @@ class ConsoleSite(admin.AdminSite):
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """The first page."""
         return super().index(request, {**self.home(request), **(extra_context or {})})
+
+
+def _found(view: View) -> View:
+    @wraps(view)
+    def guarded(*given: Any, **named: Any) -> HttpResponseBase:
+        try:
+            return view(*given, **named)
+        except NotFound as missing:
+            raise Http404(missing.detail) from missing
+
+    return guarded
 
 
 def site() -> ConsoleSite:

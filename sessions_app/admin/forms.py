@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from django import forms
 
@@ -13,6 +13,9 @@ from sessions_app.admin import show
 from sessions_app.services import audit
 from sessions_app.services.routes import check_revision
 from sessions_app.services.runtime_settings import RevisionConflict
+
+DEEPEST: Final = 100
+"""Levels of a JSON value in a form. Comparing and masking call themselves for each, so there must be an end."""
 
 
 class TextArea(forms.CharField):
@@ -54,8 +57,13 @@ class JsonArea(forms.CharField):
             return self.kind()
         try:
             parsed = json.loads(text)
+            too_deep = _depth(parsed) > DEEPEST
         except ValueError as error:
             raise forms.ValidationError(f"This is not JSON: {error}") from error
+        except RecursionError:
+            too_deep = True
+        if too_deep:
+            raise forms.ValidationError(f"This is nested deeper than {DEEPEST} levels.")
         if not isinstance(parsed, self.kind):
             wanted = "an object { }" if self.kind is dict else "a list [ ]"
             raise forms.ValidationError(f"This must be {wanted}.")
@@ -137,6 +145,11 @@ def _unmasked_items(given: list[Any], stored: list[Any]) -> list[Any]:
         stored[place] if shown.count(item) == 1 else _unmasked(item, None)
         for item, place in zip(given, places, strict=True)
     ]
+
+
+def _depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, inner), default=0) if isinstance(value, dict | list) else 0
 
 
 def _lines(text: str) -> str:

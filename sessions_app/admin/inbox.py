@@ -162,7 +162,7 @@ def _moved_since(text: str) -> bool:
     last = JournalEntry.objects.order_by("-pk").values_list("at", flat=True).first()
     try:
         return last is not None and last >= datetime.fromisoformat(text) - DRAWING
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return True
 
 
@@ -193,7 +193,7 @@ def _decide(request: HttpRequest, source: Source, row: Any, key: str) -> HttpRes
         raise Http404("no such verb")
     permits.require(request, verb, row)
     if request.POST.get("others"):
-        return _decide_all(request, page, verb, key)
+        return _decide_all(request, source, row, verb, key)
     form = verb.form_class(row)(request.POST)
     if not form.is_valid():
         return _show(request, source, row, key, form=form, verb=verb, status=422)
@@ -208,13 +208,15 @@ def _decide(request: HttpRequest, source: Source, row: Any, key: str) -> HttpRes
     return HttpResponseRedirect(_next_url(key))
 
 
-def _decide_all(request: HttpRequest, page: Any, verb: Verb, key: str) -> HttpResponse:
+def _decide_all(request: HttpRequest, source: Source, row: Any, verb: Verb, key: str) -> HttpResponse:
     """Do ``verb`` to several rows of one kind that the page has shown whole, each with its own seal."""
+    page: Any = admin.site.get_model_admin(source.model)
+    form = verb.form_class(None)(request.POST)
+    if not form.is_valid():
+        return _show(request, source, row, key, form=form, verb=verb, status=422)
     seals = {name[5:]: str(value) for name, value in request.POST.items() if name.startswith("seal-")}
     chosen = [name for name in request.POST.getlist("others") if name in seals]
     rows = list(page.model._default_manager.filter(**{f"{page.public_id}__in": chosen}))
-    form = verb.form_class(None)(request.POST)
-    form.is_valid()
     tally = perform(
         verb,
         rows,

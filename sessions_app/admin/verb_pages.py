@@ -1,5 +1,6 @@
 """The pages on which a verb is confirmed, for one row, for selected rows, and for a new one."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final
 
@@ -21,6 +22,7 @@ from sessions_app.admin.verbs import MOST_ROWS, Outcome, Verb, perform, reason_m
 TEMPLATE = "sessions_app/admin/verb.html"
 ONCE_TEMPLATE = "sessions_app/admin/once.html"
 COURSE_TEMPLATE = "sessions_app/admin/course.html"
+_SEEN: Final = re.compile(r"seen-[0-9]{1,19}")
 PREVIEWED: Final = 5
 """Rows shown before a verb goes through more of them than anybody reads."""
 
@@ -271,8 +273,8 @@ def _seal(verbs: Sequence[Verb], row: Any) -> str:
 
 def _seen(request: HttpRequest) -> dict[Any, str]:
     """Return by row what the page that was confirmed had shown of it."""
-    marks = (name for name in request.POST if name.startswith("seen-"))
-    return {int(name[5:]): request.POST[name] for name in marks if name[5:].isdecimal()}
+    marks = (name for name in request.POST if _SEEN.fullmatch(name))
+    return {int(name[5:]): request.POST[name] for name in marks}
 
 
 def done_words(verb: Verb, outcome: Outcome) -> str:

@@ -15,7 +15,7 @@ from sessions_app.services.routes import check_revision
 from sessions_app.services.runtime_settings import RevisionConflict
 
 DEEPEST: Final = 100
-"""Levels of a JSON value in a form. Comparing and masking call themselves for each, so there must be an end."""
+"""Levels of a JSON value in a form: comparing and masking call themselves for each, so there is an end."""
 
 
 class TextArea(forms.CharField):

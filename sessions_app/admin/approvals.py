@@ -17,7 +17,7 @@ from kheish_site.lib.redaction import masks
 from kheish_site.lib.transactions import write
 from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin, Section
-from sessions_app.admin.forms import JsonArea
+from sessions_app.admin.forms import JsonArea, TextArea
 from sessions_app.admin.verbs import Cleaned, Outcome, ReasonForm, Verb
 from sessions_app.models import Approval, ApprovalStatus, ApprovalVote, Risk, Role
 from sessions_app.services import approvals, grants
@@ -29,10 +29,10 @@ from sessions_app.services.projections.shape import call_summary
 class DenyForm(ReasonForm):
     """A no, with the words the agent reads."""
 
-    reason = forms.CharField(
+    reason = TextArea(
+        rows=2,
         required=False,
         max_length=500,
-        widget=forms.Textarea(attrs={"rows": 2, "class": "kh-wide"}),
         help_text="Kept in the journal. When you deny, the agent reads it.",
     )
 

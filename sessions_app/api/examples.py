@@ -59,6 +59,7 @@ RUN: Final[dict[str, Any]] = {
     },
     "input_items": [{"type": "text", "text": "Check why the deploy is stuck"}],
     "metadata": {"ticket": "4821"},
+    "reply_targets": [{"plugin": "slack", "address": {"connector": "ops", "channel": "C042"}}],
     "pending_approval_ids": [],
     "pending_question_ids": [],
     "pending_decision_ids": [],

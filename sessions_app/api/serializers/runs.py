@@ -205,6 +205,9 @@ class RunView(serializers.Serializer):
     request = RunRequest()
     input_items = serializers.ListField(child=serializers.DictField())
     metadata = serializers.DictField()
+    reply_targets = serializers.ListField(
+        child=serializers.DictField(), help_text="Where its answers go, fixed when it was accepted."
+    )
     pending_approval_ids = serializers.ListField(child=serializers.CharField())
     pending_question_ids = serializers.ListField(child=serializers.CharField())
     pending_decision_ids = serializers.ListField(child=serializers.CharField())

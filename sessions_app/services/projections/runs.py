@@ -21,6 +21,7 @@ from sessions_app.models import (
     RunStatus,
     UserQuestion,
 )
+from sessions_app.services import reply_targets
 from sessions_app.services.projections.shape import View, call_summary, known, one_line, time
 from sessions_app.services.runs import text_preview
 
@@ -145,6 +146,7 @@ def _view(run: Run, place: int | None, waits: _Open) -> View:
         },
         "input_items": redact(run.input_items),
         "metadata": redact(run.metadata),
+        "reply_targets": reply_targets.shown(run.reply_targets),
         "pending_approval_ids": waits.ids("approval"),
         "pending_question_ids": waits.ids("question"),
         "pending_decision_ids": waits.ids("operator"),

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from kheish_site.lib.redaction import MASK
 from sessions_app.models import Route, Run, RunStatus, Session
 from sessions_app.services import routes
 from tests.factories import code_of
@@ -321,6 +322,19 @@ def test_cancelling_what_ended_otherwise_is_409() -> None:
     assert stranger().post(path, {}).status_code == 401
     assert caller().post("/v1/runs/run_nobody/cancel", {}).status_code == 404
     assert caller().post(path, {"why": "x"}).status_code == 400
+
+
+def test_a_run_says_where_its_answers_go_whatever_the_session_says_later() -> None:
+    make_session()
+    client, path = caller("admin"), "/v1/sessions/desk/reply-targets"
+    first = {"plugin": "http", "address": {"url": "https://example.com/hook?key=s", "headers": {"A": "b"}}}
+    client.put(path, {"reply_targets": [first]}, headers={"If-Match": "*"})
+    run_id = client.post("/v1/sessions/desk/runs", {"content": "go"}).json()["run_id"]
+    client.delete(path, headers={"If-Match": "*"})
+    (shown,) = client.get(f"/v1/runs/{run_id}").json()["reply_targets"]
+    assert shown["plugin"] == "http" and shown["address"]["headers"] == {"a": MASK}
+    assert "key=s" not in str(shown) and shown["address"]["url"].startswith("https://example.com/hook")
+    assert client.post("/v1/sessions/desk/runs", {"content": "go"}).json()["reply_targets"] == []
 
 
 @pytest.mark.django_db(transaction=True)

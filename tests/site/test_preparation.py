@@ -66,9 +66,11 @@ def test_what_a_configuration_says_or_names_is_prepared_again(
     configuration, secret = folder / "conf.toml", folder / "secret.txt"
     configuration.write_text('a = "SOME_TOKEN"\nb = \'secret.txt\'\nc = "' + "long " * 200 + '"\n')
     secret.write_text("one")
-    monkeypatch.setenv(variable, str(configuration))
     monkeypatch.setenv("SOME_TOKEN", "one")
     preparation = Preparation(folder, "")
+    preparation.note()
+    monkeypatch.setenv(variable, str(configuration))
+    assert not preparation.holds()
     preparation.note()
     monkeypatch.setenv("UNNAMED", "two")
     assert preparation.holds()

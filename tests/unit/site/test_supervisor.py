@@ -73,17 +73,6 @@ def test_an_unusable_state_folder_is_explained(tmp_path):
         state.State(tmp_path / "file" / "below").take()
 
 
-def test_preparation_is_repeated_when_configuration_changed(tmp_path, monkeypatch):
-    preparation = Preparation(tmp_path, "")
-    for name in ("kheish.sqlite3", "operator.token", "secret.key"):
-        (tmp_path / name).touch()
-    assert not preparation.holds()
-    preparation.note()
-    assert preparation.holds()
-    monkeypatch.setenv("KHEISH_ROUTES_FILE", str(tmp_path / "routes.toml"))
-    assert not preparation.holds()
-
-
 def test_what_a_database_that_is_away_needs_is_not_known(tmp_path):
     for name in ("kheish.sqlite3", "operator.token", "secret.key"):
         (tmp_path / name).touch()

@@ -155,7 +155,7 @@ def _wants_reason(behavior: Behavior) -> Callable[[Approval | None], bool]:
 
 
 def _allow_and_grant(row: Approval, cleaned: Cleaned, principal: Principal) -> Outcome | None:
-    if not _is_one_persons(row):
+    if grants.needs_others(row):
         raise grants.GrantNeedsOthers("this call needs other people's word, and so does each one after it")
     with write():  # the grant first: one that is refused leaves the call to be decided
         grants.give(row.session.session_id, row.tool_name, principal=principal, reason=cleaned["reason"])
@@ -164,10 +164,6 @@ def _allow_and_grant(row: Approval, cleaned: Cleaned, principal: Principal) -> O
 
 def _pending(row: Approval) -> bool:
     return row.status == ApprovalStatus.PENDING
-
-
-def _is_one_persons(row: Approval) -> bool:
-    return row.required_votes == 1 and row.requester_may_vote and Role.ADMIN in row.roles
 
 
 def _digest(row: Approval) -> str:
@@ -211,7 +207,7 @@ GRANT = Verb(
     refused=_not_by_you("allow"),
     wants_reason=_wants_reason("allow"),
     form_for=_as_shown_form,
-    applies=lambda row: _pending(row) and row.risk != Risk.HIGH and _is_one_persons(row),
+    applies=lambda row: _pending(row) and row.risk != Risk.HIGH and not grants.needs_others(row),
     seal=_digest,
     many=False,
     explain="This call runs, and later calls of this tool in this session run without asking.",

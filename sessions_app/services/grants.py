@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from kheish_site.lib.errors import Conflict, Forbidden, NotFound
 from kheish_site.lib.redaction import redact
-from sessions_app.models import Role, Session
+from sessions_app.models import Approval, Role, Session
 from sessions_app.services import access, permissions, sessions
 from sessions_app.services.principal import Principal
 from sessions_app.tools import policy
+from sessions_app.tools.policy import Decision
 
 _MARK: Final = "granted_by"
 
@@ -51,6 +52,11 @@ def of(session: Session) -> list[dict[str, Any]]:
     ]
 
 
+def needs_others(asked: Decision | Approval) -> bool:
+    """Tell whether one admin may not decide such a call alone, and so not end the asking either."""
+    return asked.required_votes > 1 or not asked.requester_may_vote or Role.ADMIN not in asked.roles
+
+
 def give(session_id: str, tool_name: str, *, principal: Principal, reason: str = "") -> Session:
     """Let calls of ``tool_name`` in this session run unasked; giving it again changes nothing.
 
@@ -61,7 +67,7 @@ def give(session_id: str, tool_name: str, *, principal: Principal, reason: str =
     found = policy.decide(tool_name=tool_name, mode="default", rules=permissions.rules_for(session))
     if found.risk == "high":
         raise GrantTooRisky(f"a call of {tool_name} is of high risk: each one needs a person")
-    if found.required_votes > 1 or not found.requester_may_vote or Role.ADMIN not in found.roles:
+    if needs_others(found):
         raise GrantNeedsOthers(f"the rule of {tool_name} wants other people's word on each call")
     if found.decision == "deny":
         raise GrantDenied(f"a rule of the {found.matched_rule_scope} denies {tool_name}")

@@ -6,6 +6,7 @@ thread takes up what is rung for, so that nothing waits for the sweep; without a
 """
 
 import logging
+import math
 import os
 import threading
 import time
@@ -55,7 +56,7 @@ class WorkerProcess:
         self._again: set[int] = set()
         self._taking = threading.Lock()
         self._beaten = self._listening = time.monotonic()
-        self._cleaned = 0.0
+        self._cleaned = -math.inf  # never; a monotonic clock begins when the machine does
         self._cleaner = threading.Thread()
         self._is_told = False
         self._background = ports.make_background()
@@ -105,7 +106,7 @@ class WorkerProcess:
 
     def _watch(self) -> None:
         watcher = ChangeWatcher(settings.DATABASES["default"]["NAME"]) if settings.KHEISH.embedded else None
-        swept = 0.0
+        swept = -math.inf
         if watcher is not None:
             watcher.changed()  # what is committed from here on ends a wait
         while not self._ended.is_set():

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -188,6 +189,8 @@ def test_what_outlived_its_time_goes_until_nothing_is_left_of_it(
 
     monkeypatch.setattr("sessions_app.services.worker._BETWEEN_BATCHES_SECONDS", 0)
     monkeypatch.setattr("sessions_app.services.retention.purge", purge)
+    just_booted = SimpleNamespace(monotonic=lambda: 60.0)
+    monkeypatch.setattr("sessions_app.services.worker.time", just_booted)
     process._announce()
     process._sweep()
     assert done.wait(10)

@@ -1,11 +1,7 @@
-"""One shell command as a process group that never outlives this process.
+"""One shell command: its output carried while it runs, its end reported once.
 
-The command runs as leader of a session of its own, so that everything it starts can be signalled at
-once. Beside it, in the same group, a watcher waits on a pipe whose other end only this process holds: when
-this process dies, SIGKILL included, the pipe ends and the watcher kills the group. The kernel's
-parent-death signal would reach only the leader, and already when the *thread* that started it ends.
-What a command leaves behind in its group dies with it; a service belongs in a background task. A process
-that makes itself a session of its own (setsid) is out of reach.
+It is a process group that never outlives this process (``lib.process_group``), and what it leaves behind dies
+with it; a service belongs in a background task.
 """
 
 import codecs
@@ -21,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from kheish_site.lib.process_group import ProcessGroup
 from sessions_app.tools.base import MIB
 
 logger = logging.getLogger(__name__)
@@ -32,18 +29,6 @@ FLUSH_BYTES: Final = 32 * 1024
 FLUSH_SECONDS: Final = 0.2
 DRAIN_SECONDS: Final = 1.0
 GRACE_SECONDS: Final = 3.0
-
-# Standard input is the lifeline's read end; $1 is the shell, $2 the command. The watcher gives up the
-# output pipe and outlasts a polite signal to the group, so that the group's number stays taken: it is born
-# ignoring them, for one that had to set its own trap first could be ended before it has.
-_LAUNCHER: Final = """
-exec 3<&0 </dev/null
-trap '' TERM INT HUP
-(read -r _ <&3; kill -KILL 0) >/dev/null 2>&1 &
-trap - TERM INT HUP
-exec 3<&-
-exec "$1" -c "$2"
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,38 +84,32 @@ class ShellProcess:
         self._ending: tuple[TerminalReason, str] | None = None
         self._ended = threading.Event()
         self._guard = threading.Lock()
-        self._group_gone = False
 
     @property
     def pid(self) -> int:
         """Process id of the command, which is also the id of its group."""
-        return self._process.pid
+        return self._group.pid
 
     def start(self) -> None:
         """Start the command. Raises StartFailed."""
-        lifeline, self._lifeline = os.pipe()
         try:
-            self._process = subprocess.Popen(
-                ["/bin/sh", "-c", _LAUNCHER, "sh", SHELL, self.command],
+            self._group = ProcessGroup(
+                [SHELL, "-c", self.command],
                 cwd=self.workdir,
                 env=self.env,
-                stdin=lifeline,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            os.close(self._lifeline)
             raise StartFailed(str(error)) from error
-        finally:
-            os.close(lifeline)
-        assert self._process.stdout is not None
+        assert self._group.process.stdout is not None
+        self._stdout = self._group.process.stdout
         self._readable = select.poll()  # not select(): descriptors above 1023 are usual in a busy worker
-        self._readable.register(self._process.stdout, select.POLLIN)
+        self._readable.register(self._stdout, select.POLLIN)
         try:
             threading.Thread(target=self._pump, name=f"shell-{self.pid}", daemon=True).start()
         except RuntimeError as error:
-            self._signal(signal.SIGKILL)
+            self._group.signal(signal.SIGKILL)
             self._reap()
             raise StartFailed(str(error)) from error
 
@@ -144,26 +123,16 @@ class ShellProcess:
         self._end("stopped", reason, signal.SIGTERM)
         report = self.wait(grace_seconds)
         if report is None:
-            self._signal(signal.SIGKILL)
+            self._group.signal(signal.SIGKILL)
             report = self.wait(grace_seconds + DRAIN_SECONDS)
         return report
 
     def _end(self, reason: TerminalReason, detail: str, signum: signal.Signals) -> None:
         with self._guard:
-            if self._group_gone:
+            if self._group.is_gone:
                 return
             self._ending = self._ending or (reason, detail)
-        self._signal(signum)
-
-    def _signal(self, signum: signal.Signals) -> None:
-        """Signal the group unless it is gone: its number may belong to somebody else by then."""
-        with self._guard:
-            if self._group_gone:
-                return
-            try:
-                os.killpg(self.pid, signum)
-            except ProcessLookupError:
-                self._group_gone = True
+        self._group.signal(signum)
 
     def _pump(self) -> None:
         """Carry output until the command ends, then clear its group and report."""
@@ -190,14 +159,8 @@ class ShellProcess:
             self._ended.set()
 
     def _reap(self) -> int:
-        returncode = self._process.wait()
-        # The watcher is still in the group and keeps its number from being given to others.
-        self._signal(signal.SIGKILL)
-        with self._guard:
-            self._group_gone = True
-        os.close(self._lifeline)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        returncode = self._group.reap()
+        self._stdout.close()
         return returncode
 
     def _carry(self, decoder: codecs.IncrementalDecoder) -> None:
@@ -214,18 +177,16 @@ class ShellProcess:
                 since = time.monotonic()
             if data == b"":
                 break
-            if stop_reading_at is None and self._process.poll() is not None:
-                self._signal(signal.SIGKILL)
+            if stop_reading_at is None and self._group.process.poll() is not None:
+                self._group.signal(signal.SIGKILL)
                 stop_reading_at = time.monotonic() + DRAIN_SECONDS
         self._deliver(decoder.decode(bytes(waiting)))
 
     def _read(self) -> bytes | None:
         """Return what there is, b"" at the end, None when nothing came for a moment."""
-        assert self._process.stdout is not None
-        fd = self._process.stdout.fileno()
         if not self._readable.poll(FLUSH_SECONDS * 500):
             return None
-        data = os.read(fd, FLUSH_BYTES)
+        data = os.read(self._stdout.fileno(), FLUSH_BYTES)
         self._total_bytes += len(data)
         if self._total_bytes > self._output_limit_bytes:
             self._end("output_limit", "", signal.SIGKILL)

@@ -1,27 +1,24 @@
 """One child process and the thread that keeps it: started, found ready, watched, started again, stopped."""
 
 import logging
-import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
 from django.db import DatabaseError, close_old_connections, connection
 from django.db.models import F
 
 from connectors_app.kinds.external import environment, instances, leases, protocol
-from connectors_app.kinds.external.launcher import EXIT_NOT_STARTED
 from connectors_app.kinds.external.leases import Issued
 from connectors_app.kinds.external.names import GRACE_SECONDS
 from connectors_app.kinds.external.protocol import MANIFESTS, Manifest, Sidecar, SidecarUnwell
 from connectors_app.models import Connector, SidecarStatus
 from kheish_site.lib.errors import KheishError
+from kheish_site.lib.process_group import NOT_STARTED, ProcessGroup
 from kheish_site.lib.transactions import release_connection
 
 logger = logging.getLogger(__name__)
@@ -33,7 +30,6 @@ STEADY_SECONDS: Final = 60.0
 """A process that was ready this long is forgiven its earlier deaths."""
 FAILED_AFTER: Final = 5
 """Deaths in a row after which a sidecar counts as failed; it is still tried again."""
-LAUNCHER: Final = Path(__file__).with_name("launcher.py")
 
 
 class Died(Exception):
@@ -89,16 +85,13 @@ class ChildSidecar(threading.Thread):
             self._revoke(lease)
 
     def _run_process(self, sidecar: Sidecar, lease: Issued) -> str:
-        lifeline, held = os.pipe()
         try:
-            process = self._spawn(sidecar, lease, lifeline)
+            group = self._spawn(sidecar, lease)
         except OSError as error:
-            os.close(held)
             return f"the process could not be started: {error.strerror}"
-        finally:
-            os.close(lifeline)
+        process = group.process
         try:
-            self._note(status=SidecarStatus.STARTING, pid=process.pid, instance_id="", worker=self._worker)
+            self._note(status=SidecarStatus.STARTING, pid=group.pid, instance_id="", worker=self._worker)
             manifest = self._until_ready(process, sidecar)
             self._note(
                 status=SidecarStatus.RUNNING,
@@ -110,25 +103,18 @@ class ChildSidecar(threading.Thread):
         except Died as death:
             return str(death)
         finally:
-            end(process)
-            os.close(held)
+            end(group)
         return ""
 
-    def _spawn(self, sidecar: Sidecar, lease: Issued, lifeline: int) -> "subprocess.Popen[bytes]":
+    def _spawn(self, sidecar: Sidecar, lease: Issued) -> ProcessGroup:
         child = self._connector.settings["child_process"]
-        command = [sys.executable, "-I", "-S", str(LAUNCHER), str(lifeline), child["command"]]
-        process = subprocess.Popen(
-            [*command, *child["args"]],
-            env=environment.of_child(self._connector, sidecar, lease),
+        group = ProcessGroup(
+            [child["command"], *child["args"]],
             cwd=child["working_dir"] or None,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            pass_fds=(lifeline,),
+            env=environment.of_child(self._connector, sidecar, lease),
         )
-        logger.info("sidecar started", extra=self._extra("sidecar.start", pid=process.pid))
-        return process
+        logger.info("sidecar started", extra=self._extra("sidecar.start", pid=group.pid))
+        return group
 
     def _until_ready(self, process: "subprocess.Popen[bytes]", sidecar: Sidecar) -> Manifest:
         """Poll until manifest and health come from one instance that is ready. Raises: Died."""
@@ -166,7 +152,7 @@ class ChildSidecar(threading.Thread):
         if self._asked.is_set():
             raise Died("it was stopped")
         code = process.poll()
-        if code == EXIT_NOT_STARTED:
+        if code in NOT_STARTED:
             raise Died("the command could not be started")
         if code is not None:
             raise Died(f"it ended with {_how(code)}")
@@ -214,15 +200,14 @@ class ChildSidecar(threading.Thread):
         return {"action": action, "connector": str(self._connector), **more}
 
 
-def end(process: "subprocess.Popen[bytes]") -> None:
+def end(group: ProcessGroup) -> None:
     """End a process: SIGTERM, some grace, then SIGKILL for its whole group. What it left behind goes too."""
-    if process.poll() is None:
-        process.terminate()
+    if group.process.poll() is None:
+        group.process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=GRACE_SECONDS)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+            group.process.wait(timeout=GRACE_SECONDS)
+    group.signal(signal.SIGKILL)
+    group.reap()
 
 
 def _how(code: int) -> str:

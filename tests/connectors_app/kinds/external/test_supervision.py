@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -293,35 +291,14 @@ def test_a_revoked_lease_ends_the_process_at_its_next_renewal(
     assert "lease was revoked" in row.last_error
 
 
-def test_the_process_dies_with_its_worker_and_so_does_what_a_wrapper_started(folder: Path) -> None:
-    """A worker that is killed cannot stop anything; the end of its pipe does."""
-    inner = folder / "inner"
-    script = (
-        "import os, subprocess, sys, time\n"
-        "lifeline, held = os.pipe()\n"
-        f"command = ['sh', '-c', 'sleep 600 & echo $! > {inner}; wait']\n"
-        f"launcher = [sys.executable, '-I', '-S', {str(child.LAUNCHER)!r}, str(lifeline)]\n"
-        "p = subprocess.Popen([*launcher, *command], start_new_session=True, pass_fds=(lifeline,))\n"
-        "print(p.pid, flush=True)\n"
-        "time.sleep(600)\n"
-    )
-    worker = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    assert worker.stdout is not None
-    with worker.stdout:
-        pid = int(worker.stdout.readline())
-        until(lambda: inner.exists() and bool(inner.read_text().strip()), 10, lambda: pid)
-        started = int(inner.read_text())
-        assert alive(pid) and alive(started)
-        worker.kill()
-        worker.wait()
-    until_gone(pid)
-    until_gone(started)
+def test_a_command_that_cannot_be_executed_is_told(crew: Crew, folder: Path) -> None:
+    (folder / "data").write_text("no program")
+    make_child(folder, command=str(folder / "data"))
+    crew.start()
+    assert until_row(lambda row: row.restarts > 0).last_error == "the command could not be started"
 
 
-def test_a_command_that_is_not_there_is_told() -> None:
-    lifeline, held = os.pipe()
-    command = [sys.executable, "-I", "-S", str(child.LAUNCHER), str(lifeline), "/no/such/command"]
-    process = subprocess.Popen(command, start_new_session=True, pass_fds=(lifeline,))
-    assert process.wait(20) == child.EXIT_NOT_STARTED
-    os.close(held)
-    os.close(lifeline)
+def test_a_command_that_is_not_there_is_told(crew: Crew, folder: Path) -> None:
+    make_child(folder, command="/no/such/command")
+    crew.start()
+    assert until_row(lambda row: row.restarts > 0).last_error == "the command could not be started"

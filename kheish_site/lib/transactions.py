@@ -19,7 +19,11 @@ from kheish_site.lib.file_turn import turn
 _M = TypeVar("_M", bound=Model)
 _WRITER = threading.RLock()
 AWAY: Final = (OperationalError, InterfaceError)
-"""What a statement raises where the database is away, restarts, or cannot do it now: later it may."""
+"""What a statement raises where the database is away, restarts, or cannot do it now: later it may.
+
+Who tries again (a tool's result, a task's end, a delivery's outcome) has a loop of its own: each gives up for
+another reason, and a commit that may have happened already means something else to each.
+"""
 
 
 class TransactionRequired(RuntimeError):

@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 from django.http import HttpRequest
 
 from kheish_site.cli.words import KINDS
-from kheish_site.lib import clock
 from sessions_app.models import LIVE, WAITING, Persona, Route
 
 
@@ -97,12 +97,12 @@ class BySessionState(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Keep those sessions."""
-        now, held = clock.now(), ~Q(lease_owner="")
+        held = ~Q(lease_owner="")
         wanted = {
             "waiting": Q(blocked=True),
             "queued": Q(queued_runs__gt=0),
-            "driven": held & Q(lease_expires_at__gt=now),
-            "stale": held & Q(lease_expires_at__lte=now),
+            "driven": held & Q(lease_expires_at__gt=Now()),
+            "stale": held & Q(lease_expires_at__lte=Now()),
             "ended": Q(ended_at__isnull=False),
         }.get(self.value() or "")
         return queryset.filter(wanted) if wanted is not None else queryset

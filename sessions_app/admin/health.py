@@ -21,7 +21,7 @@ def health_view(request: HttpRequest) -> HttpResponse:
         "console_live": "swap",
         "console_badge": show.badge("draining" if not view["ready"] else "ok"),
         "console_warnings": view["health"]["warnings"],
-        "console_workers": home.workers(list(Worker.objects.all()[:50])),
+        "console_workers": home.workers(list(Worker.objects.heard()[:50])),
         "console_workers_url": addresses.of_list(Worker),
         "console_facts": _facts(view),
         "console_runs": [(show.badge(name), number) for name, number in view["runs"].items()],

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from django.db.models import Count, Q
+from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.urls import reverse
 
@@ -46,7 +47,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
         return {"console_stranger": True}
     counts, waits = inbox.waiting_for(request), inbox.items()
     recent = list(Run.objects.order_by("-pk").values_list("submitted_at", "status")[:COUNTED])
-    failed, alive = _failed(), list(Worker.objects.all()[: SHOWN + 1])
+    failed, alive = _failed(), list(Worker.objects.heard()[: SHOWN + 1])
     return {
         "console_live": "swap",
         "console_cards": (
@@ -91,7 +92,7 @@ def _runs_card() -> Card:
         queued=Count("pk", filter=Q(status=RunStatus.QUEUED)),
         all=Count("pk"),
     )
-    stale = Session.objects.filter(STALE, lease_expires_at__lte=clock.now()).count()
+    stale = Session.objects.filter(STALE, lease_expires_at__lte=Now()).count()
     waits = counted["all"] - counted["running"] - counted["queued"]
     note = f"{counted['running']} running, {waits} waiting, {counted['queued']} queued"
     if stale:
@@ -175,7 +176,7 @@ def workers(rows: Sequence[Worker]) -> list[dict[str, Any]]:
             "url": addresses.of(row),
             "name": timeline.worker_name(row.name),
             "busy": busy.get(row.name, 0),
-            "when": show.age(row.heartbeat_at),
+            "when": show.age(row.heartbeat_at, now=row.read_at),
         }
         for row in rows
     ]

@@ -6,9 +6,10 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from kheish_site.lib import clock
 from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin
 from sessions_app.admin.forms import RevisedForm, TextArea, still_shown, unmasked
@@ -152,6 +153,10 @@ class WorkerAdmin(ConsoleAdmin):
     up = show.age_of("started_at", "started")
     beat = show.age_of("heartbeat_at", "last seen")
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Worker]:
+        """Read the time of the heartbeats' clock in the same statement."""
+        return Worker.objects.heard()
+
     @admin.display(description="state")
     def state(self, row: Worker) -> SafeString:
         """Live, leaving, or silent for too long."""
@@ -159,13 +164,13 @@ class WorkerAdmin(ConsoleAdmin):
 
     def status_line(self, row: Worker) -> Sequence[Any]:
         """State and last heartbeat."""
-        return (self.state(row), show.age(row.heartbeat_at))
+        return (self.state(row), show.age(row.heartbeat_at, now=row.read_at))
 
 
 def worker_state(row: Worker) -> str:
-    """Return live, draining or stale."""
+    """Return live, draining or stale. Needs a row that was ``heard``."""
     silent = timedelta(seconds=recovery.DEAD_AFTER_LEASES * leases.lease_seconds())
-    if row.heartbeat_at < clock.now() - silent:
+    if row.silent_for > silent:
         return "stale"
     return "draining" if row.draining else "live"
 

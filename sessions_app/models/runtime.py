@@ -1,6 +1,9 @@
 """The daemon's own settings, and the workers that serve it."""
 
+from datetime import datetime, timedelta
+
 from django.db import models
+from django.db.models.functions import Now
 
 from sessions_app.models.base import JSONObject, name_field
 
@@ -21,6 +24,14 @@ class RuntimeRevision(models.Model):
         return f"r{self.revision} {self.setting}"
 
 
+class WorkerRows(models.QuerySet["Worker"]):
+    """Rows of workers."""
+
+    def heard(self) -> "WorkerRows":
+        """Read the time with them, by the clock that their heartbeats are of: the database's."""
+        return self.annotate(read_at=Now())
+
+
 class Worker(models.Model):
     """One worker process. Born at its start, refreshed by its heartbeat, removed when it has left.
 
@@ -36,12 +47,20 @@ class Worker(models.Model):
     draining = models.BooleanField(default=False)
     started_at = models.DateTimeField()
     heartbeat_at = models.DateTimeField(db_index=True)
+    read_at: datetime  # of a row that ``heard`` read
+
+    objects = WorkerRows.as_manager()
 
     class Meta:
         ordering = ["name"]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def silent_for(self) -> timedelta:
+        """How old its heartbeat was when the row was read. Needs ``heard``."""
+        return self.read_at - self.heartbeat_at
 
 
 class TickLease(models.Model):

@@ -75,7 +75,7 @@ def status() -> dict[str, Any]:
     """Return the state of the installation; a fixed number of queries, none over finished runs."""
     draining = is_draining()
     live = runtime_settings.current()
-    workers = list(Worker.objects.all())
+    workers = list(Worker.objects.heard())
     runs = dict(
         Run.objects.filter(status__in=sorted(LIVE))
         .order_by()
@@ -133,7 +133,7 @@ def _worker(row: Worker) -> dict[str, Any]:
 
 
 def _alive(row: Worker) -> bool:
-    return clock.now() - row.heartbeat_at < timedelta(seconds=settings.KHEISH.lease_seconds)
+    return row.silent_for < timedelta(seconds=settings.KHEISH.lease_seconds)
 
 
 def _worker_warnings(workers: list[Worker]) -> Iterator[dict[str, str]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import Count, F, IntegerField, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Now
 
 from kheish_site.lib import clock
 from kheish_site.lib.redaction import redact
@@ -61,7 +61,10 @@ class Place:
 
 @dataclass(kw_only=True)
 class Facts:
-    """What was read, by row id of a run. ``steps``, ``calls``, ``tasks`` and ``last`` are of running ones."""
+    """What was read, by row id of a run. ``steps``, ``calls``, ``tasks`` and ``last`` are of running ones.
+
+    ``now`` is the database's, by which leases live, where a worker's row has it.
+    """
 
     now: datetime
     places: dict[int, Place] = field(default_factory=dict)
@@ -76,7 +79,7 @@ class Facts:
 
     def is_alive(self, worker: Worker) -> bool:
         """Tell whether the worker's heartbeat is younger than a lease."""
-        return self.now - worker.heartbeat_at < timedelta(seconds=settings.KHEISH.lease_seconds)
+        return worker.silent_for < timedelta(seconds=settings.KHEISH.lease_seconds)
 
     def head_of(self, run: Run) -> Run:
         """Return the run that decides when ``run`` goes on: the head of its session, perhaps itself."""
@@ -95,9 +98,11 @@ def read(runs: Iterable[Run]) -> Facts:
     _read_open(facts, [run.pk for run in deciding if run.status in WAITING])
     _read_work(facts, [run.pk for run in deciding if run.status == RunStatus.RUNNING])
     if any(run.status not in WAITING for run in deciding):
-        facts.workers = list(Worker.objects.order_by("-heartbeat_at"))
+        facts.workers = list(Worker.objects.heard().order_by("-heartbeat_at"))
+        if facts.workers:
+            facts.now = facts.workers[0].read_at
     if any(run.status == RunStatus.QUEUED for run in deciding):
-        held = ~Q(lease_owner="") & Q(lease_expires_at__gt=facts.now)
+        held = ~Q(lease_owner="") & Q(lease_expires_at__gt=Now())
         facts.busy = Session.objects.filter(held).count()
     return facts
 

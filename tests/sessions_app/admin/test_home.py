@@ -58,6 +58,20 @@ def test_workers_are_judged_by_their_heartbeat(desk: Desk) -> None:
     assert "stale" in page and "No worker is alive" not in page
 
 
+def test_a_page_whose_clock_is_wrong_judges_by_the_databases(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = make_worker("fresh", 1)
+    make_session()
+    Session.objects.update(lease_owner="fresh", lease_expires_at=clock.now() + timedelta(minutes=1))
+    ahead = clock.now() + timedelta(hours=1)
+    monkeypatch.setattr(clock, "now", lambda: ahead)
+    viewer = desk("viewer")
+    page = viewer.get(reverse("admin:index")).content.decode()
+    assert "No worker is alive" not in page and "stale" not in page
+    assert "stale" not in viewer.get(addresses.of(row)).content.decode()
+
+
 def test_stale_leases_are_said(desk: Desk) -> None:
     make_session()
     Session.objects.update(lease_owner="gone", lease_expires_at=clock.now() - timedelta(seconds=1))

@@ -100,3 +100,13 @@ def test_not_ready_is_a_problem_document(client):
     finally:
         mark.unlink()
     assert (answer.status_code, answer.json()["code"]) == (503, "readiness/daemon_draining")
+
+
+def test_a_process_whose_clock_is_wrong_reads_heartbeats_by_the_databases(monkeypatch):
+    make_route()
+    make_worker()
+    for wrong in (clock.now() + timedelta(hours=1), clock.now() - timedelta(hours=1)):
+        monkeypatch.setattr(clock, "now", lambda wrong=wrong: wrong)
+        assert status.status()["workers"][0]["alive"] is True
+    Worker.objects.update(heartbeat_at=wrong)
+    assert status.status()["workers"][0]["alive"] is False

@@ -244,3 +244,20 @@ def test_a_resumed_run_counts_from_when_it_was_resumed():
     move(run, RunStatus.QUEUED)
     Run.objects.update(started_at=F("submitted_at"), submitted_at=clock.now() - timedelta(hours=3))
     assert why.of(run.run_id).code == "due"
+
+
+def test_a_process_whose_clock_is_wrong_reads_heartbeats_and_leases_by_the_databases(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    make_worker()
+    due, run = make_run(make_session("due")), driven()
+    ahead = clock.now() + timedelta(hours=1)
+    monkeypatch.setattr(clock, "now", lambda: ahead)
+    assert why.of(due.run_id).code == "due"
+    assert why.of(run.run_id).code == "driven"
+    Session.objects.filter(pk=run.session_id).update(lease_expires_at=ahead - timedelta(hours=2))
+    Worker.objects.update(slots=1)
+    behind = ahead - timedelta(hours=4)
+    monkeypatch.setattr(clock, "now", lambda: behind)
+    assert why.of(run.run_id).code == "recovering"
+    assert why.of(due.run_id).code == "due"

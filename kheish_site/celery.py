@@ -22,7 +22,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kheish_site.settings")
 os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
 logger = logging.getLogger(__name__)
+EXIT_OTHER_KEY = os.EX_CONFIG
+"""How a worker ends at its start that holds another audit key than the records were signed with (78)."""
 DRIVER = "sessions_app.services.worker"
+LEDGER = "sessions_app.services.external_actions"
 TASKS = "sessions_app.tasks"
 
 app = Celery("kheish")
@@ -46,6 +49,9 @@ def start_driving(sender: Any, **kwargs: Any) -> None:
         import_module(DRIVER).start(
             lambda session_pk: sender.pool.apply_async(drive, (session_pk,), callback=_nothing_left_to_do)
         )
+    except import_module(LEDGER).KeyMissing as error:
+        logger.error("the worker does not start: %s", error.detail, extra={"action": "worker.start"})
+        raise SystemExit(EXIT_OTHER_KEY) from None
     except Exception as error:
         # Celery would log it and go on, as a worker that takes messages and renews no lease.
         logger.exception("the worker could not start", extra={"action": "worker.start"})

@@ -108,6 +108,15 @@ def public_key() -> str:
     return _signer(settings.KHEISH.audit_signing_key).key_id
 
 
+def require_key() -> None:
+    """Refuse to go on where another key signed: nothing could leave. Raises: KeyMissing."""
+    for other in _of_other_keys(public_key()).values_list("key_id", flat=True)[:1]:
+        raise KeyMissing(
+            f"audit records were signed with another key ({other[:12]}…) than the one here "
+            f"({public_key()[:12]}…): restore audit-signing.key or KHEISH_AUDIT_SIGNING_KEY"
+        )
+
+
 def foreign_chains() -> int:
     """Return how many chains another key signed: while there is one, nothing may leave."""
     return _of_other_keys(public_key()).count()
@@ -172,8 +181,7 @@ def _locked_chain(bucket: str, signer: Signer) -> ActionChain:
 
 def _begin(bucket: str, signer: Signer) -> None:
     """Insert the head of a new chain; of two that do, the second waits for the first and changes nothing."""
-    if _of_other_keys(signer.key_id).exists():
-        raise KeyMissing("audit records were signed with another key: restore audit-signing.key")
+    require_key()
     chain = ActionChain(bucket=bucket, head=GENESIS, at=_moment(), key_id=signer.key_id)
     chain.signature = signer.sealed(_unsigned_checkpoint(chain))["signature"]
     ActionChain.objects.bulk_create([chain], ignore_conflicts=True)

@@ -23,6 +23,7 @@ from kheish_site.lib.sqlite_watch import ChangeWatcher
 from kheish_site.lib.transactions import release_connection, write
 from sessions_app.models import Worker
 from sessions_app.services import (
+    external_actions,
     heartbeat,
     leases,
     ports,
@@ -64,7 +65,11 @@ class WorkerProcess:
         self._thread = threading.Thread(target=self._watch, name="feeder", daemon=True)
 
     def start(self) -> None:
-        """Announce the worker, let go of what dead ones left, and begin to look for work."""
+        """Announce the worker, let go of what dead ones left, and begin to look for work.
+
+        Raises: KeyMissing, before anything is done: each call that reaches out would fail its run.
+        """
+        external_actions.require_key()
         secrets.refresh_redaction()
         self._announce()
         self._bury()

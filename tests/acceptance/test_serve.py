@@ -1,5 +1,7 @@
 """`manage.py serve` from outside: what it makes, says and leaves behind."""
 
+import base64
+import os
 import signal
 import socket
 import stat
@@ -8,8 +10,11 @@ import sys
 
 import pytest
 
+from kheish_site.supervisor.service import ROOT_WARNING
 from tests.acceptance.conftest import Say
+from tests.support import service_process as processes
 from tests.support.service import ROOT, Deployment, Service
+from tests.support.service_api import Api, call
 from tests.support.service_process import kill, until
 
 pytestmark = pytest.mark.slow
@@ -93,3 +98,35 @@ def test_a_service_that_stops_says_so(serving: Service):
     assert serving.ask("GET", "/healthz")[0] == 200
     mark.unlink()
     assert serving.ask("GET", "/readyz")[0] == 200
+
+
+def test_a_worker_with_another_audit_key_does_not_start(own: Deployment):
+    """Each call that reaches out would fail its run; with the right key it is as if nothing had been."""
+    own.start()
+    api = Api(own.url, own.token)
+    _, run_id = api.start({"tool_calls": [call("bash", command="true")]}, {"text": "done"})
+    api.allow(run_id)
+    api.until(run_id, "completed")
+    right = api.client.get("/v1/runtime/audit-key")["public_key"]
+    assert own.stop() == 0
+    other = base64.b64encode(os.urandom(32)).decode()
+    told = own._environment({"KHEISH_AUDIT_SIGNING_KEY": other, "KHEISH_STATE_DIR": str(own.state_dir)})
+    worker = processes.spawn(
+        [sys.executable, "-W", ROOT_WARNING, "-m", "kheish_site.worker"], environment=told, output=own.output
+    )
+    assert worker.wait(60) == os.EX_CONFIG, own.words()
+    assert f"signed with another key ({right[:12]}…)" in own.words()
+    assert "Traceback" not in own.words()
+    if isinstance(own, Service):
+        refused = serve(
+            "--state-dir", str(own.state_dir), "--bind", "127.0.0.1:0",
+            environment=processes.clean_environment(told),
+        )  # fmt: skip
+        assert (refused.returncode, "The worker process could not start" in refused.stdout) == (1, True)
+        assert right[:12] in refused.stderr
+    own.start()
+    api = Api(own.url, own.token)
+    _, run_id = api.start({"tool_calls": [call("bash", command="true")]}, {"text": "done"})
+    api.allow(run_id)
+    api.until(run_id, "completed")
+    assert own.stop() == 0

@@ -1,8 +1,10 @@
 """``/healthz`` and ``/readyz``: plain text, no login, cheap enough to be asked every second."""
 
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
+from pathlib import Path
 
+from django.apps import apps
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse
@@ -35,15 +37,39 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 @_probe
 def readyz(request: HttpRequest) -> HttpResponse:
-    """200 when requests may be sent here; 503 while draining or without a database."""
+    """200 when requests may be sent here; 503 while draining or without a database that fits this code."""
     if (settings.KHEISH.state_dir / "draining").exists():
         return _not_ready(request, "the service is stopping", "readiness/daemon_draining")
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
+        missing = _missing()
     except DatabaseError:
         return _not_ready(request, "the database does not answer", "readiness/database_unreachable")
+    if missing:
+        detail = f"the database lacks {', '.join(missing)}: run manage.py prepare"
+        return _not_ready(request, detail, "readiness/database_not_prepared")
     return _plain("ready")
+
+
+def _missing() -> list[str]:
+    """Return the newest migrations, one an app, that the database has not had. One query where it has them.
+
+    A database that is newer than this code serves it. Raises: DatabaseError.
+    """
+    with connection.cursor() as cursor:
+        try:
+            cursor.execute("SELECT app, name FROM django_migrations")
+            applied = set(cursor.fetchall())
+        except DatabaseError:
+            cursor.execute("SELECT 1")  # it answers: it is an empty one
+            applied = set()
+    return sorted(f"{app} {name}" for app, name in _newest() - applied)
+
+
+@cache
+def _newest() -> frozenset[tuple[str, str]]:
+    """Return each app's newest migration by the names of its files: to load them all takes too long."""
+    files = {app.label: sorted(Path(app.path).glob("migrations/0*.py")) for app in apps.get_app_configs()}
+    return frozenset((label, found[-1].stem) for label, found in files.items() if found)
 
 
 def _plain(words: str) -> HttpResponse:

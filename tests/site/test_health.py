@@ -2,6 +2,7 @@
 
 import pytest
 from django.conf import settings
+from django.db import connection
 
 
 @pytest.fixture
@@ -21,6 +22,41 @@ def test_alive_without_a_database(client):
 @pytest.mark.django_db
 def test_ready(client):
     assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.django_db
+def test_one_query_is_asked(client, django_assert_num_queries):
+    with django_assert_num_queries(1):
+        assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.django_db
+def test_not_ready_before_the_newest_migrations(client):
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'sessions_app' AND name LIKE '0011%'")
+        cursor.execute(
+            "INSERT INTO django_migrations (app, name, applied) "
+            "VALUES ('auth', '9999_newer_than_this_code', CURRENT_TIMESTAMP)"
+        )
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["code"]) == (503, "readiness/database_not_prepared")
+    assert answer.json()["detail"] == (
+        "the database lacks sessions_app 0011_one_active_run: run manage.py prepare"
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_not_ready_on_an_empty_database(client):
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE django_migrations RENAME TO elsewhere")
+        try:
+            answer = client.get("/readyz")
+        finally:
+            cursor.execute("ALTER TABLE elsewhere RENAME TO django_migrations")
+    assert (answer.status_code, answer.json()["code"]) == (503, "readiness/database_not_prepared")
+    for app in ("sessions_app", "connectors_app", "auth"):
+        assert f"{app} 0" in answer.json()["detail"]
+    assert client.get("/healthz").status_code == 200
 
 
 @pytest.mark.usefixtures("draining")

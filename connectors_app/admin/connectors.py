@@ -70,7 +70,7 @@ def _create(row: None, cleaned: Cleaned, principal: Principal) -> Outcome:
 
 def _change(row: Connector, cleaned: Cleaned, principal: Principal) -> Outcome:
     with still_shown(cleaned, row.revision, last_hand("connector", str(row))):
-        fields = unmasked(cleaned, {"settings": row.settings})
+        fields = unmasked(cleaned, {"settings": connectors.shown_settings(row)})
         return _put(row.kind, row.name, fields, principal, frozenset({cleaned["revision"]}))
 
 
@@ -111,7 +111,7 @@ CHANGE = Verb(
     act=_change,
     role=Role.ADMIN,
     form=ChangedConnectorForm,
-    initial=lambda row: {"settings": row.settings, "revision": row.revision},
+    initial=lambda row: {"settings": connectors.shown_settings(row), "revision": row.revision},
     applies=lambda row: row.source == "daemon",
     many=False,
     explain="Holds from the next event on. Secrets that are not named stay as they are.",
@@ -185,7 +185,6 @@ class ConnectorAdmin(ConsoleAdmin):
     )  # fmt: skip
     changed = show.age_of("updated_at", "changed")
     paused = show.age_of("paused_at", "paused")
-    settings_json = show.json_of("settings")
     secrets_json = show.json_of("secrets")
 
     def get_queryset(self, request: HttpRequest) -> Any:
@@ -204,6 +203,11 @@ class ConnectorAdmin(ConsoleAdmin):
     def title_of(self, row: Connector) -> str:
         """Return kind and name."""
         return f"Connector {row}"
+
+    @admin.display(description="settings")
+    def settings_json(self, row: Connector) -> Any:
+        """What may be shown of them."""
+        return show.json_block(connectors.shown_settings(row))
 
     @admin.display(description="status")
     def state(self, row: Connector) -> SafeString:

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from connectors_app.models import Connector, ConnectorSource
 from connectors_app.services import handles, identities, pointers, registry
-from connectors_app.services.contracts import ConnectorInvalid, Kind, NamesSlots
+from connectors_app.services.contracts import ConnectorInvalid, KeepsValues, Kind, NamesSlots
 from kheish_site.lib import clock
 from kheish_site.lib.errors import Conflict, KheishError, NotFound, PreconditionFailed, Unavailable
 from kheish_site.lib.prepared import Prepared
@@ -123,6 +123,12 @@ def secret(connector: Connector, field: str) -> str:
         ) from error
 
 
+def shown_settings(connector: Connector) -> dict[str, Any]:
+    """Return the settings as they may be shown; what still looks like a secret is left to redaction."""
+    kind = registry.kind(connector.kind)
+    return kind.shown(connector.settings) if isinstance(kind, KeepsValues) else dict(connector.settings)
+
+
 def put(
     kind_name: str,
     name: str,
@@ -167,7 +173,9 @@ def put(
             "connector",
             str(row),
             before=None if created else was,
-            after=_told(row) | {name: "given" for name, said in given.items() if said is not None},
+            after=_told(row)
+            | dict.fromkeys(_rewritten(kind, before[0], row.settings), "given")
+            | {name: "given" for name, said in given.items() if said is not None},
         )
     logger.info("connector written", extra={"action": "connectors.put", "connector": str(row)})
     return row, created
@@ -195,6 +203,8 @@ def _check_owner(row: Connector, created: bool, source: str, expected: frozenset
 
 def _judged_settings(kind: Kind, stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the whole settings, checked by the kind's serializer, with reply targets in normal form."""
+    if isinstance(kind, KeepsValues):
+        given = kind.completed(given, stored)
     shape = kind.settings(data={**stored, **given})
     shape.is_valid(raise_exception=True)
     settings = _plain(shape.validated_data)
@@ -311,7 +321,15 @@ def delete(kind: str, name: str, *, source: str = ConnectorSource.DAEMON) -> Non
 def _told(row: Connector) -> dict[str, Any]:
     """Return what the audit log says of a connector: its settings, and where its secrets come from."""
     secrets_from = {field: place.get("origin", "") for field, place in row.secrets.items()}
-    return {"settings": row.settings, "secrets": secrets_from, "source": str(row.source)}
+    return {"settings": shown_settings(row), "secrets": secrets_from, "source": str(row.source)}
+
+
+def _rewritten(kind: Kind, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return the names of the values that are not shown and not what they were."""
+    if not isinstance(kind, KeepsValues):
+        return []
+    old = kind.kept(before)
+    return [name for name, value in kind.kept(after).items() if old.get(name) != value]
 
 
 def _answers_through(other: Connector, row: Connector) -> bool:

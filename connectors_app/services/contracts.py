@@ -216,3 +216,23 @@ class NamesSlots(Protocol):
     def slots_of(self, settings: Mapping[str, Any]) -> list[str]:
         """Return the names of these slots."""
         ...
+
+
+@runtime_checkable
+class KeepsValues(Protocol):
+    """A kind some of whose settings are only written: wherever settings are shown, names stand for them."""
+
+    def shown(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings with the names of these values in their place."""
+        ...
+
+    def kept(self, settings: Mapping[str, Any]) -> dict[str, str]:
+        """Return these values, each by what may be shown of it."""
+        ...
+
+    def completed(self, given: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is written with the stored values that it names or does not speak of.
+
+        So what was ``shown`` can be written back. Raises: ConnectorInvalid.
+        """
+        ...

@@ -8,7 +8,7 @@ from typing import Any, Final
 from django.db.models import Count, IntegerField, OuterRef, Subquery, Sum
 
 from connectors_app.models import Connector, IngressReceipt, IngressRefusal
-from connectors_app.services import registry
+from connectors_app.services import connectors, registry
 from kheish_site.lib import clock
 from kheish_site.lib.redaction import redact
 from sessions_app.models import SecretSlot
@@ -19,14 +19,14 @@ _SLOTS: Final = "credential_slots"
 
 def connector_views(rows: Iterable[Connector]) -> list[dict[str, Any]]:
     """Return the connectors in the order given; three queries whatever their number."""
-    connectors = list(rows)
-    pks = [row.pk for row in connectors]
+    shown = list(rows)
+    pks = [row.pk for row in shown]
     activity = {row["pk"]: row for row in _activity(pks)}
     refusals: dict[int, list[IngressRefusal]] = defaultdict(list)
     for refusal in IngressRefusal.objects.filter(connector_id__in=pks).order_by("-last_at"):
         refusals[refusal.connector_id].append(refusal)
     slots = set(SecretSlot.objects.values_list("slot_id", flat=True))
-    return [_view(row, activity.get(row.pk, {}), refusals[row.pk], slots) for row in connectors]
+    return [_view(row, activity.get(row.pk, {}), refusals[row.pk], slots) for row in shown]
 
 
 def _activity(pks: list[int]) -> Iterable[dict[str, Any]]:
@@ -57,7 +57,7 @@ def _view(
         "source": row.source,
         "status": _status(row, missing),
         "problems": missing,
-        "settings": shown_settings(row.settings),
+        "settings": _settings(connectors.shown_settings(row)),
         "secrets": secrets,
         "enabled": row.enabled,
         "paused_at": clock.rfc3339(row.paused_at),
@@ -83,7 +83,7 @@ def _view(
     }
 
 
-def shown_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings without secrets. Slots stay readable beside a variable that is called like a secret.
 
     A kind refuses to store there what is not the name of a slot, so no value can stand in its place.

@@ -46,8 +46,8 @@ class Variables(serializers.DictField):
 class ChildProcess(StrictSerializer):
     """The process a worker starts and keeps running. Its environment holds nothing but what is written here.
 
-    ``credential_slots`` maps names to secret slots: the process reads them with its lease, none of them is
-    in its environment.
+    ``env`` is only written: its names are shown, as ``env_keys``. ``credential_slots`` maps names to secret
+    slots: the process reads them with its lease, none of them is in its environment.
     """
 
     command = Text(max_length=1000)
@@ -92,6 +92,34 @@ class ExternalKind:
         """Return the slots that the child process may read (``contracts.NamesSlots``)."""
         return sorted((settings.get("child_process") or {}).get("credential_slots", {}).values())
 
+    def shown(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return ``env_keys`` in the place of ``env`` (``contracts.KeepsValues``)."""
+        child = settings.get("child_process")
+        if not child:
+            return dict(settings)
+        told = {member: value for member, value in child.items() if member != "env"}
+        return {**settings, "child_process": {**told, "env_keys": sorted(_env_of(settings))}}
+
+    def kept(self, settings: Mapping[str, Any]) -> dict[str, str]:
+        """Return the variables of the child process by their names (``contracts.KeepsValues``)."""
+        return {f"child_process.env.{name}": value for name, value in _env_of(settings).items()}
+
+    def completed(self, given: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep the variables that ``env_keys`` names; all, without it and without ``env``."""
+        child, known = given.get("child_process"), _env_of(stored)
+        if not isinstance(child, Mapping) or ("env" in child and "env_keys" not in child):
+            return dict(given)
+        told = {member: value for member, value in child.items() if member != "env_keys"}
+        keys, fresh = child.get("env_keys", list(known)), told.get("env", {})
+        if not isinstance(keys, list) or not all(isinstance(name, str) for name in keys):
+            raise ConnectorInvalid("child_process.env_keys is a list of names")
+        if not isinstance(fresh, Mapping):
+            return {**given, "child_process": told}  # judged as what it is
+        if unknown := sorted(set(keys) - set(known) - set(fresh)):
+            raise ConnectorInvalid(f"{unknown[0]} of child_process.env_keys has no value: write it in env")
+        env = {name: known[name] for name in known if name in keys} | dict(fresh)
+        return {**given, "child_process": {**told, "env": env}}
+
     def is_open(self, settings: Mapping[str, Any], secrets: Sequence[str]) -> bool:
         """See ``contracts.Kind``."""
         return TOKEN not in secrets
@@ -106,6 +134,10 @@ class ExternalKind:
             "content": "This is a test of the connector.",
         }
         return events.read(connector, event)
+
+
+def _env_of(settings: Mapping[str, Any]) -> dict[str, str]:
+    return dict((settings.get("child_process") or {}).get("env", {}))
 
 
 def _url(text: str) -> SplitResult:

@@ -1,5 +1,6 @@
 """The form of a connector never sends a secret back, and takes a mask for what it is."""
 
+import json
 from typing import Any
 
 import pytest
@@ -77,3 +78,30 @@ def test_an_edited_mask_is_an_error_of_its_field(desk: Desk) -> None:
         "secrets": "",
     }
     assert list(client.post(addresses.of_verb(row, "change"), edited).context["form"].errors) == ["settings"]
+
+
+def test_the_variables_of_a_child_process_are_named_and_kept(desk: Desk) -> None:
+    child = {"command": "python3", "env": {"A": SECRET, "B": "2"}}
+    settings = {
+        "platform": "email",
+        "mode": "child_process",
+        "base_url": "http://127.0.0.1:8931",
+        "allow_unauthenticated_ingress": True,
+        "child_process": child,
+    }
+    client = desk("admin")
+    made = {"confirmed": "yes", "kind": "external", "name": "mail", "secrets": ""}
+    client.post(NEW, {**made, "settings": json.dumps(settings)})
+    row = Connector.objects.get()
+    viewed = desk("viewer").get(addresses.of(row)).content.decode()
+    assert "env_keys" in viewed and SECRET not in viewed
+    there = addresses.of_verb(row, "change")
+    form = client.get(there)
+    assert SECRET not in form.content.decode()
+    shown = json.loads(form.context["form"]["settings"].value())
+    shown["child_process"] |= {"command": "python4", "env": {"B": "3"}}
+    change = {"confirmed": "yes", "revision": row.revision, "secrets": "", "settings": json.dumps(shown)}
+    assert client.post(there, change).status_code == 302
+    row.refresh_from_db()
+    assert row.settings["child_process"]["env"] == {"A": SECRET, "B": "3"}
+    assert row.settings["child_process"]["command"] == "python4"

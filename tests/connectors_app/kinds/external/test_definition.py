@@ -9,11 +9,15 @@ from connectors_app.models import Connector
 from connectors_app.services import connectors, ingress, registry
 from connectors_app.services.contracts import ConnectorInvalid
 from connectors_app.services.projections import connector_views
-from sessions_app.services import secrets
+from sessions_app.models import AuditEntry
+from sessions_app.services import audit, secrets
 from tests.connectors_app.kinds.external.rows import SHARED, make_external
 from tests.connectors_app.rows import make_connector
+from tests.factories import make_client
 
 pytestmark = pytest.mark.django_db
+ADDRESS = "/v1/runtime/connectors/external/mail"
+VALUE = "agent-4711@example.org"
 CHILD: dict[str, Any] = {
     "mode": "child_process",
     "base_url": "http://127.0.0.1:8931",
@@ -87,10 +91,68 @@ def test_a_child_process_with_credentials() -> None:
     made = make_external(**{**CHILD, "child_process": child})
     assert made.settings["child_process"] == child
     [view] = connector_views([made])
-    assert view["settings"]["child_process"] == child, "the name of a slot is no secret"
+    told = {**child, "env_keys": ["EMAIL_FROM"]}
+    del told["env"]
+    assert view["settings"]["child_process"] == told, "the name of a slot is no secret"
     both = {**child, "env": {"EMAIL_PASSWORD": "x"}}
     with pytest.raises(ConnectorInvalid, match="either"):
         make_external(**{**CHILD, "child_process": both})
+
+
+def test_nobody_is_shown_the_values_of_variables() -> None:
+    """Not by the API, and not by the audit log, which says whose value is another one now."""
+    child = {"command": "python3", "env": {"EMAIL_FROM": VALUE, "EMAIL_PORT": "993"}}
+    make_external(**{**CHILD, "child_process": child})
+    given = {"child_process": {**child, "env": {"EMAIL_FROM": f"{VALUE}-2", "EMAIL_PORT": "993"}}}
+    make_client().put(ADDRESS, {"settings": given})
+    connectors.set_paused("external", "mail", True, principal="alice")
+    for role, path in (
+        ("viewer", ADDRESS), ("viewer", "/v1/runtime/connectors"), ("admin", ADDRESS),
+        ("admin", "/v1/audit-log"),
+    ):  # fmt: skip
+        answer = make_client(role).get(path)
+        assert answer.status_code == 200 and VALUE not in answer.content.decode(), path
+    changed = AuditEntry.objects.get(action="connector.updated", object_id="external/mail")
+    assert [name for name in changed.after if "env" in name] == ["child_process.env.EMAIL_FROM"]
+    connectors.delete("external", "mail")
+    assert VALUE not in str([audit.view(row) for row in AuditEntry.objects.all()])
+
+
+@pytest.mark.parametrize(
+    ("written", "env"),
+    [
+        ({}, {"A": "1", "B": "2"}),
+        ({"env_keys": ["A", "B"]}, {"A": "1", "B": "2"}),
+        ({"env_keys": ["B"]}, {"B": "2"}),
+        ({"env_keys": []}, {}),
+        ({"env_keys": ["A", "B"], "env": {"B": "3", "C": "4"}}, {"A": "1", "B": "3", "C": "4"}),
+        ({"env_keys": ["A", "C"], "env": {"C": "4"}}, {"A": "1", "C": "4"}),
+        ({"env": {"C": "4"}}, {"C": "4"}),
+        ({"env": {}}, {}),
+    ],
+)
+def test_what_is_shown_of_variables_can_be_written_back(written: dict[str, Any], env: dict[str, str]) -> None:
+    make_external(**{**CHILD, "child_process": {"command": "python3", "env": {"A": "1", "B": "2"}}})
+    child = {"command": "python4", **written}
+    connectors.put("external", "mail", {"child_process": child}, {}, principal="alice")
+    stored = Connector.objects.get().settings["child_process"]
+    assert (stored["command"], stored["env"]) == ("python4", env)
+    assert "env_keys" not in stored
+
+
+@pytest.mark.parametrize(
+    ("child", "why"),
+    [
+        ({"env_keys": ["C"]}, "write it in env"),
+        ({"env_keys": "A"}, "list of names"),
+        ({"env_keys": [1]}, "list of names"),
+    ],
+)
+def test_a_variable_that_shall_stay_has_a_value(child: dict[str, Any], why: str) -> None:
+    with pytest.raises(ConnectorInvalid, match=why):
+        make_external(**{**CHILD, "child_process": {"command": "python3", **child}})
+    with pytest.raises(ValidationError):
+        make_external(**{**CHILD, "child_process": {"command": "python3", "env_keys": [], "env": "A=1"}})
 
 
 @pytest.mark.parametrize("block", ["env", "credential_slots"])

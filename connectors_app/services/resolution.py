@@ -16,7 +16,8 @@ from kheish_site.lib.errors import BadRequest, Conflict
 from kheish_site.lib.transactions import require_transaction
 from sessions_app.models import Session
 from sessions_app.services import sessions
-from sessions_app.services.sessions import NewSession, SessionMissing
+from sessions_app.services.sessions import NewSession
+from sessions_app.services.writes import SessionMissing
 
 DOMAIN: Final = "connector_ingress"
 _SCOPES: Final = ("capability_scope", "credential_scope")

@@ -17,6 +17,7 @@ from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import locked, require_transaction, write
 from sessions_app.models import LIVE, Persona, PersonaRevision, Session, UnknownEffects
 from sessions_app.services import journal, runtime_settings
+from sessions_app.services.writes import SessionMissing
 
 MOST_BINDING_KEYS_SHOWN: Final = 50
 MODES: Final = ("default", "acceptEdits", "bypassPermissions", "plan", "dontAsk")
@@ -26,12 +27,6 @@ class SessionBusy(Conflict):
     """The change needs a session with no active or queued run."""
 
     code, domain = "session_busy", "sessions"
-
-
-class SessionMissing(NotFound):
-    """No such session."""
-
-    code, domain = "session_not_found", "sessions"
 
 
 class PersonaMissing(NotFound):

@@ -12,7 +12,7 @@ from django.db import connection
 from kheish_site.lib import clock
 from kheish_site.lib.ids import new_id
 from sessions_app.models import JournalEntry, Run, RunStatus, Session, Step, ToolCall
-from sessions_app.services import effects, journal, run_state, writes
+from sessions_app.services import effects, journal, run_state, sessions, writes
 from sessions_app.services.writes import (
     Change,
     Committed,
@@ -151,6 +151,8 @@ def test_an_ended_session_accepts_nothing(session: Session) -> None:
 def test_a_missing_session_is_said_so(session: Session) -> None:
     with pytest.raises(SessionMissing):
         journal.append(session.pk + 999, entry(session))
+    with pytest.raises(SessionMissing):  # the same where it is looked for by its name
+        sessions.get("nowhere")
 
 
 def test_one_of_many_claimants_wins(session: Session) -> None:

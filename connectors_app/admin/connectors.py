@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from rest_framework.serializers import ValidationError
 
 from connectors_app.models import ChatIdentity, Connector, IngressReceipt, IngressRefusal
-from connectors_app.services import connectors, ingress, registry
+from connectors_app.services import connectors, connectors_file, ingress, registry
 from connectors_app.services.projections import connector_views
 from kheish_site.lib.errors import BadRequest
 from sessions_app.admin import show
@@ -91,7 +91,7 @@ def _disable(row: Connector, cleaned: Cleaned, principal: Principal) -> Outcome:
 
 
 def _delete(row: Connector, cleaned: Cleaned, principal: Principal) -> Outcome:
-    connectors.delete(row.kind, row.name)
+    connectors_file.remove(row.kind, row.name)
     return Outcome(row=Connector())
 
 
@@ -160,7 +160,7 @@ DELETE = Verb(
     act=_delete,
     role=Role.ADMIN,
     form=NothingToSay,
-    applies=lambda row: row.source == "daemon",
+    applies=connectors_file.removable,
     tone="danger",
     many=False,
     explain="Its secrets go with it; what it accepted stays known.",

@@ -72,13 +72,13 @@ class OneConnector(KheishView):
     @describe(
         "connectors_delete", "Remove a connector", status=204, answer=None,
         description=(
-            "409 for a connector of the file, and while another one or a schedule answers through it. "
+            "409 for one that the connectors file names, and while another or a schedule answers through it. "
             "Sessions lose it from their default reply targets."
         ),
     )  # fmt: skip
     def delete(self, request: Request, kind: str, name: str) -> Response:
         """Remove."""
-        connectors.delete(kind, name)
+        connectors_file.remove(kind, name)
         return Response(status=204)
 
 

@@ -13,7 +13,8 @@
     signing_secret_env = "SLACK_SIGNING_SECRET"
 
 What the file names belongs to it: the API refuses to change it, and a connector that is gone from the file
-is removed. A file that is wrong anywhere changes nothing.
+is removed. A file that is wrong anywhere changes nothing. What no file names any more, because none is
+configured, is removed like any other (``remove``).
 """
 
 import logging
@@ -26,7 +27,7 @@ from typing import Any, Final
 from django.conf import settings
 from rest_framework.serializers import ValidationError
 
-from connectors_app.models import ConnectorSource
+from connectors_app.models import Connector, ConnectorSource
 from connectors_app.services import connectors, registry
 from kheish_site.lib.errors import KheishError
 from kheish_site.lib.transactions import write
@@ -81,6 +82,24 @@ def load(path: Path) -> Applied:
     if written or removed:
         logger.info("connectors file applied", extra={"action": "connectors.load", "changed": len(written)})
     return Applied(written=written, removed=removed)
+
+
+def removable(row: Connector) -> bool:
+    """Tell whether people may remove a connector: not one the file names, or may name while it is wrong."""
+    path = settings.KHEISH.connectors_file
+    if row.source != ConnectorSource.FILE or path is None:
+        return True
+    try:
+        return str(row) not in {str(item) for item in _read(path)}
+    except ConnectorsFileInvalid:
+        return False
+
+
+def remove(kind: str, name: str) -> None:
+    """Remove a connector by somebody's word. Raises: as ``connectors.delete``."""
+    row = connectors.get(kind, name)
+    source = ConnectorSource(row.source) if removable(row) else ConnectorSource.DAEMON
+    connectors.delete(kind, name, source=source)
 
 
 def _apply(path: Path, item: _Wanted) -> bool:

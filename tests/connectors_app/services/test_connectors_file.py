@@ -1,9 +1,12 @@
 """The connectors file: applied whole, twice the same, owned by itself."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from connectors_app.admin.connectors import DELETE
 from connectors_app.models import Connector
 from connectors_app.services import connectors, connectors_file
 from connectors_app.services.connectors_file import ConnectorsFileInvalid
@@ -86,7 +89,8 @@ def test_what_left_the_file_is_removed_and_what_it_no_longer_says_is_default_aga
     assert connectors.get("http", "orders").settings["actor_id"] == ""
 
 
-def test_the_api_cannot_change_it_nor_the_file_what_the_api_made(file: Path) -> None:
+def test_the_api_cannot_change_it_nor_the_file_what_the_api_made(file: Path, settings: Any) -> None:
+    settings.KHEISH = replace(settings.KHEISH, connectors_file=file)
     connectors_file.load(file)
     admin = make_client()
     for answer in (
@@ -98,6 +102,29 @@ def test_the_api_cannot_change_it_nor_the_file_what_the_api_made(file: Path) -> 
     file.write_text(GOOD.replace('name = "orders"', 'name = "mine"'))
     with pytest.raises(ConnectorsFileInvalid, match="http/mine"):
         connectors_file.load(file)
+    assert connectors.get("http", "orders").source == "file"
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        (GOOD, 409),
+        ("version = 1\n[[http_connectors", 409),  # which of them it names cannot be known
+        ("version = 1\n", 204),
+        (None, 204),
+    ],
+    ids=["named", "wrong", "not-named", "no-file"],
+)
+def test_what_no_file_names_any_more_can_be_removed(
+    file: Path, settings: Any, text: str | None, status: int
+) -> None:
+    connectors_file.load(file)
+    settings.KHEISH = replace(settings.KHEISH, connectors_file=file if text is not None else None)
+    file.write_text(text or "")
+    address, admin = "/v1/runtime/connectors/http/alerts", make_client()
+    assert DELETE.applies(connectors.get("http", "alerts")) is (status == 204)
+    assert admin.delete(address).status_code == status
+    assert admin.get(address).status_code == (404 if status == 204 else 200)
     assert connectors.get("http", "orders").source == "file"
 
 

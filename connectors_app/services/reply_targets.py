@@ -50,10 +50,7 @@ def permits(credential_scope: Mapping[str, Any], connector: str, credential: str
 
     A scope that lists connectors and no credentials allows none of these.
     """
-    if not scopes.permits(credential_scope, "connector", connector):
+    effective = scopes.effective_credentials(credential_scope)
+    if not scopes.permits(effective, "connector", connector):
         return False
-    if not credential:
-        return True
-    default = not credential_scope.get("connector_allow")
-    named = f"{connector}:{credential}"
-    return scopes.permits(credential_scope, "connector_credential", named, default=default)
+    return not credential or scopes.permits(effective, "connector_credential", f"{connector}:{credential}")

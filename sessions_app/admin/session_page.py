@@ -17,7 +17,7 @@ from kheish_site.lib import clock
 from sessions_app.admin import addresses, show, timeline
 from sessions_app.admin.base import Section, all_of
 from sessions_app.models import LIVE, Checkpoint, JournalEntry, Run, Session, ShellTask
-from sessions_app.services import grants, permission_explain, reply_targets, runs
+from sessions_app.services import grants, permission_explain, reply_targets, runs, scopes
 from sessions_app.services.projections.runs import run_rows, run_views
 
 SHOWN: Final = 160
@@ -140,9 +140,9 @@ class Scope:
 
     name: str
     own: Sequence[str]
-    persona: Sequence[str]
+    persona: Sequence[str] = ()
     effective: Sequence[str]
-    lost: Sequence[str]
+    lost: Sequence[str] = ()
 
 
 def _capabilities(row: Session) -> list[Scope]:
@@ -152,22 +152,18 @@ def _capabilities(row: Session) -> list[Scope]:
 
 
 def _credentials(row: Session) -> list[Scope]:
-    return [scope_of(name, names, None) for name, names in sorted(row.credential_scope.items())]
+    effective = scopes.effective_credentials(row.credential_scope)
+    return [
+        Scope(name=name.replace("_", " "), own=row.credential_scope.get(name, ()), effective=names)
+        for name, names in effective.items()
+    ]
 
 
 def scope_of(name: str, own: Sequence[str] | None, persona: Sequence[str] | None) -> Scope:
     """Return one list with what comes of it: what both allow, and all that either denies."""
-    mine, theirs = list(own or ()), list(persona or ())
-    if name.endswith("_deny"):
-        both = sorted({*mine, *theirs})
-    elif own is None or persona is None:
-        both = mine or theirs
-    elif "*" in mine or "*" in theirs:
-        both = theirs if "*" in mine else mine
-    else:
-        both = sorted({*mine} & {*theirs})
-    lost = [item for item in (*mine, *theirs) if item not in both and item != "*"]
-    return Scope(name=name.replace("_", " "), own=mine, persona=theirs, effective=both, lost=sorted({*lost}))
+    mine, theirs, both = list(own or ()), list(persona or ()), scopes.both(name, own, persona)
+    lost = {item for item in (*mine, *theirs) if item not in both and item != "*"}
+    return Scope(name=name.replace("_", " "), own=mine, persona=theirs, effective=both, lost=sorted(lost))
 
 
 def _settings(row: Session) -> list[tuple[str, Any]]:

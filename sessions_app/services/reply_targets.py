@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from django.db.models import F
 
-from kheish_site.lib.errors import BadRequest
+from kheish_site.lib.errors import BadRequest, Forbidden, KheishError
 from kheish_site.lib.redaction import MASK, redact
 from kheish_site.lib.transactions import locked, require_transaction, write
 from sessions_app.models import Run, Session
@@ -34,6 +34,24 @@ def checked(
     if len(found) > MOST:
         raise BadRequest(f"at most {MOST} reply targets", code="invalid_reply_target", domain="sessions")
     return found
+
+
+def within(handles: Iterable[Any], credential_scope: Mapping[str, Any]) -> list[Any]:
+    """Return those of ``handles``, in normal form, that a session of this scope may answer to.
+
+    Whether they work now does not count. Needs the database.
+    """
+    return [handle for handle in handles if _is_within(handle, credential_scope)]
+
+
+def _is_within(handle: Any, credential_scope: Mapping[str, Any]) -> bool:
+    try:
+        ports.reply_targets([handle], credential_scope=credential_scope, may_reach_private=True)
+    except Forbidden:
+        return False
+    except KheishError:
+        return True  # its connector is gone or not ready, which is no matter of scope
+    return True
 
 
 def shown(handles: Iterable[Any]) -> list[dict[str, Any]]:
@@ -65,17 +83,20 @@ def replace(
 
     Raises: SessionMissing, PreconditionFailed, and as ``judged``.
     """
-    found = judged(sessions.get(session_id), handles, principal=principal)
-    return _change(session_id, lambda was: found, pinned, principal, expected_revision)
+
+    def judge(row: Session) -> list[Any]:
+        return judged(row, handles, principal=principal)
+
+    return _change(session_id, judge, pinned, principal, expected_revision)
 
 
 def append(
     session_id: str, handles: Sequence[Any], *, principal: Principal, expected_revision: int | None = None
 ) -> Session:
     """Add ``handles`` to the defaults; one that is there already changes nothing. Raises as ``replace``."""
-    found = judged(sessions.get(session_id), handles, principal=principal)
 
-    def added(was: list[Any]) -> list[Any]:
+    def added(row: Session) -> list[Any]:
+        was, found = row.reply_targets, judged(row, handles, principal=principal)
         now = [*was, *(handle for handle in found if handle not in was)]
         if len(now) > MOST:
             raise BadRequest(f"at most {MOST} reply targets", code="invalid_reply_target", domain="sessions")
@@ -94,8 +115,8 @@ def withdraw(session_id: str, is_gone: Callable[[Mapping[str, Any]], bool], *, p
         if row is None or not any(map(is_gone, row.reply_targets)):
             return False
 
-        def kept(was: list[Any]) -> list[Any]:
-            return [handle for handle in was if not is_gone(handle)]
+        def kept(row: Session) -> list[Any]:
+            return [handle for handle in row.reply_targets if not is_gone(handle)]
 
         _change(session_id, kept, None, principal, None)
     return True
@@ -126,10 +147,16 @@ def adopt(session: Session, run: Run) -> None:
 
 
 def _change(
-    session_id: str, make: Any, pinned: bool | None, principal: Principal, expected_revision: int | None
+    session_id: str,
+    make: Callable[[Session], list[Any]],
+    pinned: bool | None,
+    principal: Principal,
+    expected_revision: int | None,
 ) -> Session:
+    """Let ``make`` return the new defaults of the locked session: its scope holds until they are written."""
+
     def apply(row: Session) -> dict[str, Any]:
-        was, row.reply_targets = row.reply_targets, make(row.reply_targets)
+        was, row.reply_targets = row.reply_targets, make(row)
         row.reply_targets_pinned = row.reply_targets_pinned if pinned is None else pinned
         return {
             "_fields": ["reply_targets", "reply_targets_pinned"],

@@ -18,6 +18,7 @@ from sessions_app.services import (
     assets,
     inputs,
     journal,
+    ports,
     reply_targets,
     routing,
     run_state,
@@ -91,12 +92,13 @@ def prepare(new: NewRun) -> NewRun:
 def submit(session_id: str, new: NewRun, *, principal: str, session: Session | None = None) -> Run:
     """Accept one input: the run, ``run.accepted`` and ``run.queued`` in one commit, then the doorbell.
 
-    ``session`` spares reading it, with its persona, where the caller has it in the same transaction.
+    ``session`` spares reading it, with its persona, where the caller has it in the same transaction; it is
+    the one that explicit reply targets were judged for, and they are judged again if it has changed.
     Explicit reply targets of a connector also become the session's defaults, and files are stored and
     referred to, in the same transaction. Joins an open transaction (the idempotency record's). No model is
     called and no worker is needed for it to succeed.
     Raises: SessionMissing, SessionEnded, RouteUnknown, RouteOutOfScope, RouteNotReady, BadRequest,
-    AssetMissing, and what ``assets.prepare`` raises.
+    AssetMissing, what ``assets.prepare`` raises, and Forbidden for a target that is out of scope by now.
     """
     found = _open(session or session_service.get(session_id))
     items = inputs.read(new.content, new.input_items, new.attachments)
@@ -105,6 +107,8 @@ def submit(session_id: str, new: NewRun, *, principal: str, session: Session | N
             return _submit(found, new, items, principal=principal)
         except writes.SessionChanged:  # its settings were read before somebody else's change: read them again
             found = _open(session_service.get(session_id))
+            scope = found.credential_scope
+            ports.reply_targets(new.reply_targets, credential_scope=scope, may_reach_private=True)
 
 
 def _open(session: Session) -> Session:

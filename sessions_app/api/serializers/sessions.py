@@ -148,6 +148,28 @@ class PermissionRulesBody(StrictSerializer):
         return attrs
 
 
+class CapabilityScopeBody(StrictSerializer):
+    """Null clears it: the persona's scope, if it has one, holds alone."""
+
+    capability_scope = CapabilityScope(allow_null=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Raises: PayloadTooLarge."""
+        check_setting("capability_scope", attrs["capability_scope"])
+        return attrs
+
+
+class CredentialScopeBody(StrictSerializer):
+    """Null clears it."""
+
+    credential_scope = CredentialScope(allow_null=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Raises: PayloadTooLarge."""
+        check_setting("credential_scope", attrs["credential_scope"])
+        return attrs
+
+
 class UnknownEffectsBody(StrictSerializer):
     """``ask`` an operator, or ``tell`` the agent that the outcome is unknown."""
 
@@ -192,7 +214,13 @@ class SessionView(serializers.Serializer):
     permission_rules = serializers.ListField(child=serializers.DictField())
     unknown_effects = serializers.ChoiceField(choices=UnknownEffects.values)
     capability_scope = serializers.DictField()
+    effective_capability_scope = serializers.DictField(
+        help_text="With the scope of the bound persona: what both allow, and all that either denies."
+    )
     credential_scope = serializers.DictField()
+    effective_credential_scope = serializers.DictField(
+        help_text="Connectors that are listed without their credentials have none."
+    )
     reply_targets = serializers.ListField(child=serializers.DictField())
     reply_targets_pinned = serializers.BooleanField(
         required=False, help_text="True keeps connectors from changing the reply targets."
@@ -218,18 +246,6 @@ class ReplyTargetsView(serializers.Serializer):
     reply_targets = serializers.ListField(child=serializers.DictField())
     pinned = serializers.BooleanField()
     revision = serializers.IntegerField(help_text="Of the session's settings; also the ETag.")
-
-
-class CapabilityScopeView(serializers.Serializer):
-    """What the session's agent can see."""
-
-    capability_scope = serializers.DictField()
-
-
-class CredentialScopeView(serializers.Serializer):
-    """What the session's agent may use."""
-
-    credential_scope = serializers.DictField()
 
 
 class Interruption(serializers.Serializer):

@@ -55,12 +55,11 @@ class Submission(KheishView):
         return once(request, lambda: accepted(self._accept(session_id, new)))
 
     def _accept(self, session_id: str, new: NewRun) -> Run:
+        session = sessions.get(session_id)
         if new.reply_targets:
-            judged = reply_targets.judged(
-                sessions.get(session_id), new.reply_targets, principal=self.principal
-            )
+            judged = reply_targets.judged(session, new.reply_targets, principal=self.principal)
             new = replace(new, reply_targets=judged)
-        return runs.submit(session_id, new, principal=self.principal.name)
+        return runs.submit(session_id, new, principal=self.principal.name, session=session)
 
 
 class SessionRuns(Submission):

@@ -18,7 +18,7 @@ from sessions_app.api.serializers.base import StrictSerializer
 from sessions_app.api.views.base import KheishView
 from sessions_app.api.views.sessions import session_response
 from sessions_app.models import Session, UnknownEffects
-from sessions_app.services import projections, sessions
+from sessions_app.services import projections, session_scopes, sessions
 from sessions_app.services.access import Principal
 from sessions_app.services.session_authority import check_mode_change, check_permission_settings
 from sessions_app.tools.policy import parse_rules
@@ -122,6 +122,18 @@ def _unknown_effects(who: Principal, session_id: str, value: Any, revision: int 
     )
 
 
+def _capability_scope(who: Principal, session_id: str, value: Any, revision: int | None) -> Session:
+    return session_scopes.set_capability_scope(
+        session_id, value or {}, principal=who, expected_revision=revision
+    )
+
+
+def _credential_scope(who: Principal, session_id: str, value: Any, revision: int | None) -> Session:
+    return session_scopes.set_credential_scope(
+        session_id, value or {}, principal=who, expected_revision=revision
+    )
+
+
 SessionRoutePolicy = _setting(
     "route_policy",
     "the default route and generation of future runs",
@@ -153,33 +165,17 @@ SessionUnknownEffects = _setting(
     _unknown_effects,
     "ask",
 )
-
-
-class SessionCapabilityScope(Setting):
-    """``/v1/sessions/{session_id}/capability-scope``."""
-
-    member = "capability_scope"
-
-    @describe(
-        "sessions_capability_scope_get",
-        "Get what a session's agent can see; set when the session is made",
-        answer=shapes.CapabilityScopeView,
-    )
-    def get(self, request: Request, session_id: str) -> Response:
-        """The scope."""
-        return self.show(session_id)
-
-
-class SessionCredentialScope(Setting):
-    """``/v1/sessions/{session_id}/credential-scope``."""
-
-    member = "credential_scope"
-
-    @describe(
-        "sessions_credential_scope_get",
-        "Get what a session's agent may use; set when the session is made",
-        answer=shapes.CredentialScopeView,
-    )
-    def get(self, request: Request, session_id: str) -> Response:
-        """The scope."""
-        return self.show(session_id)
+SessionCapabilityScope = _setting(
+    "capability_scope",
+    "what a session's agent can see (needs it idle; to widen it, the role admin)",
+    shapes.CapabilityScopeBody,
+    _capability_scope,
+    {"skill_allow": ["git"], "mcp_server_deny": ["*"]},
+)
+SessionCredentialScope = _setting(
+    "credential_scope",
+    "what a session's agent may use (needs it idle; to widen it, the role admin)",
+    shapes.CredentialScopeBody,
+    _credential_scope,
+    {"route_allow": ["main"], "connector_deny": ["*"]},
+)

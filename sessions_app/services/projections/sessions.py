@@ -21,7 +21,7 @@ from sessions_app.models import (
     Session,
     UserQuestion,
 )
-from sessions_app.services import reply_targets
+from sessions_app.services import reply_targets, session_scopes
 from sessions_app.services.projections.shape import View, known, time
 from sessions_app.services.sessions import persona_view
 
@@ -107,7 +107,9 @@ def _view(row: Session, active: tuple[str | None, str]) -> View:
         "permission_rules": row.permission_rules,
         "unknown_effects": row.unknown_effects,
         "capability_scope": row.capability_scope,
+        "effective_capability_scope": session_scopes.effective_capabilities(row),
         "credential_scope": row.credential_scope,
+        "effective_credential_scope": session_scopes.effective_credentials(row),
         "reply_targets": reply_targets.shown(row.reply_targets),
         "reply_targets_pinned": row.reply_targets_pinned,
         "queued_runs": row.queued_runs,

@@ -23,6 +23,8 @@ SETTINGS: list[tuple[str, str, Any, Any]] = [
     ("permission-mode", "permission_mode", "plan", None),
     ("permission-rules", "permission_rules", RULES, []),
     ("unknown-effects", "unknown_effects", "tell", "ask"),
+    ("capability-scope", "capability_scope", {"skill_allow": ["git"], "mcp_tool_deny": ["*"]}, {}),
+    ("credential-scope", "credential_scope", {"connector_allow": ["ops"], "route_deny": ["main"]}, {}),
 ]
 
 

@@ -20,7 +20,7 @@ from kheish_site.cli.command import (
 from kheish_site.cli.nouns.sessions import EVENT_LIST, FOLLOW, SESSION_ID, show_events
 from kheish_site.cli.nouns.submitting import SUBMIT_ARGUMENTS, submit
 from kheish_site.cli.output import Style
-from kheish_site.cli.resources import RUN, show_list, show_one
+from kheish_site.cli.resources import ACTION, RUN, show_list, show_one
 from kheish_site.cli.text import age
 from kheish_site.cli.timeline import Timeline
 from kheish_site.cli.waiting import announce, is_waiting
@@ -70,6 +70,11 @@ def export(context: Context) -> None:
         path("runs", args.run_id, "export"), query=query, media_type="application/json"
     )
     write_pieces(context, pieces, args.output)
+
+
+def external_actions(context: Context) -> None:
+    """The signed records of what the run sent out, oldest first."""
+    show_list(context, ACTION, path("runs", context.args.run_id, "external-actions"))
 
 
 def watch(context: Context) -> int:
@@ -133,6 +138,13 @@ COMMANDS = (
             arg("--unredacted", action="store_true", help="with exact arguments and results; recorded"),
             REASON,
         ),
+    ),
+    Command(
+        noun="runs",
+        verb="external-actions",
+        help="list the signed records of what a run sent out",
+        run=external_actions,
+        arguments=(RUN_ID, *PAGING),
     ),
     Command(noun="runs", verb="why", help="say why a run does not move", run=why, arguments=(RUN_ID,)),
     Command(

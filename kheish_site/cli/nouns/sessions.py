@@ -19,6 +19,7 @@ from kheish_site.cli.command import (
     arg,
     declined,
     given,
+    parse_json,
 )
 from kheish_site.cli.exits import Exit, UsageError
 from kheish_site.cli.nouns.submitting import SUBMIT_ARGUMENTS, submit
@@ -143,6 +144,22 @@ def set_permission_mode(context: Context) -> None:
     _change(context, "permission-mode", {"permission_mode": mode})
 
 
+def set_capability_scope(context: Context) -> None:
+    _set_scope(context, "capability_scope")
+
+
+def set_credential_scope(context: Context) -> None:
+    _set_scope(context, "credential_scope")
+
+
+def _set_scope(context: Context, name: str) -> None:
+    args = context.args
+    if args.clear == bool(args.scope):
+        raise UsageError("give a scope, or --clear")
+    scope = None if args.clear else parse_json(args.scope, what="the scope")
+    _change(context, name.replace("_", "-"), {name: scope})
+
+
 def verify(context: Context) -> int:
     """Recompute the hash chain here, from the entries alone: the service is not asked for its opinion."""
     session_id = context.args.session_id
@@ -171,6 +188,7 @@ ROUTE: tuple[Argument, ...] = (
     arg("--model", metavar="MODEL", help="model of runs to come"),
 )
 CLEAR = arg("--clear", action="store_true", help="back to the default")
+SCOPE = arg("scope", metavar="JSON", nargs="?", help='lists of names, as {"skill_allow": ["git"]}')
 FOLLOW = arg("--follow", "-f", action="store_true", help="go on as things happen")
 EVENT_LIST = (
     arg("--kind", metavar="KIND", help="only this kind, as run.completed"),
@@ -266,6 +284,20 @@ COMMANDS = (
             SESSION_ID,
             arg("mode", choices=(*MODES, "inherit"), help="inherit = as the service says"),
         ),
+    ),
+    Command(
+        noun="sessions",
+        verb="set-capability-scope",
+        help="choose what the agent can see, while the session is idle",
+        run=set_capability_scope,
+        arguments=(SESSION_ID, SCOPE, CLEAR),
+    ),
+    Command(
+        noun="sessions",
+        verb="set-credential-scope",
+        help="choose what the agent may use, while the session is idle",
+        run=set_credential_scope,
+        arguments=(SESSION_ID, SCOPE, CLEAR),
     ),
     Command(
         noun="sessions",

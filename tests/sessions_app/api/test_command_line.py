@@ -9,11 +9,14 @@ import pytest
 
 from kheish_site.cli import transport
 from kheish_site.cli.main import main
-from sessions_app.services import approvals
+from kheish_site.lib.transactions import write
+from sessions_app.models import Session
+from sessions_app.services import approvals, external_actions
 from sessions_app.services.access import SYSTEM
 from sessions_app.services.approvals import Vote
+from sessions_app.services.external_actions import Action
 from tests.factories import make_client
-from tests.sessions_app.api.rows import ask_approvals, make_session
+from tests.sessions_app.api.rows import ask_approvals, make_run, make_session
 
 pytestmark = pytest.mark.django_db
 
@@ -55,6 +58,31 @@ def test_the_system_prompt_is_written_and_cleared(kheish: Kheish) -> None:
     assert (code, json.loads(out)["system_prompt"]["custom_prompt"]) == (0, "be kind")
     code, out = kheish("runtime", "set-system-prompt", "--clear", "--json")
     assert (code, set(json.loads(out)["system_prompt"].values())) == (0, {""})
+
+
+def test_the_scopes_of_a_session_are_set_and_cleared(kheish: Kheish) -> None:
+    make_session()
+    scope = '{"skill_allow": ["b", "a"]}'
+    code, out = kheish("sessions", "set-capability-scope", "desk", scope, "--json")
+    assert (code, json.loads(out)["effective_capability_scope"]) == (0, {"skill_allow": ["a", "b"]})
+    code, out = kheish("sessions", "set-credential-scope", "desk", '{"connector_allow": ["a"]}', "--json")
+    assert (code, json.loads(out)["effective_credential_scope"]["connector_credential_deny"]) == (0, ["*"])
+    for noun in ("capability", "credential"):
+        code, out = kheish("sessions", f"set-{noun}-scope", "desk", "--clear", "--json")
+        assert (code, json.loads(out)[f"{noun}_scope"]) == (0, {})
+    assert kheish("sessions", "set-capability-scope", "desk", '{"skills": []}')[0] == 2
+    make_run(Session.objects.get())
+    assert kheish("sessions", "set-capability-scope", "desk", "{}")[0] == 6
+
+
+def test_the_signed_records_of_a_run(kheish: Kheish) -> None:
+    run = make_run(make_session())
+    with write():
+        sent = Action(phase="started", kind="tool", target="web_fetch", grant="permission:default")
+        external_actions.record(sent, run=run)
+    code, out = kheish("runs", "external-actions", run.run_id)
+    assert (code, "permission:default" in out, "web_fetch" in out) == (0, True, True)
+    assert kheish("runs", "external-actions", "run_none")[0] == 1
 
 
 def test_a_call_edited_after_it_was_looked_at_is_not_allowed(kheish: Kheish) -> None:

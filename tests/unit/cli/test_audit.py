@@ -257,3 +257,11 @@ def test_the_key_and_the_list(service, kheish) -> None:
     assert "desk#1" in shown
     assert "permission:default" in shown
     assert service.last("GET").query == {"run_id": "run_1", "kind": "tool", "limit": "50"}
+
+
+def test_the_records_of_one_run(service, kheish) -> None:
+    service.on("GET", "/v1/runs/run_1/external-actions", page(record(1, GENESIS)))
+    assert "desk#1" in kheish("runs", "external-actions", "run_1").out
+    assert json.loads(kheish("runs", "external-actions", "run_1", "--json").out)["items"][0]["seq"] == 1
+    service.on("GET", "/v1/runs/nope/external-actions", problem(404, "run_not_found", "no run nope"))
+    assert kheish("runs", "external-actions", "nope").code == 1

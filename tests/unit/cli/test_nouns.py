@@ -60,6 +60,14 @@ def test_sessions_create_sends_only_what_was_given(service, kheish) -> None:
         (("set-persona", "demo", "ops"), "persona", {"persona_id": "ops"}),
         (("set-persona", "demo", "--clear"), "persona", {"persona_id": None}),
         (("set-permission-mode", "demo", "plan"), "permission-mode", {"permission_mode": "plan"}),
+        (
+            ("set-capability-scope", "demo", '{"skill_allow": ["git"]}'),
+            "capability-scope",
+            {"capability_scope": {"skill_allow": ["git"]}},
+        ),
+        (("set-capability-scope", "demo", "--clear"), "capability-scope", {"capability_scope": None}),
+        (("set-credential-scope", "demo", "{}"), "credential-scope", {"credential_scope": {}}),
+        (("set-credential-scope", "demo", "--clear"), "credential-scope", {"credential_scope": None}),
         (("set-permission-mode", "demo", "inherit"), "permission-mode", {"permission_mode": None}),
     ],
 )
@@ -72,10 +80,25 @@ def test_session_settings(service, kheish, argv, target, body) -> None:
 
 
 @pytest.mark.parametrize(
-    "argv", [("set-route", "demo"), ("set-persona", "demo"), ("set-persona", "demo", "x", "--clear")]
+    "argv",
+    [
+        ("set-route", "demo"),
+        ("set-persona", "demo"),
+        ("set-persona", "demo", "x", "--clear"),
+        ("set-capability-scope", "demo"),
+        ("set-credential-scope", "demo", "{}", "--clear"),
+        ("set-credential-scope", "demo", "skill_allow=git"),
+    ],
 )
 def test_settings_without_a_value_are_refused(kheish, argv) -> None:
     assert kheish("sessions", *argv).code == 2
+
+
+def test_a_session_shows_its_scopes_and_what_comes_of_them(service, kheish) -> None:
+    scopes = {"capability_scope": {"skill_allow": ["a"]}, "effective_capability_scope": {"skill_deny": ["*"]}}
+    service.on("GET", "/v1/sessions/demo", SESSION | scopes)
+    shown = kheish("sessions", "get", "demo").out
+    assert "effective_capability_scope" in shown and "skill_deny" in shown
 
 
 def test_interrupt_and_end(service, kheish) -> None:

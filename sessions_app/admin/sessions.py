@@ -1,6 +1,6 @@
 """Sessions: the unit of order, with their lease, their runs and their journal."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django import forms
@@ -13,12 +13,12 @@ from kheish_site.lib import clock
 from sessions_app.admin import session_page, show
 from sessions_app.admin.base import ConsoleAdmin
 from sessions_app.admin.filters import ByPersona, BySessionState
-from sessions_app.admin.forms import TextArea
+from sessions_app.admin.forms import JsonArea, RevisedForm, TextArea, still_shown, unmasked
 from sessions_app.admin.once import new_key
 from sessions_app.admin.personas import NAME
-from sessions_app.admin.verbs import Cleaned, Outcome, ReasonForm, Verb
-from sessions_app.models import Persona, Session
-from sessions_app.services import grants, journal, runs, sessions
+from sessions_app.admin.verbs import Act, Cleaned, Outcome, ReasonForm, Verb
+from sessions_app.models import JournalEntry, Persona, Session
+from sessions_app.services import grants, journal, runs, session_scopes, sessions
 from sessions_app.services.access import Principal
 
 
@@ -75,6 +75,12 @@ class PersonaForm(forms.Form):
     persona_id = forms.ChoiceField(required=False, choices=lambda: [("", "none"), *_personas()])
 
 
+class ScopeForm(RevisedForm):
+    """Lists of names that are allowed and denied."""
+
+    scope = JsonArea(rows=10, required=False, help_text="Empty: every name is allowed.")
+
+
 def _personas() -> list[tuple[str, str]]:
     rows = Persona.objects.filter(retired_at=None).values_list("persona_id", flat=True)[:200]
     return [(name, name) for name in rows]
@@ -95,6 +101,25 @@ def _create(row: None, cleaned: Cleaned, principal: Principal) -> Outcome:
 def _bind(row: Session, cleaned: Cleaned, principal: Principal) -> Outcome | None:
     sessions.bind_persona(row.session_id, cleaned["persona_id"] or None, principal=principal.name)
     return None
+
+
+def _scope_setter(member: str, change: Callable[..., Session]) -> Act:
+    """Return what makes the form's scope the session's, unless somebody changed the session meanwhile."""
+
+    def act(row: Session, cleaned: Cleaned, principal: Principal) -> None:
+        seen = cleaned["revision"]
+        with still_shown(cleaned, row.revision, lambda: _last_hand(row)):
+            scope = unmasked(cleaned, {"scope": getattr(row, member)})["scope"]
+            change(row.session_id, scope, principal=principal, expected_revision=seen)
+
+    return act
+
+
+def _last_hand(row: Session) -> str:
+    """Return who changed a setting of the session last."""
+    rows = JournalEntry.objects.filter(session=row, kind__in=("session.updated", "persona.bound"))
+    payload = rows.order_by("-seq").values_list("payload", flat=True).first() or {}
+    return str(payload.get("principal", ""))
 
 
 SAY = Verb(
@@ -127,6 +152,34 @@ BIND = Verb(
     applies=_open,
     many=False,
     explain="Binds the persona's current revision, for good. Refused while a run is active or queued.",
+)
+SEES = Verb(
+    name="capability-scope",
+    label="Change what it sees",
+    past="capability scope changed",
+    act=_scope_setter("capability_scope", session_scopes.set_capability_scope),
+    form=ScopeForm,
+    initial=lambda row: {"revision": row.revision, "scope": row.capability_scope},
+    applies=_open,
+    many=False,
+    explain=(
+        "The capability scope: skills, MCP servers and MCP tools. The persona's scope counts beside it. "
+        "Only an admin may widen it. Refused while a run is active or queued."
+    ),
+)
+USES = Verb(
+    name="credential-scope",
+    label="Change what it uses",
+    past="credential scope changed",
+    act=_scope_setter("credential_scope", session_scopes.set_credential_scope),
+    form=ScopeForm,
+    initial=lambda row: {"revision": row.revision, "scope": row.credential_scope},
+    applies=_open,
+    many=False,
+    explain=(
+        "The credential scope: routes, connectors, their credentials and MCP servers. Default reply targets "
+        "that it excludes go. Only an admin may widen it. Refused while a run is active or queued."
+    ),
 )
 INTERRUPT = Verb(
     name="interrupt",
@@ -176,7 +229,7 @@ class SessionAdmin(ConsoleAdmin):
     plural, singular, public_id = "Sessions", "Session", "session_id"
     empty = "No session yet. A session is one long conversation; make one:"
     empty_command = "python3 manage.py sessions create demo"
-    verbs, creates = (SAY, INTERRUPT, BIND, VERIFY, TAKE_BACK, END), (CREATE,)
+    verbs, creates = (SAY, INTERRUPT, BIND, SEES, USES, VERIFY, TAKE_BACK, END), (CREATE,)
     live = True
 
     list_display = ("shown_id", "state", "bound_persona", "queued_runs", "entries", "lease", "active", "born")

@@ -1,7 +1,11 @@
 """The page of a session: its talk, its queue, its scopes, and input from a person."""
 
+import json
+from typing import Any
+
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
@@ -14,6 +18,7 @@ from sessions_app.services.heartbeat import Heartbeat
 from sessions_app.services.principal import Principal
 from tests.factories import make_persona, make_route, make_run, make_session
 from tests.sessions_app.admin.conftest import Desk, call, drive, waiting_approval
+from tests.sessions_app.admin.test_masks import shown
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -100,6 +105,44 @@ def test_effective_scopes_are_said_beside_the_own_ones(desk: Desk) -> None:
     row = page[page.index("skill allow") :][:400]
     assert "deploy, git" in row or "git, deploy" in row
     assert "<s>deploy, search</s>" in row
+
+
+def test_connectors_listed_without_credentials_are_shown_to_have_none(desk: Desk) -> None:
+    session = make_session("listed", credential_scope={"connector_allow": ["ops"]})
+    page = desk("viewer").get(page_of(session)).content.decode()
+    row = page[page.index("connector credential deny") :][:200]
+    assert "<td>*</td>" in row
+
+
+@pytest.mark.parametrize(
+    ("verb", "member", "wide", "narrow"),
+    [
+        ("capability-scope", "capability_scope", {"skill_allow": ["a", "b"]}, {"skill_allow": ["a"]}),
+        ("credential-scope", "credential_scope", {"route_deny": ["a"]}, {"route_deny": ["a", "b"]}),
+    ],
+)
+def test_operators_narrow_scopes_and_admins_widen_them(
+    desk: Desk, verb: str, member: str, wide: Any, narrow: Any
+) -> None:
+    session = make_session("scoped", **{member: wide})
+    operator, admin, url = desk("operator"), desk("admin"), do(session, verb)
+
+    def change(client: Client, scope: Any) -> str:
+        sent = {**shown(client, url), "confirmed": "yes", "scope": json.dumps(scope)}
+        return client.post(url, sent, follow=True).content.decode()
+
+    assert url in operator.get(page_of(session)).content.decode()
+    assert desk("viewer").post(url, {"confirmed": "yes"}).status_code == 403
+    assert " scope changed." in change(operator, narrow)
+    assert "scope_widening_forbidden" in change(operator, wide)
+    assert "invalid_scope" in change(operator, {"nothing": []})
+    session.refresh_from_db()
+    assert getattr(session, member) == narrow
+    assert " scope changed." in change(admin, wide)
+    make_run(session)
+    assert "session_busy" in change(admin, {})
+    session.refresh_from_db()
+    assert getattr(session, member) == wide
 
 
 @pytest.mark.parametrize(

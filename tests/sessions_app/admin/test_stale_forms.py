@@ -10,7 +10,7 @@ from connectors_app.services.observations.sources import SourceFields
 from sessions_app.admin import addresses
 from sessions_app.models import RuntimeRevision
 from sessions_app.services import runtime_settings
-from tests.factories import make_persona, make_route
+from tests.factories import make_persona, make_route, make_session
 from tests.sessions_app.admin.conftest import Desk
 from tests.sessions_app.admin.test_masks import shown
 from tests.sessions_app.admin.test_verbs import new_url
@@ -49,6 +49,15 @@ def test_a_route(desk: Desk) -> None:
 def test_the_system_prompt(desk: Desk) -> None:
     race(desk, new_url(RuntimeRevision, "system-prompt"), "custom_prompt", "Theirs.", "Mine.")
     assert runtime_settings.current().system_prompt.custom_prompt == "Theirs."
+
+
+@pytest.mark.parametrize("member", ["capability_scope", "credential_scope"])
+def test_a_scope_of_a_session(desk: Desk, member: str) -> None:
+    row = make_session()
+    theirs, mine = '{"mcp_server_deny": ["theirs"]}', '{"mcp_server_deny": ["mine"]}'
+    race(desk, addresses.of_verb(row, member.replace("_", "-")), "scope", theirs, mine)
+    row.refresh_from_db()
+    assert getattr(row, member) == {"mcp_server_deny": ["theirs"]}
 
 
 def test_an_observation_source(desk: Desk) -> None:

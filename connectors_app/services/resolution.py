@@ -15,12 +15,12 @@ from kheish_site.lib.canonical import sha256_hex
 from kheish_site.lib.errors import BadRequest, Conflict
 from kheish_site.lib.transactions import require_transaction
 from sessions_app.models import Session
-from sessions_app.services import sessions
+from sessions_app.services import scopes, sessions
 from sessions_app.services.sessions import NewSession
 from sessions_app.services.writes import SessionMissing
 
 DOMAIN: Final = "connector_ingress"
-_SCOPES: Final = ("capability_scope", "credential_scope")
+_SCOPES: Final = {"capability_scope": scopes.capability_scope, "credential_scope": scopes.credential_scope}
 
 
 class SessionUnresolved(BadRequest):
@@ -98,7 +98,7 @@ def ensure(connector: Connector, target: Target, *, principal: str) -> Session:
     Needs an open transaction. Raises: CreationDisabled, PolicyMismatch, PersonaMissing, BadRequest (id).
     """
     require_transaction()
-    policy: Mapping[str, Any] = connector.settings.get("session_policy") or {}
+    policy = _policy(connector)
     try:
         session = sessions.get(target.session_id)
     except SessionMissing:
@@ -116,13 +116,23 @@ def existing(connector: Connector, target: Target) -> Session | None:
     """Return the target session if there is one; it must be as the policy says. Raises: PolicyMismatch."""
     session = sessions.find(target.session_id)
     if session is not None:
-        _check_policy(session, connector.settings.get("session_policy") or {})
+        _check_policy(session, _policy(connector))
     return session
+
+
+def _policy(connector: Connector) -> Mapping[str, Any]:
+    """Return the connector's policy, its scopes in normal form as sessions have theirs."""
+    policy: Mapping[str, Any] = connector.settings.get("session_policy") or {}
+    return {**policy, **{name: normal(policy[name]) for name, normal in _SCOPES.items() if policy.get(name)}}
 
 
 def _check_policy(session: Session, policy: Mapping[str, Any]) -> None:
     bound = session.persona.persona.persona_id if session.persona else ""
-    differs = [name for name in _SCOPES if policy.get(name) and policy[name] != getattr(session, name)]
+    differs = [
+        name
+        for name, normal in _SCOPES.items()
+        if policy.get(name) and policy[name] != normal(getattr(session, name))
+    ]
     if policy.get("persona_id") and policy["persona_id"] != bound:
         differs.append("persona_id")
     if differs:

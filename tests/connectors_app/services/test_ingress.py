@@ -129,6 +129,20 @@ def test_the_policy_makes_the_session_and_is_held_against_an_existing_one() -> N
     assert refused.value.extra["differs"] == ["credential_scope", "persona_id"]
 
 
+def test_the_order_of_names_in_a_policy_does_not_matter() -> None:
+    policy = {"credential_scope": {"connector_allow": ["b", "a", "b"]}}
+    connector = make_connector(fixed_session_id="desk", session_policy=policy)
+    ingress.accept(connector, make_event())
+    assert sessions.get("desk").credential_scope == {"connector_allow": ["a", "b"]}
+    sessions.create(
+        NewSession(session_id="like-it", credential_scope={"connector_allow": ["a", "b"]}), principal="alice"
+    )
+    other = make_connector("other", fixed_session_id="like-it", session_policy=policy)
+    assert ingress.accept(other, make_event()).session_id == "like-it"
+    Session.objects.update(credential_scope=policy["credential_scope"])  # as earlier versions stored it
+    assert ingress.accept(other, make_event()).session_id == "like-it"
+
+
 def test_an_ended_session_takes_no_event() -> None:
     sessions.create(NewSession(session_id="desk"), principal="alice")
     sessions.end("desk", principal="alice")

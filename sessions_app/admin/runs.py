@@ -69,17 +69,11 @@ class AgainForm(forms.Form):
 
 
 def _again(row: Run, cleaned: Cleaned, principal: Principal) -> Outcome:
-    fields = unmasked(cleaned, {"content": str(row.input_message.get("content", ""))})
-    again = runs.NewRun(
-        content=fields["content"],
-        route_id=row.route_id,
-        model=row.model,
-        metadata={"again_of": row.run_id},
-        actor_id=principal.name,
-    )
-    return Outcome(
-        row=runs.submit(row.session.session_id, again, principal=principal.name), word="asked again"
-    )
+    was = str(row.input_message.get("content", ""))
+    content = unmasked(cleaned, {"content": was})["content"]
+    if content == was and any(item["type"] != "text" for item in row.input_items):
+        content = ""  # as it was, with its files
+    return Outcome(row=runs.retry(row.run_id, content=content, principal=principal.name))
 
 
 AGAIN = Verb(
@@ -90,7 +84,7 @@ AGAIN = Verb(
     keyed=True,
     form=AgainForm,
     initial=lambda row: {"content": show.redact(str(row.input_message.get("content", "")))},
-    applies=lambda row: row.status not in LIVE and row.session.ended_at is None,
+    applies=lambda row: runs.may_retry(row) and row.session.ended_at is None,
     many=False,
     explain="Submits the input once more, as it was or as you change it.",
 )

@@ -52,6 +52,7 @@ urlpatterns = [
     path("v1/runs/<str:run_id>/events", runs.RunEvents.as_view()),
     path("v1/runs/<str:run_id>/external-actions", audit.RunExternalActions.as_view()),
     path("v1/runs/<str:run_id>/cancel", runs.RunCancel.as_view()),
+    path("v1/runs/<str:run_id>/retry", runs.RunRetry.as_view()),
     path("v1/runs/<str:run_id>/approvals", runs.RunApprovals.as_view()),
     path("v1/tool-calls/<str:call_id>/unredacted", runs.ToolCallExact.as_view()),
     path("v1/external-actions", audit.ExternalActions.as_view()),

@@ -55,6 +55,12 @@ class RunStateConflict(Conflict):
     code, domain = "run_state_conflict", "runs"
 
 
+class RunNotRepeatable(Conflict):
+    """The run shows observations: whether they may be shown, and answered where, is asked anew each time."""
+
+    code, domain = "run_not_repeatable", "runs"
+
+
 @dataclass(frozen=True, kw_only=True)
 class NewRun:
     """What a submitter may say. Either ``input_items``, or ``content`` and ``attachments``.
@@ -109,6 +115,36 @@ def submit(session_id: str, new: NewRun, *, principal: str, session: Session | N
             found = _open(session_service.get(session_id))
             scope = found.credential_scope
             ports.reply_targets(new.reply_targets, credential_scope=scope, may_reach_private=True)
+
+
+def may_retry(run: Run) -> bool:
+    """Tell whether ``retry`` is for this run: it has ended, and it was not made from observations."""
+    return run.status in TERMINAL and "materialization_id" not in run.metadata
+
+
+def retry(run_id: str, *, content: str = "", principal: str) -> Run:
+    """Submit the input of a run that has ended once more, to its session, on its route and model.
+
+    ``content`` stands in for the whole input. The new run names the old one (``again_of``), is pinned to what
+    the session is set to now, and answers where its runs answer now. Raises: RunMissing, RunStateConflict,
+    RunNotRepeatable, and as ``submit``.
+    """
+    run = get(run_id)
+    if run.status not in TERMINAL:
+        raise RunStateConflict(f"the run is still {run.status}", run_id=run_id, run_status=run.status)
+    if not may_retry(run):
+        raise RunNotRepeatable(f"{run_id} was made from observations: materialize them again")
+    new = NewRun(
+        content=content,
+        input_items=[] if content else run.input_items,
+        route_id=run.route_id,
+        # The route before the model's own name, for that may begin as another route's does.
+        model=f"{run.route_id}/{run.model}" if run.model else "",
+        generation=run.generation,
+        metadata=run.metadata | {"again_of": run.run_id},
+        actor_id=principal,
+    )
+    return submit(run.session.session_id, new, principal=principal)
 
 
 def _open(session: Session) -> Session:

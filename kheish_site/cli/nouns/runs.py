@@ -15,10 +15,11 @@ from kheish_site.cli.command import (
     Context,
     arg,
     given,
+    read_text,
     write_pieces,
 )
 from kheish_site.cli.nouns.sessions import EVENT_LIST, FOLLOW, SESSION_ID, show_events
-from kheish_site.cli.nouns.submitting import SUBMIT_ARGUMENTS, submit
+from kheish_site.cli.nouns.submitting import IDEMPOTENCY_KEY, SUBMIT_ARGUMENTS, WATCHING, send, submit
 from kheish_site.cli.output import Style
 from kheish_site.cli.resources import ACTION, RUN, show_list, show_one
 from kheish_site.cli.text import age
@@ -104,6 +105,14 @@ def cancel(context: Context) -> None:
     show_one(context, RUN, context.client.request("POST", path("runs", context.args.run_id, "cancel"), body))
 
 
+def retry(context: Context) -> int:
+    args = context.args
+    body: dict[str, object] = {}
+    if args.content is not None:
+        body["content"] = read_text(context, args.content, what="input")
+    return send(context, path("runs", args.run_id, "retry"), body)
+
+
 COMMANDS = (
     Command(
         noun="runs",
@@ -176,4 +185,16 @@ COMMANDS = (
         arguments=(RUN_ID, CURSOR, DELTAS),
     ),
     Command(noun="runs", verb="cancel", help="cancel a run", run=cancel, arguments=(RUN_ID, REASON)),
+    Command(
+        noun="runs",
+        verb="retry",
+        help="give the input of a run that has ended to its session again",
+        run=retry,
+        arguments=(
+            RUN_ID,
+            arg("--content", metavar="TEXT", help="another input instead; `-` reads standard input"),
+            *WATCHING,
+            IDEMPOTENCY_KEY,
+        ),
+    ),
 )

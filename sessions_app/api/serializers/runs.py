@@ -102,6 +102,17 @@ class NewRunBody(StrictSerializer):
         return said
 
 
+class RetryBody(StrictSerializer):
+    """What stands in for the input; without it, that is given again as it was."""
+
+    content = Text(required=False, allow_blank=True, default="")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Raises: PayloadTooLarge."""
+        limits.check_text([attrs["content"]])
+        return attrs
+
+
 def _handles(said: dict[str, Any]) -> list[Any]:
     """Take the explicit reply targets out of ``said``, in both spellings. Raises: ValidationError."""
     named = {name: said.pop(f"reply_{name}") for name in ("plugin", "address") if f"reply_{name}" in said}

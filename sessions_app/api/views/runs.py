@@ -255,6 +255,29 @@ class RunCancel(KheishView):
         return Response(projections.run_view(run))
 
 
+class RunRetry(KheishView):
+    """``/v1/runs/{run_id}/retry``."""
+
+    @describe(
+        "runs_retry",
+        "Submit a run's input once more",
+        status=202,
+        body=shapes.RetryBody,
+        answer=shapes.RunView,
+        body_example={},
+        example=examples.RUN,
+        description=(
+            "A new run of the same session, route and model, whose metadata names the old one (`again_of`). "
+            "409 while that one is live. What it did outside is not undone: look at it first."
+        ),
+    )
+    @idempotent
+    def post(self, request: Request, run_id: str) -> Response:
+        """Accept the new run."""
+        content = self.body(shapes.RetryBody)["content"]
+        return accepted(runs.retry(run_id, content=content, principal=self.principal.name))
+
+
 class RunApprovals(KheishView):
     """``/v1/runs/{run_id}/approvals``."""
 

@@ -70,6 +70,17 @@ def test_the_agent_reads_the_observations_between_fences() -> None:
     assert answer.json()["metadata"]["observation_sources"] == ["notes"]
 
 
+def test_what_was_shown_once_is_not_shown_again_by_a_retry() -> None:
+    source = make_text_source(allow_output_delivery=False)
+    see(source, "private")
+    run = made(materialize(**latest()))
+    client = make_client("operator")
+    assert client.post(f"/v1/runs/{run.run_id}/cancel", {}).status_code == 200
+    answer = client.post(f"/v1/runs/{run.run_id}/retry", {})
+    assert (answer.status_code, code_of(answer)) == (409, "run_not_repeatable")
+    assert Run.objects.count() == 1
+
+
 def test_an_image_goes_along_as_its_asset() -> None:
     source, _ = make_source()
     row = see(source, png(7))

@@ -11,11 +11,12 @@ from django.urls import reverse
 
 from sessions_app.admin import addresses, run_page
 from sessions_app.models import AuditEntry, Run
-from sessions_app.services import approvals, journal
+from sessions_app.services import approvals, journal, runs
 from sessions_app.services.access import Principal
 from sessions_app.services.approvals import Vote
-from tests.factories import make_run
+from tests.factories import make_asset, make_run, make_session
 from tests.sessions_app.admin.conftest import Desk, call, drive, waiting_approval, waiting_decision
+from tests.sessions_app.admin.test_masks import shown
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -166,6 +167,21 @@ def test_a_run_is_asked_again(desk: Desk) -> None:
     assert answer.redirect_chain[-1][0] == page_of(newest)
     assert newest.input_message["content"] == "once more" and newest.metadata["again_of"] == run.run_id
     assert desk("viewer").post(again, {"confirmed": "yes", "content": "x"}).status_code == 403
+
+
+def test_a_run_is_asked_again_with_its_files_unless_they_are_edited_away(desk: Desk) -> None:
+    asset, session, client = make_asset(), make_session("files"), desk("operator")
+    run = make_run(session, attachments=[{"asset_id": asset.asset_id}])
+    runs.cancel(run.run_id, principal="alice")
+    run.refresh_from_db()
+    again = addresses.of_verb(run, "again")
+    sent = shown(client, again)
+    assert asset.asset_id in sent["content"]
+    for content, files in ((sent["content"], 1), ("only words", 0)):
+        assert client.post(again, {"confirmed": "yes", "content": content}).status_code == 302
+        newest = Run.objects.order_by("-pk")[0]
+        assert newest.pk != run.pk
+        assert sum(item["type"] == "asset_reference" for item in newest.input_items) == files
 
 
 def test_tabs_count_by_status(desk: Desk) -> None:

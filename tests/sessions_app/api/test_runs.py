@@ -7,7 +7,7 @@ import pytest
 from kheish_site.lib.redaction import MASK
 from sessions_app.models import Route, Run, RunStatus, Session
 from sessions_app.services import routes
-from tests.factories import code_of
+from tests.factories import code_of, make_asset
 from tests.sessions_app.api.rows import (
     ask_approvals,
     ask_decision,
@@ -322,6 +322,62 @@ def test_cancelling_what_ended_otherwise_is_409() -> None:
     assert stranger().post(path, {}).status_code == 401
     assert caller().post("/v1/runs/run_nobody/cancel", {}).status_code == 404
     assert caller().post(path, {"why": "x"}).status_code == 400
+
+
+def test_a_run_that_ended_is_retried() -> None:
+    make_session()
+    make_route("other", default=False)
+    make_route("m", default=False)
+    client = caller(name="ann")
+    asset = make_asset()
+    body = {
+        "input_items": [
+            {"type": "text", "text": "look"},
+            {"type": "asset_reference", "asset_id": asset.asset_id},
+        ],
+        "model": "other/m/1",
+        "generation": {"temperature": 0.5},
+        "metadata": {"ticket": "7"},
+    }
+    old = Run.objects.get(run_id=client.post(SUBMIT[0], body).json()["run_id"])
+    path = f"/v1/runs/{old.run_id}/retry"
+    live = client.post(path, {})
+    assert (live.status_code, code_of(live), live.json()["run_status"]) == (
+        409,
+        "run_state_conflict",
+        "queued",
+    )
+    client.post(f"/v1/runs/{old.run_id}/cancel", {})
+    answer = client.post(path, {}, headers={"Idempotency-Key": "k"})
+    assert (answer.status_code, answer["Location"]) == (202, f"/v1/runs/{answer.json()['run_id']}")
+    assert client.post(path, {}, headers={"Idempotency-Key": "k"}).json() == answer.json()
+    new = Run.objects.exclude(pk=old.pk).get()
+    for name in ("session_id", "input_items", "input_message", "route_id", "model", "generation"):
+        assert getattr(new, name) == getattr(old, name), name
+    assert new.metadata == {"ticket": "7", "again_of": old.run_id}
+    assert (new.status, new.requested_by, new.actor_id) == ("queued", "ann", "ann")
+    client.post(f"/v1/runs/{new.run_id}/cancel", {})
+    other = client.post(path, {"content": "look again"}).json()
+    assert Run.objects.get(run_id=other["run_id"]).input_items == [{"type": "text", "text": "look again"}]
+
+
+def test_who_may_retry_what() -> None:
+    session = make_session()
+    run = move(make_run(session), RunStatus.RUNNING, RunStatus.COMPLETED)
+    path = f"/v1/runs/{run.run_id}/retry"
+    assert stranger().post(path, {}).status_code == 401
+    assert caller("viewer").post(path, {}).status_code == 403
+    assert caller().post("/v1/runs/run_nobody/retry", {}).status_code == 404
+    for wrong in ({"why": "x"}, {"content": 1}, {"content": " "}):
+        assert caller().post(path, wrong).status_code == 400
+    assert caller().post(path, {"content": "x" * 1_048_577}).status_code == 413
+    caller("admin").post("/v1/sessions/desk/credential-scope", {"credential_scope": {"route_deny": ["*"]}})
+    narrowed = caller().post(path, {})
+    assert (narrowed.status_code, code_of(narrowed)) == (403, "route_out_of_scope")
+    caller().post("/v1/sessions/desk/end", {})
+    ended = caller().post(path, {})
+    assert (ended.status_code, code_of(ended)) == (409, "session_ended")
+    assert Run.objects.count() == 1
 
 
 def test_a_run_says_where_its_answers_go_whatever_the_session_says_later() -> None:

@@ -119,6 +119,19 @@ def test_cancel(service, kheish) -> None:
     assert kheish("runs", "cancel", "run_1", "-q").out == "run_1\n"
 
 
+def test_a_run_is_retried_as_it_was_or_with_other_words(service, kheish) -> None:
+    service.on("POST", "/v1/runs/run_1/retry", Answer(202, RUNS[1] | {"status": "queued"}))
+    assert kheish("runs", "retry", "run_1", "-q").out == "run_2\n"
+    assert sent(service) == ("/v1/runs/run_1/retry", {})
+    assert (
+        kheish("runs", "retry", "run_1", "--content", "-", "--idempotency-key", "k", stdin="more").code == 0
+    )
+    assert sent(service)[1] == {"content": "more"}
+    assert service.last("POST").headers["idempotency-key"] == "k"
+    service.on("POST", "/v1/runs/run_1/retry", problem(409, "run_state_conflict", "the run is still queued"))
+    assert kheish("runs", "retry", "run_1").code == 6
+
+
 def test_task_output_is_just_the_text(service, kheish) -> None:
     view = {"retrieval_status": "success", "output_text": "line\x1b[2J\n", "output_truncated": True}
     service.on("GET", "/v1/sessions/demo/tasks/t1/output", view)

@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
+from kheish_site.lib import origins
 from kheish_site.settings.runtime import Kheish
 
 
@@ -42,6 +43,14 @@ def impossible(kheish: Kheish) -> Iterable[CheckMessage]:
         yield Error(
             f"KHEISH_CONNECTORS_FILE names {kheish.connectors_file}, which is not a file.", id="kheish.E006"
         )
+    for text in kheish.cors_origins:
+        page = origins.read(text)
+        if page is None or not origins.is_loopback(page):
+            yield Error(
+                f"KHEISH_CORS_ORIGINS names {text!r}.",
+                hint="Each is a loopback origin, scheme, host and port without a path: http://localhost:3000.",
+                id="kheish.E007",
+            )
     if kheish.sweep_seconds > kheish.lease_seconds:
         yield Error(
             "KHEISH_SWEEP_SECONDS is longer than KHEISH_LEASE_SECONDS.",

@@ -1,4 +1,5 @@
-"""What the server in front of us leaves open: bodies without end, bodies in answers to HEAD, URLs as targets.
+"""What the server in front of us leaves open: bodies without end, bodies in answers to HEAD, URLs as targets,
+and whose pages send what browsers send.
 
 Seen with daphne 4.2 on Twisted 26: a request reaches the application when its whole body has arrived, however
 large; of an answer to HEAD only the first chunk is held back, the others follow as if they were an answer
@@ -6,18 +7,131 @@ to the next request of that connection; and the whole of ``GET http://host/path`
 """
 
 import json
+import logging
 import sys
+from enum import Enum, auto
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from kheish_site.lib.errors import PayloadTooLarge, problem
+from kheish_site.lib import origins
+from kheish_site.lib.addresses import API
+from kheish_site.lib.errors import Forbidden, KheishError, PayloadTooLarge, problem
 from kheish_site.lib.http import PROBLEM_TYPE, Asgi
 
+logger = logging.getLogger(__name__)
 LINGER_SECONDS: Final = 2.0
 """How long a body that was refused is still taken from the wire, and dropped: a client that is cut off while
 it sends does not read the answer."""
+
+
+_READABLE: Final = [
+    (b"vary", b"Origin"),
+    (b"access-control-expose-headers", b"ETag, Idempotent-Replayed, Location, Retry-After, X-Request-ID"),
+]
+_PREFLIGHT: Final = [
+    (b"vary", b"Origin"),
+    (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+    (
+        b"access-control-allow-headers",
+        b"authorization, content-type, idempotency-key, if-match, last-event-id, prefer, x-request-id, "
+        b"x-kheish-daemon-token, x-kheish-daemon-url",
+    ),
+    (b"access-control-max-age", b"600"),
+]
+
+
+def judging_origins(application: Asgi) -> Asgi:
+    """Return ``application`` with the API and its sockets closed to pages of other sites.
+
+    Pages of the service itself, and whoever sends no ``Origin``, notice nothing. What a page of an allowed
+    origin sends comes without its cookies, because a login is the visitor's, not the page's; it may read the
+    answer. Every other page is refused before anybody looks at a token. None may send credentials.
+    """
+    readable = _readable(application)
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        is_http = scope["type"] == "http"
+        chosen = application
+        if not is_http or scope["path"].startswith(API):
+            verdict = _verdict(scope)
+            if verdict is _Page.FOREIGN:
+                chosen = _refuse if is_http else _refuse_socket
+            elif verdict is _Page.ALLOWED and is_http:  # on a socket a login counts on our own pages alone
+                chosen = readable
+        await chosen(scope, receive, send)
+
+    return answer
+
+
+class _Page(Enum):
+    """Whose page sent a request."""
+
+    OURS = auto()
+    ALLOWED = auto()
+    FOREIGN = auto()
+
+
+def _verdict(scope: Any) -> _Page:
+    named = [value.decode("latin1") for value in _values(scope, b"origin")]
+    host = b"".join(_values(scope, b"host")[:1]).decode("latin1")
+    if all(origins.is_ours(text, host) for text in named):
+        return _Page.OURS  # or nobody's: programs name none
+    if len(named) == 1 and origins.may_ask(named[0]):
+        return _Page.ALLOWED
+    said = {"action": "origin.refused", "origin": named[0][:200], "path": scope["path"]}
+    logger.info("a page of another site was refused", extra=said)
+    return _Page.FOREIGN
+
+
+def _readable(application: Asgi) -> Asgi:
+    """Return ``application`` for allowed pages: without cookies, with answers they may read."""
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        allowed = (b"access-control-allow-origin", _values(scope, b"origin")[0])
+        if scope["method"] == "OPTIONS" and _values(scope, b"access-control-request-method"):
+            await _answer(send, 204, [allowed, *_PREFLIGHT])
+            return
+
+        async def send_readable(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], allowed, *_READABLE]}
+            await send(message)
+
+        kept = [(name, value) for name, value in scope["headers"] if name.lower() != b"cookie"]
+        await application({**scope, "headers": kept}, receive, send_readable)
+
+    return answer
+
+
+def _values(scope: Any, wanted: bytes) -> list[bytes]:
+    return [value for name, value in scope["headers"] if name.lower() == wanted]
+
+
+async def _refuse(scope: Any, receive: Any, send: Any) -> None:
+    error = Forbidden(
+        "pages of this origin may not use this service", code="origin_not_allowed", domain="cors"
+    )
+    body = _document(error)
+    headers = [
+        (b"content-type", PROBLEM_TYPE.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"vary", b"Origin"),
+    ]
+    await _answer(send, error.status, headers, body)
+
+
+async def _refuse_socket(scope: Any, receive: Any, send: Any) -> None:
+    """Close before the handshake, which the client sees as 403."""
+    await receive()
+    await send({"type": "websocket.close"})
+
+
+async def _answer(send: Any, status: int, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def without_bodies_for_heads(application: Asgi) -> Asgi:
@@ -96,7 +210,7 @@ def _mended(base: Any) -> Any:
 
 
 def _refusal() -> bytes:
-    body = json.dumps(problem(PayloadTooLarge("the body is larger than this service reads"))).encode()
+    body = _document(PayloadTooLarge("the body is larger than this service reads"))
     lines = (
         "HTTP/1.1 413 Content Too Large",
         f"Content-Type: {PROBLEM_TYPE}",
@@ -105,3 +219,7 @@ def _refusal() -> bytes:
         "Connection: close",
     )
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def _document(error: KheishError) -> bytes:
+    return json.dumps(problem(error)).encode()

@@ -64,6 +64,8 @@ class Kheish:
     """What a stream may send before it is closed; the server buffers it for a client that does not read."""
     public_url: str
     """Where people reach the console, for links in what is sent to them; "" is no link."""
+    cors_origins: tuple[str, ...]
+    """Pages of other sites that may use the API with a token; loopback only, empty is any loopback page."""
     environment: str
     """What the console's ribbon calls this installation, "staging" for instance; "" shows none."""
     max_body_bytes: int
@@ -151,6 +153,7 @@ def load() -> Kheish:
         stream_max_seconds=env.number("KHEISH_STREAM_MAX_SECONDS", 600, low=1, high=86_400),
         stream_max_bytes=env.integer("KHEISH_STREAM_MAX_BYTES", 8_388_608, low=65_536, high=1_073_741_824),
         public_url=env.url("KHEISH_PUBLIC_URL", schemes=("http", "https")).rstrip("/"),
+        cors_origins=env.names("KHEISH_CORS_ORIGINS"),
         environment=env.text("KHEISH_ENVIRONMENT")[:40],
         max_body_bytes=env.integer("KHEISH_MAX_BODY_BYTES", 4_194_304, low=65_536, high=1_073_741_824),
         max_asset_bytes=env.integer("KHEISH_MAX_ASSET_BYTES", 12_582_912, low=1024, high=268_435_456),

@@ -6,21 +6,18 @@ Browsers let any page open a socket with the visitor's cookies, so a login count
 
 from http.cookies import CookieError
 from importlib import import_module
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Any
 
 from django.conf import settings
 from django.contrib import auth
 from django.http import HttpRequest, parse_cookie
-from django.http.request import split_domain_port, validate_host
 
+from kheish_site.lib import origins
 from kheish_site.lib.errors import Forbidden
 from sessions_app.models import Role
 from sessions_app.services import access, logins
 from sessions_app.services.access import Principal
 from sessions_app.services.logins import Standing
-
-_PORTS: Final = {"http": 80, "https": 443}
 
 
 def socket_caller(scope: dict[str, Any]) -> Principal:
@@ -33,7 +30,9 @@ def socket_caller(scope: dict[str, Any]) -> Principal:
     authorization = headers.get("authorization", "")
     user = None if authorization else _login(headers.get("cookie", ""))
     caller = access.authenticate(authorization, user, remote_addr=peer)
-    if caller.auth_method == "session" and not _from_our_pages(headers):
+    if caller.auth_method == "session" and not origins.is_ours(
+        headers.get("origin", ""), headers.get("host", "")
+    ):
         raise Forbidden("a login counts only on this service's own pages", code="origin_refused")
     access.require(caller, Role.VIEWER)
     return caller
@@ -51,22 +50,3 @@ def _login(cookie_header: str) -> Any:
     user = auth.get_user(request)
     counts = user.is_authenticated and logins.standing(request.session, active=False) is Standing.GOOD
     return user if counts else None
-
-
-def _from_our_pages(headers: dict[str, str]) -> bool:
-    """Compare ``Origin`` with ``Host``; a port left out is the default of the page's own scheme."""
-    origin = headers.get("origin", "")
-    if origin in settings.CSRF_TRUSTED_ORIGINS:
-        return True
-    domain, port = split_domain_port(headers.get("host", ""))
-    if not domain or not validate_host(domain, settings.ALLOWED_HOSTS):
-        return False
-    try:
-        page = urlsplit(origin)
-        theirs = page.port
-    except ValueError:  # brackets that do not close, a port that is no number
-        return False
-    if page.scheme not in _PORTS or (settings.SESSION_COOKIE_SECURE and page.scheme != "https"):
-        return False
-    default = _PORTS[page.scheme]
-    return page.hostname == domain.strip("[]") and (theirs or default) == int(port or default)

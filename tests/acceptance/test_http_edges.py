@@ -1,6 +1,8 @@
 """What a stranger can send that a server in front of Django would let through, over a real connection."""
 
+import base64
 import json
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -127,3 +129,65 @@ def test_a_target_may_be_a_whole_address(shared: Deployment) -> None:
     with wire(shared) as opened:
         opened.send("GET", "http://elsewhere.example/v1/status")
         assert opened.answer()[0] == 400  # its host counts, not that of the header
+
+
+ELSEWHERE = "Origin: https://evil.example"
+LOOPBACK = "Origin: http://localhost:9999"
+OWN = "Origin: http://localhost"
+PREFLIGHT = "Access-Control-Request-Method: POST"
+
+
+@pytest.mark.parametrize("named", [ELSEWHERE, "Origin: null", "Origin: http://localhost.evil.example"])
+def test_a_page_of_another_site_is_refused_before_its_token_is_looked_at(
+    shared: Deployment, named: str
+) -> None:
+    for method, path, token, preflight in (
+        ("GET", "/v1/status", True, ()),
+        ("GET", "/v1/nowhere", False, ()),
+        ("POST", "/v1/sessions", True, ("Content-Length: 0",)),
+        ("OPTIONS", "/v1/sessions", False, (PREFLIGHT,)),
+        ("GET", "/v1/events/stream", True, ()),
+    ):
+        with wire(shared) as opened:
+            opened.send(method, path, named, *preflight, token=token)
+            status, headers, problem = opened.answer()
+        assert (status, problem["code"], problem["domain"]) == (403, "origin_not_allowed", "cors")
+        assert headers["content-type"] == "application/problem+json" and headers["vary"] == "Origin"
+        assert not [name for name in headers if name.startswith("access-control")]
+
+
+def test_a_loopback_page_asks_first_and_reads_the_answer(shared: Deployment) -> None:
+    origin = LOOPBACK.partition(": ")[2]
+    with wire(shared) as opened:
+        opened.send("OPTIONS", "/v1/sessions/demo/runs", LOOPBACK, PREFLIGHT, token=False)
+        status, asked, _ = opened.answer(body=False)
+        assert status == 204 and asked["access-control-allow-origin"] == origin
+        assert asked["access-control-max-age"] == "600"
+        allowed = asked["access-control-allow-headers"].split(", ")
+        assert {"authorization", "content-type", "x-kheish-daemon-token", "x-kheish-daemon-url"} < set(
+            allowed
+        )
+        for token, expected in ((True, 200), (False, 401)):
+            opened.send("GET", "/v1/status", LOOPBACK, token=token)
+            status, headers, _ = opened.answer()
+            assert status == expected and headers["access-control-allow-origin"] == origin
+            assert "access-control-allow-credentials" not in headers | asked
+
+
+def test_own_pages_and_programs_notice_nothing(shared: Deployment) -> None:
+    with wire(shared) as opened:
+        for more in ((OWN,), ()):
+            opened.send("GET", "/v1/status", *more)
+            status, headers, _ = opened.answer()
+            assert status == 200 and "access-control-allow-origin" not in headers
+        opened.send("GET", "/healthz", ELSEWHERE, token=False)
+        assert opened.answer()[0] == 200
+
+
+@pytest.mark.parametrize(("named", "status"), [(ELSEWHERE, 403), (LOOPBACK, 101), (OWN, 101)])
+def test_sockets_judge_pages_too(shared: Deployment, named: str, status: int) -> None:
+    key = base64.b64encode(os.urandom(16)).decode()
+    offer = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13")
+    with wire(shared) as opened:
+        opened.send("GET", "/ws/v1", named, *offer, f"Sec-WebSocket-Key: {key}")
+        assert opened.answer(body=False)[0] == status

@@ -23,6 +23,9 @@ REDIS = {"redis_url": "redis://h/0"}
         (POSTGRESQL | REDIS | {"web_processes": 2}, []),
         (POSTGRESQL | REDIS | {"worker_processes": 2}, []),
         ({"sweep_seconds": 60.0}, ["kheish.E005"]),
+        ({"cors_origins": ("http://localhost:3000", "https://[::1]")}, []),
+        ({"cors_origins": ("*", "http://localhost:*")}, ["kheish.E007", "kheish.E007"]),
+        ({"cors_origins": ("http://localhost:3000/", "http://desk.example")}, ["kheish.E007", "kheish.E007"]),
     ],
 )
 def test_impossible_combinations(changed, found):

@@ -40,7 +40,8 @@ class IngressReceipt(models.Model):
 
 
 class BindingKey(models.Model):
-    """A durable name of a conversation, bound to one session for good. Born by the first accepted event.
+    """A durable name of a conversation, bound to one session for good. Born by the first accepted event
+    or, without a connector, by a submission that names it.
 
     ``digest`` is the SHA-256 of ``key``, which may be long. A key is never bound to another session.
     """

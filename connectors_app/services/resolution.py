@@ -4,7 +4,7 @@
 the natural session of the conversation. Source: reference, "Target-session resolution and binding keys".
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -142,7 +142,18 @@ def _check_policy(session: Session, policy: Mapping[str, Any]) -> None:
         )
 
 
-def bind(connector: Connector, session: Session, target: Target, keys: Iterable[str]) -> list[str]:
+def bind_named(session: Session, keys: Collection[str], principal: str) -> None:
+    """Bind the keys that a client names with an input to the session it sends it to.
+
+    Needs the open transaction of the acceptance, as ``bind``. Raises: BindingTaken.
+    """
+    bound = {key: session_pk for key, session_pk, _ in _bound(keys)}
+    target = Target(session_id=session.session_id, found_by="session_id", bound=bound)
+    if new := bind(None, session, target, keys):
+        sessions.note_binding_keys(session, new, principal=principal)
+
+
+def bind(connector: Connector | None, session: Session, target: Target, keys: Iterable[str]) -> list[str]:
     """Bind the event's keys to its session for good; return those that are new.
 
     Needs the open transaction of the acceptance, before the session's row is locked: keys first, then the

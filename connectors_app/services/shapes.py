@@ -5,11 +5,9 @@ from typing import Any, Final
 from rest_framework import serializers
 
 from sessions_app.api.serializers.base import Flag, JsonObject, StrictSerializer, Text, Whole
-from sessions_app.api.serializers.fields import CapabilityScope, CredentialScope
+from sessions_app.api.serializers.fields import CapabilityScope, CredentialScope, Keys
 
 MOST_TARGETS: Final = 20
-MOST_KEYS: Final = 50
-LONGEST_KEY: Final = 1000
 
 
 class SessionPolicy(StrictSerializer):
@@ -26,14 +24,6 @@ class Targets(serializers.ListField):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(child=JsonObject(), max_length=MOST_TARGETS, required=False, default=list, **kwargs)
-
-
-class Keys(serializers.ListField):
-    """Names: of conversations, chats, hosts."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("max_length", MOST_KEYS)
-        super().__init__(child=Text(max_length=LONGEST_KEY), required=False, default=list, **kwargs)
 
 
 def optional_text(*, max_length: int = 200) -> Text:

@@ -116,6 +116,13 @@ class ReplyTargetJudge(Protocol):
         ...
 
 
+Binder = Callable[[Session, Collection[str], str], None]
+"""Binds names of conversations to a session for good, as the principal of this name.
+
+Called in the transaction that accepts a run, before the session's row is locked. Raises: Conflict, for a name
+that another session has.
+"""
+
 LastingTargets = Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]]
 """Returns what of a run's reply targets holds for later runs too: not what belongs to one message."""
 
@@ -133,6 +140,7 @@ _RESEALS: list[Reseal] = []
 _STATUS: dict[str, Callable[[], StatusPart]] = {}
 _JUDGES: list[ReplyTargetJudge] = []
 _LASTING: list[LastingTargets] = []
+_BINDERS: list[Binder] = []
 _ASKERS: list[Asker] = []
 _RUN_PARTS: dict[str, RunPart] = {}
 _SEARCHES: list[Search] = []
@@ -305,6 +313,18 @@ def keep_lasting_targets(lasting: LastingTargets) -> None:
 def lasting_targets(targets: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return what of reply targets in normal form holds for later runs too."""
     return _LASTING[0](targets) if _LASTING else [dict(target) for target in targets]
+
+
+def bind_with(binder: Binder) -> None:
+    """Let ``binder`` keep which conversation belongs to which session."""
+    _BINDERS[:] = [binder]
+
+
+def bind(session: Session, keys: Collection[str], *, principal: str) -> None:
+    """Bind ``keys`` to ``session`` for good. Raises: BadRequest(invalid_request), Conflict."""
+    if not _BINDERS:
+        raise BadRequest("nothing here keeps binding keys", code="invalid_request", domain="sessions")
+    _BINDERS[0](session, keys, principal)
 
 
 def reply_targets(

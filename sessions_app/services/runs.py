@@ -68,7 +68,8 @@ class NewRun:
     Items are ``{type: text, text}``, ``{type: asset_reference, asset_id}`` and ``{type: inline_asset,
     file_name, media_type, content_base64}``; attachments are the last two without their type.
     ``reply_targets`` (``{"plugin", "address"}`` in normal form) are explicit: they stand in for the session's
-    defaults. ``daemon_metadata`` comes from the runtime itself and is kept as it is.
+    defaults. ``binding_keys`` are bound to the session for good. ``daemon_metadata`` comes from the runtime
+    itself and is kept as it is.
     """
 
     content: str = ""
@@ -83,6 +84,7 @@ class NewRun:
     actor_id: str = "api-user"
     kind: str = "input"
     reply_targets: list[dict[str, Any]] = field(default_factory=list)
+    binding_keys: list[str] = field(default_factory=list)
     daemon_metadata: dict[str, Any] = field(default_factory=dict)
 
 
@@ -100,11 +102,12 @@ def submit(session_id: str, new: NewRun, *, principal: str, session: Session | N
 
     ``session`` spares reading it, with its persona, where the caller has it in the same transaction; it is
     the one that explicit reply targets were judged for, and they are judged again if it has changed.
-    Explicit reply targets of a connector also become the session's defaults, and files are stored and
-    referred to, in the same transaction. Joins an open transaction (the idempotency record's). No model is
-    called and no worker is needed for it to succeed.
+    Explicit reply targets of a connector also become the session's defaults, conversations are bound to it,
+    and files are stored and referred to, in the same transaction. Joins an open transaction (the idempotency
+    record's). No model is called and no worker is needed for it to succeed.
     Raises: SessionMissing, SessionEnded, RouteUnknown, RouteOutOfScope, RouteNotReady, BadRequest,
-    AssetMissing, what ``assets.prepare`` raises, and Forbidden for a target that is out of scope by now.
+    AssetMissing, Conflict(binding_key_taken), what ``assets.prepare`` raises, and Forbidden for a target
+    that is out of scope by now.
     """
     found = _open(session or session_service.get(session_id))
     items = inputs.read(new.content, new.input_items, new.attachments)
@@ -158,6 +161,8 @@ def _submit(session: Session, new: NewRun, items: list[dict[str, Any]], *, princ
     if _is_plain(new, items):
         return _accept(session, new, inputs.keep(items, principal=principal), principal)
     with write():
+        if new.binding_keys:
+            ports.bind(session, new.binding_keys, principal=principal)
         # The session before the files, as everywhere: whoever accepts an event holds it already.
         session_service.lock(session.pk)
         kept = inputs.keep(items, principal=principal)
@@ -182,9 +187,9 @@ def draft(session: Session, new: NewRun, *, principal: str) -> Change | None:
 
 
 def _is_plain(new: NewRun, items: Sequence[Mapping[str, Any]]) -> bool:
-    """Tell whether accepting writes the run alone: no files, and no new defaults of the session."""
+    """Tell whether accepting writes the run alone: no files, no keys, and no new defaults of the session."""
     adopts = bool(new.reply_targets) and new.source_plugin not in _OWN_PLUGINS
-    return not adopts and all(item["type"] == "text" for item in items)
+    return not adopts and not new.binding_keys and all(item["type"] == "text" for item in items)
 
 
 def _accept(session: Session, new: NewRun, kept: Kept, principal: str) -> Run:

@@ -12,13 +12,13 @@ from connectors_app.models import Connector
 from connectors_app.services import handles
 from connectors_app.services.contracts import InboundEvent
 from connectors_app.services.resolution import DOMAIN
-from connectors_app.services.shapes import LONGEST_KEY, Keys
 from kheish_site.lib.canonical import digest, sha256_hex
 from kheish_site.lib.errors import BadRequest
 from kheish_site.lib.ids import new_id
 from sessions_app.api.limits import check_metadata
 from sessions_app.api.parsers import loads
 from sessions_app.api.serializers.base import JsonObject, StrictSerializer, Text, validated
+from sessions_app.api.serializers.fields import LONGEST_KEY, Keys
 from sessions_app.api.serializers.runs import AttachmentItem, InputItem
 
 RESERVED: Final = frozenset(

@@ -7,10 +7,11 @@ from rest_framework import serializers
 
 from connectors_app.models import Connector
 from connectors_app.services.contracts import ConnectorInvalid, InboundEvent
-from connectors_app.services.shapes import InboundSettings, Keys, Targets, optional_text
+from connectors_app.services.shapes import InboundSettings, Targets, optional_text
 from kheish_site.lib.canonical import sha256_hex
 from kheish_site.lib.ids import new_id
 from sessions_app.api.serializers.base import Choice, Flag, Text, Whole
+from sessions_app.api.serializers.fields import Keys
 
 FORMATS = ("kheish", "event")
 

@@ -19,8 +19,18 @@ from sessions_app.services.sessions import MODES
 from sessions_app.tools.policy import RULE_SCHEMA
 
 EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh")
+MOST_KEYS: Final = 50
+LONGEST_KEY: Final = 1000
 _TOOL_CHOICES: Final = ("auto", "none", "required")
 _RULE: Final[dict[str, Any]] = {name: part for name, part in RULE_SCHEMA.items() if name != "$schema"}
+
+
+class Keys(serializers.ListField):
+    """Names: of conversations, chats, hosts."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("max_length", MOST_KEYS)
+        super().__init__(child=Text(max_length=LONGEST_KEY), required=False, default=list, **kwargs)
 
 
 class ModeChoice(Choice):

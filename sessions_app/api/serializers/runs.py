@@ -14,7 +14,7 @@ from sessions_app.api.serializers.base import (
     StrictSerializer,
     Text,
 )
-from sessions_app.api.serializers.fields import Generation, one_route
+from sessions_app.api.serializers.fields import Generation, Keys, one_route
 from sessions_app.api.serializers.sessions import ReplyTargets
 from sessions_app.api.serializers.waiting import DIGEST_HELP
 from sessions_app.models import RunStatus
@@ -80,10 +80,21 @@ class NewRunBody(StrictSerializer):
     provider = Text(max_length=200, required=False, allow_null=True, help_text="Older name of route_id.")
     model = Text(max_length=300, required=False, allow_null=True)
     generation = Generation(required=False, allow_null=True)
-    metadata = JsonObject(required=False, allow_null=True)
-    source_plugin = Text(max_length=60, required=False)
+    metadata = JsonObject(
+        required=False,
+        allow_null=True,
+        help_text="Without what the runtime says of a run's origin (`connector`, `schedule_id`, `daemon_…`).",
+    )
+    source_plugin = Text(
+        max_length=60,
+        required=False,
+        help_text="What the client calls itself, and its actor; `requested_by` is who truly sent it.",
+    )
     source_kind = Text(max_length=60, required=False)
     actor_id = Text(max_length=200, required=False)
+    binding_keys = Keys(
+        help_text="Conversations whose events come to this session from now on; a key never moves."
+    )
     reply_targets = ReplyTargets(required=False, help_text="In place of the session's own.")
     reply_plugin = Text(max_length=40, required=False, help_text="One more reply target: its plugin.")
     reply_address = JsonValue(required=False, help_text="One more reply target: its address.")

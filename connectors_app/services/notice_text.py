@@ -110,7 +110,8 @@ def _needs(approval: Approval) -> str:
 
 def _option(option: Mapping[str, Any]) -> str:
     described = f": {_line(option['description'])}" if option["description"] else ""
-    return f"{plain(option['label'], keep_lines=False)}{described}"
+    preview = " (with a preview, not shown here)" if option.get("preview") else ""
+    return f"{plain(option['label'], keep_lines=False)}{described}{preview}"
 
 
 def _asked_by(run: Run) -> str:

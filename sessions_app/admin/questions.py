@@ -5,7 +5,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from kheish_site.lib.redaction import redact
@@ -31,7 +31,11 @@ def _answer_form(row: UserQuestion | None) -> type[forms.Form]:
         )
         label = f"{item['header']}: {item['question']}" if item["header"] else item["question"]
         members[f"choice_{number}"] = field(
-            choices=choices, widget=widget, required=False, label=redact(label)
+            choices=choices,
+            widget=widget,
+            required=False,
+            label=redact(label),
+            help_text=_previews(item["options"]),
         )
         members[f"text_{number}"] = TextArea(
             rows=2, required=False, max_length=20_000, label="or in your own words"
@@ -42,6 +46,12 @@ def _answer_form(row: UserQuestion | None) -> type[forms.Form]:
 def _option_words(option: dict[str, Any]) -> str:
     words = f"{option['label']} ({option['description']})" if option["description"] else option["label"]
     return str(redact(words))
+
+
+def _previews(options: list[dict[str, Any]]) -> SafeString:
+    """Return what the options look like, each under its label; nothing where none says."""
+    shown = ((str(redact(o["label"])), show.block(o["preview"])) for o in options if o.get("preview"))
+    return format_html_join("", '<div class="kh-preview">{} looks like this:{}</div>', shown)
 
 
 def _answer(row: UserQuestion, cleaned: Cleaned, principal: Principal) -> Outcome | None:
@@ -155,7 +165,9 @@ class QuestionAdmin(ConsoleAdmin):
         lines = []
         for item in row.questions:
             lines.append(f"{item['question']}{' (several may be chosen)' if item['multi_select'] else ''}")
-            lines += [f"  - {_option_words(option)}" for option in item["options"]]
+            for option in item["options"]:
+                lines.append(f"  - {_option_words(option)}")
+                lines += [f"      {line}" for line in option.get("preview", "").split("\n") if line]
         return show.block("\n".join(lines))
 
     def status_line(self, row: UserQuestion) -> Sequence[Any]:

@@ -213,7 +213,12 @@ QUESTION: Final[dict[str, Any]] = {
             "question": "Which cluster?",
             "options": [
                 {"id": "option-1", "label": "staging", "description": ""},
-                {"id": "option-2", "label": "production", "description": "needs a second approval"},
+                {
+                    "id": "option-2",
+                    "label": "production",
+                    "description": "needs a second approval",
+                    "preview": "web: 12 machines\nregion: eu-west",
+                },
             ],
             "multi_select": False,
         }

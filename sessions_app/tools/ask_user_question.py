@@ -19,6 +19,7 @@ _OPTION: Final = object_schema(
     id=_ID,
     label={"type": "string", "minLength": 1, "maxLength": 200},
     description={"type": "string", "maxLength": 2000},
+    preview={"type": "string", "maxLength": 10_000, "description": "What it looks like: a draft, a diff."},
 )
 _QUESTION: Final = object_schema(
     ("question", "options"),
@@ -105,6 +106,7 @@ def _question(item: dict[str, Any], number: int) -> dict[str, Any]:
             "id": option.get("id", f"option-{n}"),
             "label": option["label"].strip(),
             "description": option.get("description", ""),
+            **({"preview": option["preview"]} if option.get("preview", "").strip() else {}),
         }
         for n, option in enumerate(item["options"], start=1)
     ]

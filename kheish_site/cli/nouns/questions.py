@@ -9,8 +9,9 @@ from kheish_site.cli.client import path
 from kheish_site.cli.command import PAGING, Command, Context, arg, given, listed
 from kheish_site.cli.exits import UsageError
 from kheish_site.cli.resources import QUESTION, show_list, show_one
-from kheish_site.cli.text import clean
+from kheish_site.cli.text import clean, one_line
 from kheish_site.cli.waiting import example_answer
+from kheish_site.lib.visible import visible
 
 Json = Any
 Answer = dict[str, Any]
@@ -23,6 +24,9 @@ def list_questions(context: Context) -> None:
 def get(context: Context) -> None:
     item = context.client.get(path("questions", context.args.question_id))
     show_one(context, QUESTION, item)
+    if context.out.mode == "human":
+        for option in (option for question in item.get("questions") or [] for option in question["options"]):
+            _show_preview(context, option, f"{option.get('label', option['id'])} looks like this:")
     if context.out.mode == "human" and item.get("status") == "pending":
         command = context.command(f"questions answer {item['question_id']} {example_answer(item)}")
         context.out.word(f"Answer: {command}", "dim")
@@ -117,6 +121,7 @@ def _ask(context: Context, question: Json) -> Answer:
     for number, option in enumerate(options, start=1):
         described = f"  {option['description']}" if option.get("description") else ""
         context.out.word(f"  {number}. {option.get('label', option['id'])}{described}")
+        _show_preview(context, option)
     several = ", several with commas" if question.get("multi_select") else ""
     while True:
         given_text = context.ask(f"Number{several}, or your own words:")
@@ -126,6 +131,15 @@ def _ask(context: Context, question: Json) -> Answer:
             return {"question_id": question["id"], "selected_option_ids": picked}
         if given_text:
             return {"question_id": question["id"], "selected_option_ids": [], "freeform_answer": given_text}
+
+
+def _show_preview(context: Context, option: Json, title: str = "") -> None:
+    """What the option looks like, indented; what is invisible is written out."""
+    if preview := option.get("preview"):
+        if title:
+            context.out.word(one_line(title), "dim")
+        for line in str(preview).split("\n"):
+            context.out.word(f"     | {visible(line)}")
 
 
 def _example(context: Context, item: Mapping[str, Any]) -> str:

@@ -133,6 +133,9 @@ class Option(serializers.Serializer):
     id = serializers.CharField()
     label = serializers.CharField()  # type: ignore[assignment]  # a member of that name
     description = serializers.CharField(required=False)
+    preview = serializers.CharField(
+        required=False, help_text="What it looks like, as plain text; absent where the agent gave none."
+    )
 
 
 class AskedQuestion(serializers.Serializer):

@@ -202,11 +202,14 @@ def test_a_single_question_has_its_options(ask: Ask, slack: Connector, olga: str
 
 
 def test_other_questions_can_only_be_declined_here(ask: Ask) -> None:
-    options = [{"label": "a", "description": "the first"}, {"label": "b"}]
+    options = [{"label": "a", "description": "the first"}, {"label": "b", "preview": "looks so"}]
     question = ask({"question": "One?", "options": options, "multi_select": True})
     (notice,) = notices()
     assert labels(notice) == ["Decline"]
-    assert "One? (several may be chosen)\n- a: the first\n- b\n" in notice.content
+    assert (
+        "One? (several may be chosen)\n- a: the first\n- b (with a preview, not shown here)\n"
+        in notice.content
+    )
     assert f"kheish questions get {question.question_id}" in notice.content
 
 

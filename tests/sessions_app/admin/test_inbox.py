@@ -13,7 +13,7 @@ from django.urls import reverse
 from kheish_site.lib import clock
 from kheish_site.lib.redaction import MASK
 from sessions_app.admin import addresses, inbox, show
-from sessions_app.models import Approval, Run
+from sessions_app.models import Approval, Run, UserQuestion
 from sessions_app.services import approvals, grants
 from sessions_app.services.access import SYSTEM
 from sessions_app.services.approvals import Vote
@@ -181,6 +181,19 @@ def test_without_scripts_an_edit_is_shown_first(desk: Desk) -> None:
     decide(client, row, "edit", arguments='{"command": "echo b"}', reviewed=mark)
     row.refresh_from_db()
     assert row.arguments == {"command": "echo b"}
+
+
+def test_what_the_options_look_like_is_shown_as_text(desk: Desk) -> None:
+    options = [{"label": "plain", "preview": "<b>one</b>\ntw\u200bo"}, {"label": "other"}]
+    asked = [{"question": "Which?", "options": options}]
+    turn = {"text": "", "tool_calls": [call("ask_user_question", questions=asked)]}
+    question = UserQuestion.objects.get(run=drive(turn, session_id="asking"))
+    client = desk("operator")
+    pages = (item(question.question_id), addresses.of_verb(question, "answer"), addresses.of(question))
+    for page in pages:
+        shown = client.get(page).content.decode()
+        assert "&lt;b&gt;one&lt;/b&gt;" in shown and "tw\\u200bo" in shown, page
+        assert "<b>one</b>" not in shown and "other looks like" not in shown
 
 
 def test_questions_and_decisions_are_settled_here(desk: Desk) -> None:

@@ -30,6 +30,18 @@ def test_the_view() -> None:
     assert view["expires_at"] > view["created_at"]
 
 
+def test_what_an_option_looks_like_is_kept_and_redacted() -> None:
+    options = [
+        {"id": "a", "label": "a", "preview": "token=kh_canary4711\n\u202etext"},
+        {"id": "b", "label": "b"},
+    ]
+    _, question = ask_question(make_session(), questions=[{"question": "Which?", "options": options}])
+    view = caller("viewer").get(f"/v1/questions/{question.question_id}").json()
+    first, second = view["questions"][0]["options"]
+    assert first["preview"].endswith("\n\u202etext") and "canary4711" not in str(view)
+    assert "preview" not in second
+
+
 def test_an_answer_lets_the_run_go_on() -> None:
     run, question = ask_question(make_session())
     answer = resolve(caller(name="ann"), question, {**ANSWER, "justification": "asked around"})

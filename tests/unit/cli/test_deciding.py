@@ -331,6 +331,20 @@ def test_nobody_to_ask_gives_an_example(questions, kheish) -> None:
     assert "kheish questions answer qst_1 q1=eu q2=mon" in result.err
 
 
+def test_previews_are_shown_as_plain_text(service, kheish) -> None:
+    options = [
+        {"id": "a", "label": "A", "preview": "- one\n+ t\u200bwo \x1b[31mred"},
+        {"id": "b", "label": "B"},
+    ]
+    question = {"id": "q", "question": "Which?", "options": options}
+    service.on("GET", "/v1/questions/qst_1", {"question_id": "qst_1", "questions": [question]})
+    service.on("POST", "/v1/questions/qst_1/resolve", {"question_id": "qst_1", "status": "answered"})
+    shown = "     | - one\n     | + t\\u200bwo \\u001b[31mred\n"
+    result = kheish("questions", "answer", "qst_1", stdin="1\n", tty=True)
+    assert f"  1. A\n{shown}  2. B\n" in result.err
+    assert f"A looks like this:\n{shown}" in kheish("questions", "get", "qst_1").err
+
+
 def test_declining(questions, kheish) -> None:
     assert kheish("questions", "decline", "qst_1", "--justification", "no").code == 0
     assert questions.last().body == {"answers": [], "declined": True, "justification": "no"}

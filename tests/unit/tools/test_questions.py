@@ -40,6 +40,13 @@ def test_questions_get_every_field():
     assert (asked.expires_at, asked.expires_after_seconds) == (None, None)
 
 
+def test_an_option_may_say_what_it_looks_like():
+    options = [option("A", preview="- one\n+ two\n"), option("B", preview=" ")]
+    (asked,) = normalise_questions(ask({"question": "Which?", "options": options})).questions
+    assert asked["options"][0]["preview"] == "- one\n+ two\n"
+    assert "preview" not in asked["options"][1]
+
+
 BAD = {
     "no question": ask(),
     "five questions": ask(*(question(f"{n}?") for n in range(5))),
@@ -50,6 +57,7 @@ BAD = {
     "given id equals a made one": ask(question("1"), question("2", id="question-1")),
     "same label": ask(question(labels="A a")),
     "same option id": ask({"question": "?", "options": [option("A", id="x"), option("B", id="x")]}),
+    "preview too long": ask({"question": "?", "options": [option("A", preview="x" * 10_001), option("B")]}),
     "blank text": ask(question("  ")),
     "blank label": ask({"question": "?", "options": [option(" "), option("B")]}),
     "both expiries": ask(question(), expires_at="2030-01-01T00:00:00Z", expires_after_seconds=5),

@@ -30,6 +30,7 @@ class ConnectorsConfig(AppConfig):
         ports.register_purge("receipts", ingress.purge, batch=ingress.BATCH)
         ports.on_prepare(load_file)
         ports.on_asked(notices.asked)
+        ports.on_task_ended(notices.task_ended)
         ports.register_search(search.find)
         ports.bind_with(resolution.bind_named)
         wiring.connect()

@@ -14,7 +14,7 @@ from django.conf import settings
 from kheish_site.lib import clock
 from kheish_site.lib.redaction import masks, redact
 from kheish_site.lib.visible import visible
-from sessions_app.models import Approval, OperatorDecision, Role, Run, UserQuestion
+from sessions_app.models import Approval, OperatorDecision, Role, Run, ShellTask, UserQuestion
 
 LONGEST_ARGUMENTS: Final = 2_500
 """Characters of arguments in a notice: with the rest of it, one message of every platform."""
@@ -84,6 +84,27 @@ def of_decision(run: Run, decision: OperatorDecision) -> View:
         *_ending("operatordecision", "decisions get", decision.decision_id, None),
     ]
     return View(noun="decision", item_id=decision.decision_id, text=_joined(lines))
+
+
+def of_task(run: Run, task: ShellTask) -> View:
+    """Say how a background task ended, and where its output is."""
+    reason = str(task.metadata.get("terminal_reason", ""))
+    code = f"exit code {task.exit_code}" if task.exit_code is not None else ""
+    how = ", ".join(part for part in (code, reason if reason != "exited" else "") if part)
+    lines = [
+        f"A background task has ended: {task.status} ({how or 'no exit code'})",
+        _asked_by(run),
+        _line(task.description or task.command),
+        f"{task.task_id} (kheish tasks output {_line(run.session.session_id)} {task.task_id})",
+    ]
+    facts = {
+        "task_id": task.task_id,
+        "status": task.status,
+        "exit_code": task.exit_code,
+        "terminal_reason": reason,
+        "recovered_on_boot": bool(task.metadata.get("recovered_on_boot")),
+    }
+    return View(noun="task", item_id=task.task_id, text=_joined(lines), facts=facts)
 
 
 def plain(text: str, *, keep_lines: bool = True) -> str:

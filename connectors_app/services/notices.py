@@ -1,11 +1,12 @@
-"""Notices: what a run asks people is also said where the run answers to, with buttons.
+"""Notices: what a run asks people is also said where the run answers to, with buttons; and how a background
+task of it has ended.
 
 One delivery for each item and target, queued in the transaction that suspends the run: no run waits unheard,
 and none is announced that does not wait. Nothing is sent when somebody decides elsewhere; whoever presses a
 button of an old notice is told who decided, and when (``chat_actions``).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from connectors_app.services import connectors, deliveries, notice_text
 from connectors_app.services.button_data import for_approval, for_decline, for_option
 from connectors_app.services.chat_actions import answerable
 from connectors_app.services.contracts import Button
-from sessions_app.models import Approval, Run, UserQuestion
+from sessions_app.models import Approval, Run, ShellTask, UserQuestion
 from sessions_app.services.ports import Asked
 
 KIND: Final = "notice"
@@ -41,37 +42,54 @@ def asked(run: Run, items: Sequence[Asked]) -> None:
 
     Chats take them unless their connector says ``send_notices: false``; others only when it says ``true``.
     """
-    targets = _listening(run)
+    targets = _listening(run, unasked=_CHATS)
     if not targets:
         return
     for item in items:
-        notice = _notice(run, item)
-        deliveries.enqueue(
-            run.session,
-            run,
-            targets=targets,
-            key=notice.key,
-            content=notice.content,
-            buttons=[[asdict(button) for button in row] for row in notice.buttons],
-            metadata=notice.metadata,
-            kind=KIND,
-        )
+        _queue(run, _notice(run, item), targets)
 
 
-def _listening(run: Run) -> list[dict[str, Any]]:
-    """Return the targets of ``run`` that take notices; at most one query."""
-    named = [(target, found) for target in run.reply_targets if (found := _connector_of(run, target))]
-    if not named:
-        return []
+def task_ended(task: ShellTask) -> None:
+    """Queue a notice of the end of a background task for each of its run's targets (``ports.on_task_ended``).
+
+    All take it but those whose connector says ``send_notices: false``.
+    """
+    run = task.run
+    view = notice_text.of_task(run, task)
+    metadata = {"notice": view.noun, "run_id": run.run_id, **view.facts}
+    notice = Notice(key=f"{task.task_id}:ended", content=view.text, buttons=(), metadata=metadata)
+    _queue(run, notice, _listening(run, unasked=_CHATS | _BY_SETTING))
+
+
+def _queue(run: Run, notice: Notice, targets: Sequence[Mapping[str, Any]]) -> None:
+    deliveries.enqueue(
+        run.session,
+        run,
+        targets=targets,
+        key=notice.key,
+        content=notice.content,
+        buttons=[[asdict(button) for button in row] for row in notice.buttons],
+        metadata=notice.metadata,
+        kind=KIND,
+    )
+
+
+def _listening(run: Run, *, unasked: Collection[str]) -> list[dict[str, Any]]:
+    """Return the targets of ``run`` that take notices; at most one query.
+
+    Where no connector says so, those of the plugins ``unasked`` do.
+    """
+    named = [(target, _connector_of(run, target)) for target in run.reply_targets]
     wanted = Q()
-    for _, (kind, name) in named:
-        wanted |= Q(kind=kind, name=name)
-    rows = connectors.everything().filter(wanted).values_list("kind", "name", "settings")
-    known = {(kind, name): settings for kind, name, settings in rows}
+    for _, found in named:
+        wanted |= Q(kind=found[0], name=found[1]) if found else Q()
+    rows = connectors.everything().filter(wanted).values_list("kind", "name", "settings") if wanted else ()
+    known: dict[tuple[str, str] | None, Any] = {(kind, name): settings for kind, name, settings in rows}
+    known[None] = {}  # nobody to say
     return [
         target
         for target, found in named
-        if found in known and bool(known[found].get(SETTING, target["plugin"] in _CHATS))
+        if found in known and bool(known[found].get(SETTING, target["plugin"] in unasked))
     ]
 
 

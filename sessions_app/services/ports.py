@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from django.db.models import Q
 
 from kheish_site.lib.errors import BadRequest
-from sessions_app.models import Approval, OperatorDecision, Run, Session, UserQuestion
+from sessions_app.models import Approval, OperatorDecision, Run, Session, ShellTask, UserQuestion
 
 
 class Background(Protocol):
@@ -65,6 +65,12 @@ AskedListener = Callable[[Run, Sequence[Asked]], None]
 
 Inside the transaction that suspends the run, with the session's row lock held. An item is told of once: what
 was asked before stays out, and a transaction that is rolled back asked nothing.
+"""
+
+TaskListener = Callable[[ShellTask], None]
+"""Called with a background task that has just ended, whose run has somebody to answer to.
+
+Inside the transaction that settles it, with the session's row lock held; a task is settled once.
 """
 
 SlotUsers = Callable[[list[str]], Mapping[str, list[str]]]
@@ -132,6 +138,7 @@ _OUTPUTS: list[OutputListener] = []
 _SLOT_USERS: list[SlotUsers] = []
 _PREPARATIONS: list[Preparation] = []
 _ASKED: list[AskedListener] = []
+_TASK_ENDS: list[TaskListener] = []
 _BURIALS: list[BurialListener] = []
 _NEEDS: list[SessionNeed] = []
 _SESSION_PURGES: list[SessionPurgeListener] = []
@@ -208,6 +215,17 @@ def asked(run: Run, items: Sequence[Asked]) -> None:
     """Tell the listeners what ``run`` newly asks. Needs the transaction that suspends it."""
     for listener in _ASKED:
         listener(run, items)
+
+
+def on_task_ended(listener: TaskListener) -> None:
+    """Call ``listener`` when a background task ends."""
+    _TASK_ENDS.append(listener)
+
+
+def task_ended(task: ShellTask) -> None:
+    """Tell the listeners that ``task`` has ended. Needs the transaction that settles it."""
+    for listener in _TASK_ENDS:
+        listener(task)
 
 
 def register_slot_users(users: SlotUsers) -> None:

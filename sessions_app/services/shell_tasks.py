@@ -2,6 +2,8 @@
 
 A task lives in the process group of its worker and dies with it. Whoever finds its worker dead settles
 it fail closed: ``failed``, ``terminal_reason=daemon_restarted``, ``recovered_on_boot``, output kept.
+The end of a background task is told where its run answers to, which the run captured when it was made:
+what the session says later changes nothing.
 Source: ARCHITECTURE, "If X dies here, then".
 """
 
@@ -29,7 +31,7 @@ from sessions_app.models import (
     ToolCallState,
     Worker,
 )
-from sessions_app.services import journal, leases, sessions
+from sessions_app.services import journal, leases, ports, sessions
 from sessions_app.services.writes import Lease
 from sessions_app.tools.base import OutputView, TaskView, ToolFailure
 from sessions_app.tools.shell_process import (
@@ -174,7 +176,10 @@ def settle_lost(run: Run | None = None) -> int:
 
 
 def _settle(task: ShellTask, status: TaskStatus, exit_code: int | None, metadata: dict[str, object]) -> bool:
-    """Settle once: the update names the state it expects, so a late watcher changes nothing."""
+    """Settle once, and tell of it in the same commit.
+
+    The update names the state it expects, so a late watcher changes nothing.
+    """
     with write():
         sessions.lock(task.session_id)
         fresh = ShellTask.objects.filter(pk=task.pk, status=TaskStatus.IN_PROGRESS)
@@ -184,6 +189,9 @@ def _settle(task: ShellTask, status: TaskStatus, exit_code: int | None, metadata
         payload = {"task_id": task.task_id, "status": str(status), "exit_code": exit_code, **metadata}
         entry = journal.entry(task.session.session_id, "task.finished", payload, run=task.run)
         journal.append(task.session_id, entry)
+        if task.background and task.run.reply_targets:
+            task.refresh_from_db(fields=["status", "exit_code", "metadata"])
+            ports.task_ended(task)
     return True
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.conftest import Say, installed
+from tests.support.http_target import HttpTarget
 from tests.support.service import Deployment
 from tests.support.service_api import Api, call, moment
 from tests.support.service_process import alive, until
@@ -31,6 +32,13 @@ def lasting(prepared: Deployment, tmp_path_factory: pytest.TempPathFactory) -> I
     with installed(prepared, tmp_path_factory.mktemp("lasting"), **LEASE) as made:
         made.cold = True
         made.start()
+        yield made
+
+
+@pytest.fixture
+def target() -> Iterator[HttpTarget]:
+    """Where answers go."""
+    with HttpTarget() as made:
         yield made
 
 
@@ -122,10 +130,14 @@ def _a_lost_command_is_settled(api: Api, session: str, run_id: str) -> None:
     assert told["payload"]["is_error"] and "unknown" in told["payload"]["content"]
 
 
-def test_a_worker_killed_from_outside_loses_neither_call_nor_background_task(lasting: Deployment, say: Say):
+def test_a_worker_killed_from_outside_loses_neither_call_nor_background_task(
+    lasting: Deployment, say: Say, target: HttpTarget
+):
     api = Api(lasting.url, lasting.token)
     background = call("bash", command="echo partial; echo $$ > pid; exec sleep 300", run_in_background=True)
-    tasked, first = api.start({"tool_calls": [background]}, {"text": "left running"})
+    tasked, first = api.start(
+        {"tool_calls": [background]}, {"text": "left running"}, reply_targets=[target.handle]
+    )
     api.allow(first)
     assert api.until(first, "completed")["outputs"][0]["content"] == "left running"
     tasks = f"/v1/sessions/{tasked}/tasks"
@@ -152,3 +164,7 @@ def test_a_worker_killed_from_outside_loses_neither_call_nor_background_task(las
     assert output["output_text"] == "partial\n"
     finished = [entry for entry in api.journal(tasked) if entry["kind"] == "task.finished"]
     assert [entry["payload"]["terminal_reason"] for entry in finished] == ["daemon_restarted"]
+    target.wait_for(2)
+    answer, end = target.says()
+    assert answer == "left running"
+    assert end.startswith("A background task has ended: failed (daemon_restarted)\n")

@@ -42,6 +42,11 @@ class TaskMetadata(serializers.Serializer):
     stop_requested = serializers.BooleanField()
     stop_requested_at = serializers.DateTimeField(required=False)
     stop_reason = serializers.CharField(required=False)
+    reply_targets = serializers.ListField(
+        child=serializers.DictField(),
+        required=False,
+        help_text="Where the end of a background task is told: what its run captured.",
+    )
 
 
 class TaskView(serializers.Serializer):

@@ -26,7 +26,7 @@ class IngressUnauthorized(Unauthorized):
 class IngressView(APIView):
     """One event in: admitted connector, raw body, ``receive``; every refusal is counted and explained.
 
-    Not part of the OpenAPI document of the control plane: each kind has its sender's own format.
+    Each kind has its sender's own format; ``kinds.described`` says which, for the OpenAPI document.
     """
 
     kind: ClassVar[str]

@@ -32,6 +32,15 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/v1/",
+    "APPEND_COMPONENTS": {
+        "securitySchemes": {
+            "connector": {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "The token of one connector, or the lease of its child process.",
+            }
+        }
+    },
     "POSTPROCESSING_HOOKS": [
         "sessions_app.api.stream_schema.add_streams",
         "sessions_app.api.schema.add_problems",

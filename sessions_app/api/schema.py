@@ -44,17 +44,22 @@ def describe(
     answers: Mapping[int, Any] | None = None,
     parameters: Sequence[OpenApiParameter] = (),
     media_types: Sequence[str] = (),
+    auth: Sequence[Mapping[str, Any]] | None = None,
 ) -> Callable[[Handler], Handler]:
     """Document a view method: its operation id, summary, body, answer, and an example of each.
 
     ``answers`` are those of other statuses, ``parameters`` its own headers, ``media_types`` what it answers
-    instead of JSON. ``body`` may say what is read of each media type. Put it outermost, above
-    ``@idempotent``. Query parameters come from the view's ``query_serializer``, the Idempotency-Key
-    header from ``@idempotent``.
+    instead of JSON. ``body`` may say what is read of each media type; the example is of the first. ``auth``
+    says how callers prove themselves where they do it otherwise. Put it outermost, above ``@idempotent``.
+    Query parameters come from the view's ``query_serializer``, the Idempotency-Key header from
+    ``@idempotent``.
     """
     examples = []
     if body_example is not None:
-        examples.append(OpenApiExample(f"{operation} request", value=body_example, request_only=True))
+        first = next(iter(body)) if isinstance(body, Mapping) else "application/json"
+        examples.append(
+            OpenApiExample(f"{operation} request", value=body_example, request_only=True, media_type=first)
+        )
     if example is not None:
         examples.append(
             OpenApiExample(
@@ -75,6 +80,7 @@ def describe(
         },
         examples=examples,
         parameters=[*([_IF_MATCH] if if_match else []), *parameters],
+        auth=auth,  # type: ignore[arg-type]  # it goes into the document as it is
     )
 
 
@@ -176,4 +182,4 @@ def _add_key_member(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
     for content in operation.get("requestBody", {}).get("content", {}).values():
         name = content["schema"].get("$ref", "").rpartition("/")[2]
         if name:
-            schemas[name].setdefault("properties", {})[MEMBER] = _KEY_SCHEMA
+            schemas[name].setdefault("properties", {}).setdefault(MEMBER, _KEY_SCHEMA)

@@ -42,7 +42,7 @@ class IngressInvalid(BadRequest):
     code, domain = "invalid_event", DOMAIN
 
 
-class Body(StrictSerializer):
+class HttpEvent(StrictSerializer):
     """A body in our own format."""
 
     session_id = Text(max_length=200, required=False)
@@ -67,7 +67,7 @@ def read(connector: Connector, raw: bytes, headers: Mapping[str, str], proof: Pr
 
 
 def _own(connector: Connector, value: Any, headers: Mapping[str, str], proof: Proof) -> InboundEvent:
-    said = validated(Body, value)
+    said = validated(HttpEvent, value)
     settings = connector.settings
     _check_allowed(connector, said, authenticated=proof.authenticated)
     keys = tuple(sorted({*(said["binding_keys"] or settings["default_binding_keys"])}))

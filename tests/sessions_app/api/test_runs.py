@@ -153,6 +153,13 @@ def test_overrides_and_metadata_are_pinned() -> None:
     assert run.input_message["content"] == "one\n\ntwo"
 
 
+@pytest.mark.parametrize("member", ["kind", "requested_by", "daemon_metadata", "run_id"])
+def test_a_client_says_nothing_of_what_the_runtime_knows(member: str) -> None:
+    make_session()
+    answer = caller().post("/v1/sessions/desk/runs", {"content": "x", member: "scheduled_input"})
+    assert (answer.status_code, code_of(answer)) == (400, "invalid_request")
+
+
 @pytest.mark.parametrize(
     ("scope", "allowed"),
     [

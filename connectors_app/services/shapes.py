@@ -38,7 +38,8 @@ class InboundSettings(StrictSerializer):
     session_policy = SessionPolicy(required=False, default=lambda: {"create_if_missing": True})
     ingress_events_per_second = Whole(min_value=1, max_value=100_000, default=100)
     send_notices = Flag(
-        required=False, help_text="Tell its targets what a run asks people; on for slack and telegram."
+        required=False,
+        help_text="Tell its targets what a run asks (slack, telegram: yes) and how tasks end (all: yes).",
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from bench import _processes as processes
 from bench._wire import read_body
+from kheish_site.testing.ports import free_port
 
 _BASE: Final = {"id": "chatcmpl-bench", "object": "chat.completion.chunk", "created": 1, "model": "bench"}
 _USAGE: Final = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
@@ -50,7 +51,7 @@ class Model:
 @contextmanager
 def serving() -> Iterator[Model]:
     """Run a model for as long as the block lasts."""
-    port = processes.free_port()
+    port = free_port()
     with processes.running([sys.executable, "-m", "bench._model", str(port)]) as pid:
         processes.wait_for_port(port)
         yield Model(port, pid)

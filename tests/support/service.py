@@ -8,7 +8,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from unittest.mock import patch
 
 from kheish_site.supervisor.preparation import fingerprint
 from kheish_site.supervisor.service import ROOT_WARNING
+from kheish_site.testing.ports import free_port
 from tests.support import service_process as processes
 from tests.support import warm
 from tests.support.service_process import ROOT as ROOT
@@ -139,7 +139,7 @@ class Service(Deployment):
         return self._process is not None and self._process.poll() is None
 
     def start(self, *, bind: str = "", **environment: str) -> float:
-        bind = bind or (self.url.removeprefix("http://") if self.url else "127.0.0.1:0")
+        bind = bind or (self.url.removeprefix("http://") if self.url else f"127.0.0.1:{free_port()}")
         command = [sys.executable, "manage.py", "serve", "--bind", bind, "--state-dir", str(self.state_dir)]
         if environment:
             self.note_prepared(environment)
@@ -220,7 +220,7 @@ class Fleet(Deployment):
 
     def start(self, **environment: str) -> float:
         began = time.monotonic()
-        self.url = self.url or f"http://127.0.0.1:{_free_port()}"
+        self.url = self.url or f"http://127.0.0.1:{free_port()}"
         self.state_dir.mkdir(mode=0o700, exist_ok=True)
         more = self._environment(environment)
         if not (self.state_dir / "operator.token").exists():
@@ -326,11 +326,6 @@ def running(state_dir: Path, environment: Mapping[str, str] | None = None) -> It
         yield service
     finally:
         service.end()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def _decoded(data: bytes) -> Any:

@@ -77,8 +77,3 @@ def fake_sidecar() -> Iterator[FakeSidecar]:
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from kheish_site.lib.crashpoints import POINTS
 from kheish_site.supervisor.children import die_with_parent
+from kheish_site.testing.ports import free_port
 from tests.support import platforms
 from tests.support.service_process import ROOT
 from tests.support.telegram_server import TOKEN as BOT_TOKEN
@@ -111,7 +112,7 @@ class World:
 
     def build(self) -> None:
         """Start everything, unharmed, and write the configuration."""
-        plain_port = processes._free_port()
+        plain_port = free_port()
         for name in ORACLES:
             port = plain_port if name in ("plain", "model") else 0
             self.oracles[name] = Oracle(name, self.folder, self.order.seed, port)

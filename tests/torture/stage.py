@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from kheish_site.supervisor.service import ROOT_WARNING
+from kheish_site.testing.ports import free_port
 from kheish_site.testing.servers import DURABLE, PostgreSQL, private_valkey
 from tests.support.service_process import ROOT, clean_environment, spawn
 from tests.torture.cutter import Cutter
@@ -189,7 +189,7 @@ class Stage:
         self.output = folder / "service.log"
         self.parts = ground.parts
         self.parts.tell = lambda: record.add("fault", kind="answer_lost")
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {
             **SETTINGS, **ground.copy(self.state_dir), "KHEISH_STATE_DIR": str(self.state_dir),
@@ -291,8 +291,3 @@ def kill(pid: int) -> bool:
     if code is None:
         raise NotDead(f"process {pid} was killed and lives")
     return code == -signal.SIGKILL
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

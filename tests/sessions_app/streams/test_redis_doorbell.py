@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
+from kheish_site.testing.ports import free_port
 from sessions_app.services import wake
 from sessions_app.services.doorbell import redis_bell
 from sessions_app.services.doorbell.listening import Ears
@@ -18,11 +19,6 @@ from sessions_app.services.doorbell.redis_listener import RedisListener
 from tests.sessions_app.streams.helpers import Stream, append, in_thread, make_session, make_token
 
 DELTA = Delta(session_pk=1, run_pk=2, run_id="r", session_id="s", step=1, attempt=1, index=0, text="hi é")
-
-
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 class Heard:
@@ -59,7 +55,7 @@ def test_rings_and_deltas_cross_redis() -> None:
 
 @pytest.mark.services_only
 def test_a_redis_that_is_down_is_noticed_once(caplog: pytest.LogCaptureFixture) -> None:
-    url = f"redis://127.0.0.1:{closed_port()}/0"
+    url = f"redis://127.0.0.1:{free_port()}/0"
     bell = RedisBell(url)
     for _ in range(50):
         bell.ring_readers(1, 1)
@@ -93,7 +89,7 @@ def test_what_was_rung_last_goes_out_before_the_end() -> None:
 
 def test_a_listener_without_redis_keeps_trying_and_can_be_stopped() -> None:
     async def scenario() -> None:
-        heard, listener = Heard(), RedisListener(f"redis://127.0.0.1:{closed_port()}/0")
+        heard, listener = Heard(), RedisListener(f"redis://127.0.0.1:{free_port()}/0")
         listener.start(heard.ears)
         await asyncio.sleep(0.1)
         listener.stop()
@@ -107,7 +103,7 @@ def test_a_listener_without_redis_keeps_trying_and_can_be_stopped() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_stream_whose_doorbell_is_dead_is_only_late(monkeypatch: pytest.MonkeyPatch) -> None:
     session, auth = make_session(), {"Authorization": make_token()}
-    dead = f"redis://127.0.0.1:{closed_port()}/0"
+    dead = f"redis://127.0.0.1:{free_port()}/0"
     monkeypatch.setattr("sessions_app.streams.hub.listener", lambda: RedisListener(dead))
     silent = RedisBell(dead)
     monkeypatch.setattr(wake, "bell", lambda: silent)
@@ -140,4 +136,4 @@ def test_calls_are_taken_once_and_in_order(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_nobody_is_called_without_redis() -> None:
     with pytest.raises(Deaf):
-        RedisCalls(f"redis://127.0.0.1:{closed_port()}/0").take(1)
+        RedisCalls(f"redis://127.0.0.1:{free_port()}/0").take(1)

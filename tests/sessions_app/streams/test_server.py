@@ -18,6 +18,7 @@ from contextlib import ExitStack, closing, contextmanager
 import pytest
 from django.db import connection
 
+from kheish_site.testing.ports import free_port
 from sessions_app.models import Session
 from tests.sessions_app.streams.helpers import append, make_session, make_token
 
@@ -34,11 +35,6 @@ CommandLineInterface().run(["-v", "0", "-b", "127.0.0.1", "-p", sys.argv[2], "kh
 
 
 STOP_SECONDS = 60
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 class Server:

@@ -1,11 +1,10 @@
 """Requests: idempotency, repeats, pages, revisions, and failures with their exit codes."""
 
-import socket
-
 import pytest
 
 from kheish_site.cli.client import Client, path
 from kheish_site.cli.transport import Problem, Unreachable
+from kheish_site.testing.ports import free_port
 from tests.unit.cli.fake_service import TOKEN, Answer, page, problem
 
 RUN = {"run_id": "run_1", "session_id": "demo", "status": "queued", "queued_position": 2}
@@ -14,12 +13,6 @@ RUN = {"run_id": "run_1", "session_id": "demo", "status": "queued", "queued_posi
 @pytest.fixture
 def client(service) -> Client:
     return Client(service.url, TOKEN)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_a_lost_answer_is_asked_again_with_the_same_key(service, client) -> None:

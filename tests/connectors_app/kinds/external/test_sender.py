@@ -14,9 +14,10 @@ from connectors_app.services import connectors, handles
 from connectors_app.services.contracts import Ambiguous, Attachment, Parcel, Refused, RetryLater, Sent
 from kheish_site.lib import clock
 from kheish_site.lib.errors import NotFound
+from kheish_site.testing.ports import free_port
 from tests.connectors_app.kinds.external.rows import make_external
 from tests.connectors_app.rows import TOKEN
-from tests.support.sidecar import FakeSidecar, fake_sidecar, free_port
+from tests.support.sidecar import FakeSidecar, fake_sidecar
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SENDER = ExternalSender()

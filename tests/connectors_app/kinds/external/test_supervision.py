@@ -18,12 +18,13 @@ from connectors_app.kinds.external.supervision import Sidecars
 from connectors_app.models import Connector, ConnectorLease, SidecarState, SidecarStatus
 from connectors_app.services import connectors
 from kheish_site.lib.transactions import write
+from kheish_site.testing.ports import free_port
 from sessions_app.models import TickLease, Worker
 from sessions_app.services import secrets
 from tests.connectors_app.kinds.external.rows import make_external
 from tests.connectors_app.rows import TOKEN
 from tests.support.service_process import alive, until
-from tests.support.sidecar import TINY, free_port
+from tests.support.sidecar import TINY
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow, pytest.mark.embedded_only]
 VALUE = "swordfish-4711-canary"

@@ -87,13 +87,15 @@ class ProcessGroup:
                 os.killpg(self.pid, signum)
             except ProcessLookupError:
                 self._is_gone = True
+            else:
+                self._is_gone = signum == signal.SIGKILL  # which the watcher does not outlive
 
     def reap(self) -> int:
         """Wait for the command, kill what it left behind, and return how it ended (as ``Popen`` says it)."""
         returncode = self.process.wait()
-        # The watcher is still in the group and keeps its number from being given to others.
-        self.signal(signal.SIGKILL)
-        with self._guard:
-            self._is_gone = True
-        os.close(self._lifeline)
+        try:
+            # Until it is killed, the watcher keeps the group's number from being given to others.
+            self.signal(signal.SIGKILL)
+        finally:
+            os.close(self._lifeline)
         return returncode

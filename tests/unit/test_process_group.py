@@ -65,6 +65,19 @@ def test_a_command_may_wait_for_all_its_children(tmp_path: Path) -> None:
         group.reap()
 
 
+def test_a_group_that_was_killed_is_never_signalled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its watcher is gone, so its number may belong to somebody else."""
+    group = spawn(tmp_path, "sleep", "600")
+    group.signal(signal.SIGKILL)
+    sent: list[int] = []
+    monkeypatch.setattr("os.killpg", lambda *told: sent.append(told[0]))
+    group.signal(signal.SIGTERM)
+    assert group.reap() == -signal.SIGKILL
+    assert group.is_gone and sent == []
+
+
 @pytest.mark.parametrize("name", ["missing", "not-executable"])
 def test_a_command_that_cannot_be_started_is_known_by_its_end(tmp_path: Path, name: str) -> None:
     (tmp_path / "not-executable").write_text("data")

@@ -21,6 +21,9 @@ from sessions_app.tools.addresses import is_public
 
 _MOST: Final = 50
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+_SHELL: Final = frozenset(
+    ["_", "BASHOPTS", "EUID", "IFS", "OLDPWD", "OPTIND", "PPID", "PWD", "SHELLOPTS", "SHLVL", "UID"]
+)  # of the shell that starts it and keeps some of them for itself
 
 
 class Variables(serializers.DictField):
@@ -38,7 +41,7 @@ class Variables(serializers.DictField):
         for name in found:
             if not _VARIABLE.fullmatch(name):
                 raise serializers.ValidationError({name: ["is no name of a variable"]})
-            if name.upper().startswith(RESERVED):
+            if name.upper().startswith(RESERVED) or name in _SHELL:
                 raise serializers.ValidationError({name: ["is set by the service itself"]})
         return found
 

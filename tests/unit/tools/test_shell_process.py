@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sessions_app.tools.shell_process import ShellProcess, StartFailed, build_environment
+from tests.support.service_process import alive
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
 
@@ -35,14 +36,6 @@ def spawn(tmp_path):
     yield start
     for process in started:
         process.stop(grace_seconds=0.1)
-
-
-def alive(pid: int) -> bool:
-    """Say whether a process runs; one that only waits to be collected does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
 
 
 def gone(pid: int, within_seconds: float = 5) -> bool:

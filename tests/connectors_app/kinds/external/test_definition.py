@@ -157,7 +157,8 @@ def test_a_variable_that_shall_stay_has_a_value(child: dict[str, Any], why: str)
 
 @pytest.mark.parametrize("block", ["env", "credential_slots"])
 @pytest.mark.parametrize(
-    "name", ["KHEISH_EXTERNAL_CONNECTOR_NAME", "kheish_external_connector_x", "A B", "1A", ""]
+    "name",
+    ["KHEISH_EXTERNAL_CONNECTOR_NAME", "kheish_external_connector_x", "A B", "1A", "", "PPID", "OPTIND"],
 )
 def test_reserved_and_impossible_variables(block: str, name: str) -> None:
     child = {"command": "python3", block: {name: "x"}}

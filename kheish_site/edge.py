@@ -54,7 +54,8 @@ def judging_origins(application: Asgi) -> Asgi:
     async def answer(scope: Any, receive: Any, send: Any) -> None:
         is_http = scope["type"] == "http"
         chosen = application
-        if not is_http or scope["path"].startswith(API):
+        routed = scope["path"].removeprefix(scope.get("root_path") or "")  # as Django has it
+        if not is_http or routed.startswith(API):
             verdict = _verdict(scope)
             if verdict is _Page.FOREIGN:
                 chosen = _refuse if is_http else _refuse_socket

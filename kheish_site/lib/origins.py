@@ -12,6 +12,7 @@ from django.http.request import split_domain_port, validate_host
 from django.utils.http import is_same_domain
 
 _PORTS: Final = {"http": 80, "https": 443}
+_LONGEST_PORT: Final = 5
 
 
 class Origin(NamedTuple):
@@ -59,7 +60,7 @@ def is_ours(text: str, host: str) -> bool:
     if any(_fits(page, trusted) for trusted in settings.CSRF_TRUSTED_ORIGINS):
         return True
     domain, port = split_domain_port(host)
-    if not domain or not validate_host(domain, settings.ALLOWED_HOSTS):
+    if not domain or len(port) > _LONGEST_PORT or not validate_host(domain, settings.ALLOWED_HOSTS):
         return False
     if settings.SESSION_COOKIE_SECURE and page.scheme != "https":
         return False

@@ -41,3 +41,15 @@ def test_two_origins_are_one_too_many() -> None:
     wanted = scope("/v1/sessions", host="localhost:4000", origin="http://localhost:9999")
     wanted["headers"].append((b"origin", b"http://localhost:4000"))
     assert asyncio.run(ask(judging_origins(PooledHandler()), wanted))[0] == 403
+
+
+def test_a_prefix_of_the_path_hides_nothing() -> None:
+    wanted = scope("/x/v1/sessions", host="localhost:4000", origin="https://evil.example")
+    wanted["root_path"] = "/x"
+    assert asyncio.run(ask(judging_origins(PooledHandler()), wanted))[0] == 403
+
+
+def test_a_port_too_long_to_be_one_is_not_ours() -> None:
+    host = f"localhost:{'1' * 5000}"
+    wanted = scope("/v1/sessions", host=host, origin="http://localhost")
+    assert asyncio.run(ask(judging_origins(PooledHandler()), wanted))[0] in (400, 401)

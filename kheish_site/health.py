@@ -7,6 +7,7 @@ from pathlib import Path
 from django.apps import apps
 from django.conf import settings
 from django.db import DatabaseError, connection
+from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
@@ -60,8 +61,9 @@ def _missing() -> list[str]:
             cursor.execute("SELECT app, name FROM django_migrations")
             applied = set(cursor.fetchall())
         except DatabaseError:
-            cursor.execute("SELECT 1")  # it answers: it is an empty one
-            applied = set()
+            if MigrationRecorder(connection).has_table():
+                raise
+            applied = set()  # an empty one
     return sorted(f"{app} {name}" for app, name in _newest() - applied)
 
 

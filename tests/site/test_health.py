@@ -59,6 +59,21 @@ def test_not_ready_on_an_empty_database(client):
     assert client.get("/healthz").status_code == 200
 
 
+@pytest.mark.services_only
+@pytest.mark.django_db(transaction=True)
+def test_a_table_that_is_held_is_not_taken_for_a_missing_one(client):
+    holder = connection.copy("holder")
+    try:
+        with holder.cursor() as other, connection.cursor() as cursor:
+            other.execute("BEGIN; LOCK TABLE django_migrations IN ACCESS EXCLUSIVE MODE")
+            cursor.execute("SET statement_timeout = 200")
+            answer = client.get("/readyz")
+            cursor.execute("RESET statement_timeout")
+    finally:
+        holder.close()
+    assert (answer.status_code, answer.json()["code"]) == (503, "readiness/database_unreachable")
+
+
 @pytest.mark.usefixtures("draining")
 def test_not_ready_while_draining(client):
     assert client.get("/readyz").status_code == 503

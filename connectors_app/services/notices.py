@@ -85,7 +85,11 @@ def _listening(run: Run, *, unasked: Collection[str]) -> list[dict[str, Any]]:
         wanted |= Q(kind=found[0], name=found[1]) if found else Q()
     rows = connectors.everything().filter(wanted).values_list("kind", "name", "settings") if wanted else ()
     known: dict[tuple[str, str] | None, Any] = {(kind, name): settings for kind, name, settings in rows}
-    known[None] = {}  # nobody to say
+    # Nobody to say: also where the connector is gone that brought the run, for its address stands by itself.
+    known[None] = {}
+    for _, found in named:
+        if found and found[0] == "http":
+            known.setdefault(found, {})
     return [
         target
         for target, found in named

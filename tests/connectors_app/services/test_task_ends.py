@@ -112,6 +112,18 @@ def test_a_settling_that_fails_tells_nobody_and_is_made_up_for(
     assert len(told()) == 1
 
 
+def test_an_address_is_told_also_when_the_connector_is_gone_that_brought_the_run(
+    drive: Drive, session: Session
+) -> None:
+    answer_to(session, HOOK)
+    run = drive({"tool_calls": [call("list_files")]}, {"text": "done"})
+    Run.objects.filter(pk=run.pk).update(source_plugin="http", source_kind="gone")
+    lost(Run.objects.get(pk=run.pk))
+    assert shell_tasks.settle_lost() == 1
+    (notice,) = told()
+    assert notice.target.digest == handles.digest_of(HOOK)
+
+
 def test_a_connector_may_say_that_it_takes_no_notices(
     drive: Drive, session: Session, slack: Connector
 ) -> None:

@@ -34,9 +34,9 @@ def set_capability_scope(
     wanted = scopes.capability_scope(scope)
 
     def apply(row: Session) -> dict[str, Any]:
-        before, was = effective_capabilities(row), row.capability_scope
-        row.capability_scope = wanted
-        check_scope_change(principal, to=effective_capabilities(row), was=before)
+        was, row.capability_scope = row.capability_scope, wanted
+        # Not what comes of it together with the persona's: operators may bind another one.
+        check_scope_change(principal, to=wanted, was=was)
         return {"_fields": ["capability_scope"], "capability_scope": {"from": was, "to": wanted}}
 
     return sessions.change(

@@ -179,13 +179,15 @@ def send_by_hand(
 
     Raises: SessionMissing, InvalidReplyTarget, ReplyTargetForbidden, NotFound.
     """
-    session = sessions.get(session_id)
-    (target,) = reply_targets.judged(session, [handle], principal=principal)
-    if target["plugin"] == handles.LOCAL:
-        raise BadRequest("a local target needs no delivery", code="invalid_reply_target", domain="deliveries")
     said = redact(dict(output))
     with write():
-        sessions.lock(session.pk)
+        sessions.lock(sessions.get(session_id).pk)
+        session = sessions.get(session_id)  # its scope, under the lock
+        (target,) = reply_targets.judged(session, [handle], principal=principal)
+        if target["plugin"] == handles.LOCAL:
+            raise BadRequest(
+                "a local target needs no delivery", code="invalid_reply_target", domain="deliveries"
+            )
         return queue.enqueue(
             session,
             None,

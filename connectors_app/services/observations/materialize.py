@@ -14,7 +14,7 @@ from kheish_site.lib.clock import rfc3339
 from kheish_site.lib.errors import Conflict
 from kheish_site.lib.ids import new_id
 from kheish_site.lib.transactions import require_transaction, write
-from sessions_app.models import Run
+from sessions_app.models import Run, Session
 from sessions_app.services import runs, sessions
 from sessions_app.services.runs import NewRun
 
@@ -79,7 +79,8 @@ def record(
     """Make the run of observations that were found, and its record. Needs an open transaction."""
     require_transaction()
     _check_raw(order, found)
-    targets = _targets(order, found)
+    session = sessions.get(order.session_id)
+    targets = _targets(order, found, session)
     made = Materialization(
         materialization_id=new_id("mat"),
         schedule=fire.schedule if fire else None,
@@ -99,7 +100,7 @@ def record(
         reply_targets=targets,
         daemon_metadata=_facts(made, found, fire),
     )
-    made.run = runs.submit(order.session_id, new, principal=principal)
+    made.run = runs.submit(order.session_id, new, principal=principal, session=session)
     made.save(force_insert=True)
     logger.info(
         "observations materialized",
@@ -141,10 +142,10 @@ def _check_raw(order: Order, found: Sequence[Observation]) -> None:
         )
 
 
-def _targets(order: Order, found: Sequence[Observation]) -> list[dict[str, Any]]:
+def _targets(order: Order, found: Sequence[Observation], session: Session) -> list[dict[str, Any]]:
     """Return the explicit targets, judged now. A source that lets nothing out keeps its answers here.
 
-    Raises: DeliveryRefused, SessionMissing, InvalidReplyTarget, NotFound(connector_not_found),
+    Raises: DeliveryRefused, InvalidReplyTarget, NotFound(connector_not_found),
     ReplyTargetForbidden.
     """
     explicit = outward(order.reply_targets)
@@ -157,7 +158,7 @@ def _targets(order: Order, found: Sequence[Observation]) -> list[dict[str, Any]]
         return []
     return reply_targets.judged(
         order.reply_targets,
-        credential_scope=sessions.get(order.session_id).credential_scope,
+        credential_scope=session.credential_scope,
         may_reach_private=order.may_reach_private,
     )
 

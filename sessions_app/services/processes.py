@@ -27,7 +27,7 @@ def started(pid: int) -> str:
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the second when it ends between opening and reading
         return _signalled(pid) if not Path("/proc/self/stat").exists() else ""
     state, *fields = stat.rpartition(")")[2].split()
     return "" if state == "Z" else fields[18]

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -312,3 +313,11 @@ def test_a_command_that_takes_too_long_has_ended_when_the_model_hears_of_it(
     assert (made.state, made.error_code) == ("failed", "command_stopped")
     assert "begun" in made.content and "exit code None" not in made.content
     assert ShellTask.objects.get(run=run).status == "cancelled"
+
+
+def test_a_process_that_ends_while_it_is_looked_at_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(path: Path) -> str:
+        raise ProcessLookupError("it was there when the file was opened")
+
+    monkeypatch.setattr(Path, "read_text", end)
+    assert processes.started(1) == ""

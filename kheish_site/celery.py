@@ -15,6 +15,7 @@ from celery.signals import setup_logging, worker_ready, worker_shutdown, worker_
 from django.conf import settings
 
 from kheish_site.lib import collector
+from kheish_site.lib.errors import KheishError
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kheish_site.settings")
 # A worker would run Django's system checks and drop what they say. They load every page of the console and
@@ -25,7 +26,6 @@ logger = logging.getLogger(__name__)
 EXIT_OTHER_KEY = os.EX_CONFIG
 """How a worker ends at its start that holds another audit key than the records were signed with (78)."""
 DRIVER = "sessions_app.services.worker"
-LEDGER = "sessions_app.services.external_actions"
 TASKS = "sessions_app.tasks"
 
 app = Celery("kheish")
@@ -49,10 +49,10 @@ def start_driving(sender: Any, **kwargs: Any) -> None:
         import_module(DRIVER).start(
             lambda session_pk: sender.pool.apply_async(drive, (session_pk,), callback=_nothing_left_to_do)
         )
-    except import_module(LEDGER).KeyMissing as error:
-        logger.error("the worker does not start: %s", error.detail, extra={"action": "worker.start"})
-        raise SystemExit(EXIT_OTHER_KEY) from None
     except Exception as error:
+        if isinstance(error, KheishError) and error.code == "audit_key_missing":
+            logger.error("the worker does not start: %s", error.detail, extra={"action": "worker.start"})
+            raise SystemExit(EXIT_OTHER_KEY) from None
         # Celery would log it and go on, as a worker that takes messages and renews no lease.
         logger.exception("the worker could not start", extra={"action": "worker.start"})
         raise SystemExit(1) from error

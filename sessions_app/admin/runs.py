@@ -63,7 +63,7 @@ class AgainForm(forms.Form):
 
     content = TextArea(
         rows=6,
-        max_length=100_000,
+        max_length=1_048_576,  # as the API takes it
         help_text="A new run of the same session and route gets this. The old one keeps its history.",
     )
 

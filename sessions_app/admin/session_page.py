@@ -4,16 +4,16 @@ Apps above the core add what they know of a session with ``add``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 from django.db.models import OuterRef, Subquery
+from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
 
-from kheish_site.lib import clock
 from sessions_app.admin import addresses, show, timeline
 from sessions_app.admin.base import Section, all_of
 from sessions_app.models import LIVE, Checkpoint, JournalEntry, Run, Session, ShellTask
@@ -51,7 +51,7 @@ class Said:
 
 def context(session: Session) -> dict[str, Any]:
     """Return what the page shows beside the verbs."""
-    row = Session.objects.select_related("persona__persona").get(pk=session.pk)
+    row = Session.objects.select_related("persona__persona").annotate(read_at=Now()).get(pk=session.pk)
     queue = list(run_rows().filter(session=row, status__in=sorted(LIVE)).order_by("position")[:QUEUE])
     views = run_views(queue)
     return {
@@ -61,7 +61,7 @@ def context(session: Session) -> dict[str, Any]:
         "console_persona_url": addresses.of(row.persona) if row.persona else "",
         "console_talk": _talk(row),
         "console_queue": [_queued(run, view) for run, view in zip(queue, views, strict=True)],
-        "console_facts": _facts(row),
+        "console_facts": _facts(row, row.read_at),
         "console_todos": row.todos,
         "console_scopes": [*_capabilities(row), *_credentials(row)],
         "console_settings": _settings(row),
@@ -115,7 +115,7 @@ def _queued(run: Run, view: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _facts(row: Session) -> list[tuple[str, Any]]:
+def _facts(row: Session, read_at: datetime) -> list[tuple[str, Any]]:
     facts: list[tuple[str, Any]] = [
         ("Thread", row.thread_id or show.NOTHING),
         ("Workspace", row.workspace),
@@ -125,7 +125,7 @@ def _facts(row: Session) -> list[tuple[str, Any]]:
         ("Journal", f"{row.next_seq - 1:,} entries"),
     ]
     if row.lease_owner and row.lease_expires_at is not None:
-        stale = row.lease_expires_at <= clock.now()
+        stale = row.lease_expires_at <= read_at
         name = timeline.worker_name(row.lease_owner)
         facts.append(("Driven by", f"{name}, {'whose lease ran out' if stale else 'now'}"))
     if row.ended_at is not None:
@@ -147,8 +147,13 @@ class Scope:
 
 def _capabilities(row: Session) -> list[Scope]:
     bound = row.persona.capability_scope if row.persona else {}
-    names = sorted({*row.capability_scope, *bound})
-    return [scope_of(name, row.capability_scope.get(name), bound.get(name)) for name in names]
+    effective = scopes.effective_capabilities(row.capability_scope, bound)
+    return [
+        replace(
+            scope_of(name, row.capability_scope.get(name), bound.get(name)), effective=effective.get(name, ())
+        )
+        for name in sorted({*row.capability_scope, *bound, *effective})
+    ]
 
 
 def _credentials(row: Session) -> list[Scope]:

@@ -189,11 +189,11 @@ def status_of(field: str = "status", label: str = "status") -> Shown:
 
 
 def age_of(field: str, label: str) -> Shown:
-    """Return a column that shows the age of ``field``."""
+    """Return a column that shows the age of ``field``, by the database's clock if the row has it."""
 
     @admin.display(description=label)
     def shown(self: Any, row: Any) -> SafeString | str:
-        return age(getattr(row, field))
+        return age(getattr(row, field), now=getattr(row, "read_at", None))
 
     return shown
 

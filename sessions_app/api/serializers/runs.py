@@ -116,11 +116,11 @@ class NewRunBody(StrictSerializer):
 class RetryBody(StrictSerializer):
     """What stands in for the input; without it, that is given again as it was."""
 
-    content = Text(required=False, allow_blank=True, default="")
+    content = Text(required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Raises: PayloadTooLarge."""
-        limits.check_text([attrs["content"]])
+        limits.check_text([attrs.get("content", "")])
         return attrs
 
 

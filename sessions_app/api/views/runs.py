@@ -274,7 +274,7 @@ class RunRetry(KheishView):
     @idempotent
     def post(self, request: Request, run_id: str) -> Response:
         """Accept the new run."""
-        content = self.body(shapes.RetryBody)["content"]
+        content = self.body(shapes.RetryBody).get("content", "")
         return accepted(runs.retry(run_id, content=content, principal=self.principal.name))
 
 

@@ -61,8 +61,7 @@ def test_workers_are_judged_by_their_heartbeat(desk: Desk) -> None:
 def test_a_page_whose_clock_is_wrong_judges_by_the_databases(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = make_worker("fresh", 1)
-    make_session()
+    row, session = make_worker("fresh", 1), make_session()
     Session.objects.update(lease_owner="fresh", lease_expires_at=clock.now() + timedelta(minutes=1))
     ahead = clock.now() + timedelta(hours=1)
     monkeypatch.setattr(clock, "now", lambda: ahead)
@@ -70,6 +69,10 @@ def test_a_page_whose_clock_is_wrong_judges_by_the_databases(
     page = viewer.get(reverse("admin:index")).content.decode()
     assert "No worker is alive" not in page and "stale" not in page
     assert "stale" not in viewer.get(addresses.of(row)).content.decode()
+    assert "1 h ago" not in viewer.get(reverse("admin:sessions_app_worker_changelist")).content.decode()
+    listed = viewer.get(reverse("admin:sessions_app_session_changelist")).content.decode()
+    assert "fresh" in listed and 'data-state="stale"' not in listed
+    assert "fresh, now" in viewer.get(addresses.of(session)).content.decode()
 
 
 def test_stale_leases_are_said(desk: Desk) -> None:

@@ -375,7 +375,7 @@ def test_who_may_retry_what() -> None:
     assert stranger().post(path, {}).status_code == 401
     assert caller("viewer").post(path, {}).status_code == 403
     assert caller().post("/v1/runs/run_nobody/retry", {}).status_code == 404
-    for wrong in ({"why": "x"}, {"content": 1}, {"content": " "}):
+    for wrong in ({"why": "x"}, {"content": 1}, {"content": " "}, {"content": ""}):
         assert caller().post(path, wrong).status_code == 400
     assert caller().post(path, {"content": "x" * 1_048_577}).status_code == 413
     caller("admin").post("/v1/sessions/desk/credential-scope", {"credential_scope": {"route_deny": ["*"]}})

@@ -142,7 +142,9 @@ class ShellProcess:
             self._deliver(decoder.decode(b"", final=True))
         except Exception:  # the edge: whatever the receiver raises, the command must not run on unseen
             logger.exception("shell output could not be stored", extra={"action": "shell.capture_failed"})
-            self._end("output_capture_failed", "", signal.SIGKILL)
+            with self._guard:  # also of a command that has ended: what it said is not known whole
+                self._ending = self._ending or ("output_capture_failed", "")
+            self._group.signal(signal.SIGKILL)
         returncode = self._reap()
         reason, detail = self._ending or ("exited" if returncode >= 0 else "signalled", "")
         self.report = ExitReport(

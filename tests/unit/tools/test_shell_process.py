@@ -151,6 +151,14 @@ def test_a_receiver_that_fails_ends_the_command(spawn):
     assert process.wait(10).terminal_reason == "output_capture_failed"
 
 
+def test_output_that_is_lost_after_the_end_is_no_success(spawn):
+    def refuse(text: str) -> None:
+        raise OSError("no room")
+
+    process, _ = spawn("echo x", on_output=refuse)
+    assert process.wait(10).terminal_reason == "output_capture_failed"
+
+
 def test_a_report_that_cannot_be_recorded_does_not_hang_the_waiter(spawn):
     def refuse(report: object) -> None:
         raise OSError("no database")

@@ -155,7 +155,7 @@ def test_output_that_is_lost_after_the_end_is_no_success(spawn):
     def refuse(text: str) -> None:
         raise OSError("no room")
 
-    process, _ = spawn("echo x", on_output=refuse)
+    process, _ = spawn("echo x; sleep 300 &", on_output=refuse)  # whose end is seen before its output goes on
     assert process.wait(10).terminal_reason == "output_capture_failed"
 
 

@@ -36,7 +36,8 @@ _PREFLIGHT: Final = [
     (
         b"access-control-allow-headers",
         b"authorization, content-type, idempotency-key, if-match, last-event-id, prefer, x-request-id, "
-        b"x-kheish-daemon-token, x-kheish-daemon-url",
+        b"x-kheish-daemon-token, x-kheish-daemon-url, x-file-name, kheish-stream-id, "
+        b"kheish-capture-group-id, kheish-captured-at",
     ),
     (b"access-control-max-age", b"600"),
 ]

@@ -163,6 +163,8 @@ def _accept(connector: Connector, event: InboundEvent, new: NewRun) -> Accepted:
         asker = identities.requester(connector, event.actor_id) or principal
         judged = replace(new, reply_targets=_judged(new.reply_targets, session))
         run = runs.submit(session.session_id, judged, principal=asker, session=session)
+        # The session's row is held by now: if it has left the policy meanwhile, nothing of this stays.
+        resolution.existing(connector, target)
         crashpoint("ingress.submitted")
         _keep_receipt(connector, event, run, session)
     return Accepted(run=run, session_id=session.session_id, duplicate=False)

@@ -5,6 +5,7 @@ direction overrides) are spelt out: a call must not look like another one.
 """
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -95,7 +96,7 @@ def of_task(run: Run, task: ShellTask) -> View:
         f"A background task has ended: {task.status} ({how or 'no exit code'})",
         _asked_by(run),
         _line(task.description or task.command),
-        f"{task.task_id} (kheish tasks output {_line(run.session.session_id)} {task.task_id})",
+        f"{task.task_id} (kheish tasks output {shlex.quote(_line(run.session.session_id))} {task.task_id})",
     ]
     facts = {
         "task_id": task.task_id,

@@ -86,7 +86,10 @@ AGAIN = Verb(
     initial=lambda row: {"content": show.redact(str(row.input_message.get("content", "")))},
     applies=lambda row: runs.may_retry(row) and row.session.ended_at is None,
     many=False,
-    explain="Submits the input once more, as it was or as you change it.",
+    explain=(
+        "Submits the input once more, as it was or as you change it. "
+        "It answers where the session's runs answer now."
+    ),
 )
 
 

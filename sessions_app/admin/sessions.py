@@ -165,7 +165,8 @@ SEES = Verb(
     many=False,
     explain=(
         "The capability scope: skills, MCP servers and MCP tools. The persona's scope counts beside it. "
-        "Only an admin may widen it. Refused while a run is active or queued."
+        "Only an admin may widen it. A connector whose policy names another one is refused from then on. "
+        "Refused while a run is active or queued."
     ),
 )
 USES = Verb(
@@ -179,7 +180,8 @@ USES = Verb(
     many=False,
     explain=(
         "The credential scope: routes, connectors, their credentials and MCP servers. Default reply targets "
-        "that it excludes go. Only an admin may widen it. Refused while a run is active or queued."
+        "that it excludes go. Only an admin may widen it. A connector whose policy names another "
+        "one is refused from then on. Refused while a run is active or queued."
     ),
 )
 INTERRUPT = Verb(

@@ -13,6 +13,7 @@ from kheish_site.lib.errors import BadRequest
 CAPABILITIES: Final = ("skill", "mcp_server", "mcp_tool")
 CREDENTIALS: Final = ("route", "connector", "connector_credential", "mcp_server")
 _LONGEST_LIST: Final = 500
+_LONGEST_NAME: Final = 300
 _UNNAMED: Final = ""
 """Stands for whatever no list names: names are never empty."""
 
@@ -93,5 +94,10 @@ def _names(name: str, value: Any) -> list[str]:
         raise BadRequest(f"{name} must be a list of names", code="invalid_scope")
     if len(value) > _LONGEST_LIST:
         raise BadRequest(f"{name} has more than {_LONGEST_LIST} names", code="invalid_scope")
+    if not all(item.isprintable() and len(item) <= _LONGEST_NAME for item in map(str.strip, value)):
+        raise BadRequest(
+            f"{name} has a name that is longer than {_LONGEST_NAME} characters or cannot be shown",
+            code="invalid_scope",
+        )
     names = {item.strip() for item in value} - {""}
     return ["*"] if "*" in names else sorted(names)

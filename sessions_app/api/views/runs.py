@@ -268,7 +268,8 @@ class RunRetry(KheishView):
         example=examples.RUN,
         description=(
             "A new run of the same session, route and model, whose metadata names the old one (`again_of`). "
-            "409 while that one is live. What it did outside is not undone: look at it first."
+            "409 while that one is live. What it did outside is not undone: look at it first. It "
+            "answers where the session's runs answer now."
         ),
     )
     @idempotent

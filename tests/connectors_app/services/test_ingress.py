@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models import F
 
 from connectors_app.models import BindingKey, Connector, IngressReceipt, IngressRefusal
 from connectors_app.services import connectors, ingress, resolution
@@ -127,6 +128,26 @@ def test_the_policy_makes_the_session_and_is_held_against_an_existing_one() -> N
     with pytest.raises(resolution.PolicyMismatch) as refused:
         ingress.accept(make_connector("other", fixed_session_id="bare", session_policy=policy), make_event())
     assert refused.value.extra["differs"] == ["credential_scope", "persona_id"]
+
+
+def test_a_session_that_leaves_the_policy_while_an_event_comes_in_does_not_take_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connector = make_connector(
+        fixed_session_id="desk", session_policy={"credential_scope": {"route_allow": ["scripted"]}}
+    )
+    bind, widened = resolution.bind, []
+
+    def late(*told: Any) -> list[str]:
+        found = bind(*told)
+        if not widened:
+            widened.append(Session.objects.update(credential_scope={}, revision=F("revision") + 1))
+        return found
+
+    monkeypatch.setattr(resolution, "bind", late)
+    with pytest.raises(resolution.PolicyMismatch):
+        ingress.accept(connector, make_event(binding_keys=("k",)))
+    assert widened == [1] and not Run.objects.exists()
 
 
 def test_the_order_of_names_in_a_policy_does_not_matter() -> None:

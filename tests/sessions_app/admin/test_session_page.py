@@ -136,6 +136,8 @@ def test_operators_narrow_scopes_and_admins_widen_them(
     assert " scope changed." in change(operator, narrow)
     assert "scope_widening_forbidden" in change(operator, wide)
     assert "invalid_scope" in change(operator, {"nothing": []})
+    for odd in ("\ud800", "\0", "\u202e", "x" * 301):
+        assert "invalid_scope" in change(operator, {"skill_deny": [odd]})
     session.refresh_from_db()
     assert getattr(session, member) == narrow
     assert " scope changed." in change(admin, wide)

@@ -170,15 +170,13 @@ _SIDECAR_ANSWER: Final[dict[str, Any]] = {
 
 def describe_ways_in() -> None:
     """Put the ways in into the document. Called once, where their addresses are collected."""
-    # The parts of an event have no names of their own; in the document they need some.
-    for field, name in (
-        ("relation", "SidecarRelation"),
-        ("thread", "SidecarThread"),
-        ("input_items", "SidecarItem"),
-        ("attachments", "SidecarAttachment"),
-    ):
-        part: Any = Event._declared_fields[field]
-        extend_schema_serializer(component_name=name)(type(getattr(part, "child", part)))
+    _describe_http()
+    _describe_slack()
+    _describe_telegram()
+    _describe_sidecars()
+
+
+def _describe_http() -> None:
     _put(
         HttpIngress,
         post=describe(
@@ -197,6 +195,9 @@ def describe_ways_in() -> None:
             ),
         ),
     )
+
+
+def _describe_slack() -> None:
     _put(
         SlackIngress,
         post=describe(
@@ -224,6 +225,9 @@ def describe_ways_in() -> None:
             description="The request URL of an app's interactivity. Answered at once, always without a body.",
         ),
     )
+
+
+def _describe_telegram() -> None:
     _put(
         TelegramIngress,
         post=describe(
@@ -238,6 +242,10 @@ def describe_ways_in() -> None:
             description="The address a bot's webhook is set to. 409 for a connector that polls.",
         ),
     )
+
+
+def _describe_sidecars() -> None:
+    _name_parts()
     _put(
         Events,
         post=describe(
@@ -290,6 +298,18 @@ def describe_ways_in() -> None:
             description="While the delivery is on its way through this connector; with its own media type.",
         ),
     )
+
+
+def _name_parts() -> None:
+    """The parts of an event have no names of their own; in the document they need some."""
+    for field, name in (
+        ("relation", "SidecarRelation"),
+        ("thread", "SidecarThread"),
+        ("input_items", "SidecarItem"),
+        ("attachments", "SidecarAttachment"),
+    ):
+        part: Any = Event._declared_fields[field]
+        extend_schema_serializer(component_name=name)(type(getattr(part, "child", part)))
 
 
 def _put(view: type[IngressView], **verbs: Any) -> None:

@@ -4,7 +4,7 @@ Apps above the core add what they know of a session with ``add``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -149,9 +149,7 @@ def _capabilities(row: Session) -> list[Scope]:
     bound = row.persona.capability_scope if row.persona else {}
     effective = scopes.effective_capabilities(row.capability_scope, bound)
     return [
-        replace(
-            scope_of(name, row.capability_scope.get(name), bound.get(name)), effective=effective.get(name, ())
-        )
+        scope_of(name, row.capability_scope.get(name, ()), bound.get(name, ()), effective.get(name, ()))
         for name in sorted({*row.capability_scope, *bound, *effective})
     ]
 
@@ -159,16 +157,18 @@ def _capabilities(row: Session) -> list[Scope]:
 def _credentials(row: Session) -> list[Scope]:
     effective = scopes.effective_credentials(row.credential_scope)
     return [
-        Scope(name=name.replace("_", " "), own=row.credential_scope.get(name, ()), effective=names)
-        for name, names in effective.items()
+        scope_of(name, row.credential_scope.get(name, ()), (), names) for name, names in effective.items()
     ]
 
 
-def scope_of(name: str, own: Sequence[str] | None, persona: Sequence[str] | None) -> Scope:
-    """Return one list with what comes of it: what both allow, and all that either denies."""
-    mine, theirs, both = list(own or ()), list(persona or ()), scopes.both(name, own, persona)
-    lost = {item for item in (*mine, *theirs) if item not in both and item != "*"}
-    return Scope(name=name.replace("_", " "), own=mine, persona=theirs, effective=both, lost=sorted(lost))
+def scope_of(name: str, own: Sequence[str], persona: Sequence[str], effective: Sequence[str]) -> Scope:
+    """Return one list for people to read, with the names that nothing came of."""
+    lost = {*own, *persona} - {*effective, "*"}
+    if "*" in effective:
+        lost.clear()
+    return Scope(
+        name=name.replace("_", " "), own=own, persona=persona, effective=effective, lost=sorted(lost)
+    )
 
 
 def _settings(row: Session) -> list[tuple[str, Any]]:

@@ -36,7 +36,7 @@ def permits(scope: Mapping[str, Any], kind: str, name: str) -> bool:
     return name in allowed or "*" in allowed if allowed else True
 
 
-def both(name: str, own: Sequence[str] | None, other: Sequence[str] | None) -> list[str]:
+def _both(name: str, own: Sequence[str] | None, other: Sequence[str] | None) -> list[str]:
     """Return what comes of two lists called ``name``: what both allow, and all that either denies."""
     mine, theirs = list(own or ()), list(other or ())
     if name.endswith("_deny"):
@@ -56,8 +56,8 @@ def effective_capabilities(own: Mapping[str, Any], persona: Mapping[str, Any]) -
     found: dict[str, list[str]] = {}
     for kind in CAPABILITIES:
         allow, deny = f"{kind}_allow", f"{kind}_deny"
-        allowed = both(allow, own.get(allow) or None, persona.get(allow) or None)
-        denied = both(deny, own.get(deny), persona.get(deny))
+        allowed = _both(allow, own.get(allow) or None, persona.get(allow) or None)
+        denied = _both(deny, own.get(deny), persona.get(deny))
         nothing = not allowed and (own.get(allow) or persona.get(allow))
         found |= {allow: allowed, deny: ["*"] if nothing or "*" in denied else denied}
     return {name: names for name, names in sorted(found.items()) if names}

@@ -13,7 +13,7 @@ from sessions_app.admin import addresses
 from sessions_app.admin.session_page import scope_of
 from sessions_app.engine import loop
 from sessions_app.models import Run, Session
-from sessions_app.services import grants
+from sessions_app.services import grants, scopes
 from sessions_app.services.heartbeat import Heartbeat
 from sessions_app.services.principal import Principal
 from tests.factories import make_persona, make_route, make_run, make_session
@@ -152,16 +152,17 @@ def test_operators_narrow_scopes_and_admins_widen_them(
     [
         ("skill_allow", ["a", "b"], ["b", "c"], ["b"], ["a", "c"]),
         ("skill_allow", ["*"], ["b"], ["b"], []),
-        ("skill_allow", None, ["b"], ["b"], []),
+        ("skill_allow", [], ["b"], ["b"], []),
         ("skill_deny", ["a"], ["b"], ["a", "b"], []),
-        ("skill_allow", ["a"], [], [], ["a"]),
+        ("skill_deny", ["a"], ["*"], ["*"], []),
+        ("skill_allow", ["a"], ["b"], [], ["a", "b"]),
     ],
 )
 def test_what_comes_of_two_lists(
-    name: str, own: list[str] | None, persona: list[str], effective: list[str], lost: list[str]
+    name: str, own: list[str], persona: list[str], effective: list[str], lost: list[str]
 ) -> None:
-    scope = scope_of(name, own, persona)
-    assert (list(scope.effective), list(scope.lost)) == (effective, lost)
+    found = scopes.effective_capabilities({name: own}, {name: persona}).get(name, [])
+    assert (found, list(scope_of(name, own, persona, found).lost)) == (effective, lost)
 
 
 def test_it_costs_the_same_however_much_was_said(desk: Desk) -> None:

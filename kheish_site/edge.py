@@ -28,7 +28,11 @@ it sends does not read the answer."""
 
 _READABLE: Final = [
     (b"vary", b"Origin"),
-    (b"access-control-expose-headers", b"ETag, Idempotent-Replayed, Location, Retry-After, X-Request-ID"),
+    (
+        b"access-control-expose-headers",
+        b"Content-Disposition, ETag, Idempotent-Replayed, Location, Preference-Applied, Retry-After, "
+        b"X-Request-ID",
+    ),
 ]
 _PREFLIGHT: Final = [
     (b"vary", b"Origin"),

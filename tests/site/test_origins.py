@@ -4,9 +4,11 @@ import asyncio
 from typing import Any
 
 import pytest
+import yaml
+from django.conf import settings
 from django.test import Client
 
-from kheish_site.edge import judging_origins
+from kheish_site.edge import _PREFLIGHT, judging_origins
 from kheish_site.pooled import PooledHandler
 from tests.site.test_pooled import ask, scope
 
@@ -53,3 +55,18 @@ def test_a_port_too_long_to_be_one_is_not_ours() -> None:
     host = f"localhost:{'1' * 5000}"
     wanted = scope("/v1/sessions", host=host, origin="http://localhost")
     assert asyncio.run(ask(judging_origins(PooledHandler()), wanted))[0] in (400, 401)
+
+
+def test_pages_may_send_every_header_the_document_names() -> None:
+    """Senders of events are no pages."""
+    document = yaml.safe_load((settings.BASE_DIR / "docs/openapi.yaml").read_text())
+    named = {
+        item["name"].lower()
+        for path, operations in document["paths"].items()
+        if not path.startswith("/v1/connectors/")
+        for operation in operations.values()
+        for item in operation.get("parameters", ())
+        if item["in"] == "header"
+    }
+    told = dict(_PREFLIGHT)[b"access-control-allow-headers"].decode().split(", ")
+    assert "kheish-stream-id" in named and named <= {*told}

@@ -32,6 +32,7 @@ from sessions_app.models import (
 )
 from sessions_app.services import runs
 from sessions_app.services.access import Principal
+from sessions_app.services.inputs import LARGEST_TEXT
 from sessions_app.services.projections.shape import call_summary
 
 
@@ -63,7 +64,7 @@ class AgainForm(forms.Form):
 
     content = TextArea(
         rows=6,
-        max_length=1_048_576,  # as the API takes it
+        max_length=LARGEST_TEXT,
         help_text="A new run of the same session and route gets this. The old one keeps its history.",
     )
 

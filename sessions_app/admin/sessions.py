@@ -17,7 +17,7 @@ from sessions_app.admin.filters import ByPersona, BySessionState
 from sessions_app.admin.forms import JsonArea, RevisedForm, TextArea, still_shown, unmasked
 from sessions_app.admin.once import new_key
 from sessions_app.admin.personas import NAME
-from sessions_app.admin.verbs import Act, Cleaned, Outcome, ReasonForm, Verb
+from sessions_app.admin.verbs import Cleaned, Outcome, ReasonForm, Verb
 from sessions_app.models import JournalEntry, Persona, Session
 from sessions_app.services import grants, journal, runs, session_scopes, sessions
 from sessions_app.services.access import Principal
@@ -104,8 +104,9 @@ def _bind(row: Session, cleaned: Cleaned, principal: Principal) -> Outcome | Non
     return None
 
 
-def _scope_setter(member: str, change: Callable[..., Session]) -> Act:
-    """Return what makes the form's scope the session's, unless somebody changed the session meanwhile."""
+def _scope_verb(member: str, label: str, change: Callable[..., Session], words: str) -> Verb:
+    """Return the verb that makes a scope the session's, unless somebody changed the session meanwhile."""
+    name = member.replace("_", " ")
 
     def act(row: Session, cleaned: Cleaned, principal: Principal) -> None:
         seen = cleaned["revision"]
@@ -113,7 +114,20 @@ def _scope_setter(member: str, change: Callable[..., Session]) -> Act:
             scope = unmasked(cleaned, {"scope": getattr(row, member)})["scope"]
             change(row.session_id, scope, principal=principal, expected_revision=seen)
 
-    return act
+    return Verb(
+        name=member.replace("_", "-"),
+        label=label,
+        past=f"{name} changed",
+        act=act,
+        form=ScopeForm,
+        initial=lambda row: {"revision": row.revision, "scope": getattr(row, member)},
+        applies=_open,
+        many=False,
+        explain=(
+            f"The {name}: {words} Only an admin may widen it. A connector whose policy names another one is "
+            "refused from then on. Refused while a run is active or queued."
+        ),
+    )
 
 
 def _last_hand(row: Session) -> str:
@@ -154,35 +168,17 @@ BIND = Verb(
     many=False,
     explain="Binds the persona's current revision, for good. Refused while a run is active or queued.",
 )
-SEES = Verb(
-    name="capability-scope",
-    label="Change what it sees",
-    past="capability scope changed",
-    act=_scope_setter("capability_scope", session_scopes.set_capability_scope),
-    form=ScopeForm,
-    initial=lambda row: {"revision": row.revision, "scope": row.capability_scope},
-    applies=_open,
-    many=False,
-    explain=(
-        "The capability scope: skills, MCP servers and MCP tools. The persona's scope counts beside it. "
-        "Only an admin may widen it. A connector whose policy names another one is refused from then on. "
-        "Refused while a run is active or queued."
-    ),
+SEES = _scope_verb(
+    "capability_scope",
+    "Change what it sees",
+    session_scopes.set_capability_scope,
+    "skills, MCP servers and MCP tools. The persona's scope counts beside it.",
 )
-USES = Verb(
-    name="credential-scope",
-    label="Change what it uses",
-    past="credential scope changed",
-    act=_scope_setter("credential_scope", session_scopes.set_credential_scope),
-    form=ScopeForm,
-    initial=lambda row: {"revision": row.revision, "scope": row.credential_scope},
-    applies=_open,
-    many=False,
-    explain=(
-        "The credential scope: routes, connectors, their credentials and MCP servers. Default reply targets "
-        "that it excludes go. Only an admin may widen it. A connector whose policy names another "
-        "one is refused from then on. Refused while a run is active or queued."
-    ),
+USES = _scope_verb(
+    "credential_scope",
+    "Change what it uses",
+    session_scopes.set_credential_scope,
+    "routes, connectors, their credentials and MCP servers. Default reply targets that it excludes go.",
 )
 INTERRUPT = Verb(
     name="interrupt",

@@ -4,9 +4,8 @@ from typing import Any, Final
 
 from kheish_site.lib.canonical import canonical_json
 from kheish_site.lib.errors import BadRequest, PayloadTooLarge
+from sessions_app.services.inputs import LARGEST_TEXT
 
-LARGEST_TEXT: Final = 1_048_576
-"""Characters of all texts of one input together."""
 LARGEST_METADATA_BYTES: Final = 16_384
 DEEPEST_METADATA: Final = 8
 LARGEST_SETTING_BYTES: Final = 65_536

@@ -16,6 +16,8 @@ from sessions_app.services.assets import Prepared
 
 MOST_ASSETS: Final = 10
 """Files of one input, however they were named."""
+LARGEST_TEXT: Final = 1_048_576
+"""Characters of all texts of one input together, as clients send it."""
 LONGEST_DOCUMENT: Final = 64_000
 """Characters of one file that the message holds; the whole stays in the asset."""
 LONGEST_DOCUMENTS: Final = 256_000

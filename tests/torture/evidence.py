@@ -19,6 +19,7 @@ from tests.torture.record import read
 ORACLES: Final = ("model", "keyed", "plain", "asked", "bot", "sidecar")
 _KEY: Final = re.compile(r'"effect": "([^"]+)"')
 _VALUE: Final = re.compile(r'"value": "([^"]+)"')
+_LOGGED: Final = re.compile(r"^(?=\d{4}-\d\d-\d\dT)", re.MULTILINE)
 _TOKEN: Final = re.compile(r"\b[reus][0-9a-z]+(?:-[0-9]+)?\b")
 Entry = dict[str, Any]
 
@@ -79,6 +80,12 @@ class Evidence:
             if line["what"] == "effect":
                 found[line["key"]].append(line)
         return found
+
+    def logged(self, run_id: str) -> list[str]:
+        """What the service logged of a run as an error, each with its traceback."""
+        log = self.folder / "service.log"
+        found = _LOGGED.split(log.read_text(errors="replace")) if log.exists() else []
+        return [each.strip() for each in found if run_id in each and "[error " in each.partition("\n")[0]]
 
     def troubles(self, begin: float, end: float, pid: int = 0) -> bool:
         """Tell whether something was done to process ``pid`` (0: any), or to the database, between these."""

@@ -109,7 +109,9 @@ def every_run_ends_or_waits(evidence: Evidence, judgement: Judgement) -> None:
     for run in evidence.runs:
         if run["status"] == "failed":
             code = (run.get("error") or {}).get("code")
-            judgement.check(code in allowed, f"{run['run_id']} failed with {run.get('error')}")
+            known = code in allowed
+            why = [] if known else evidence.logged(run["run_id"])
+            judgement.check(known, "\n".join([f"{run['run_id']} failed with {run.get('error')}", *why]))
 
 
 @invariant

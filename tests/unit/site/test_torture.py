@@ -14,7 +14,8 @@ from kheish_site.lib.crashpoints import POINTS
 from tests.support.service_process import state, until
 from tests.torture import bugs, schedule, stage
 from tests.torture.bugs import BUGS
-from tests.torture.invariants import INVARIANTS, Judgement
+from tests.torture.evidence import Evidence
+from tests.torture.invariants import INVARIANTS, Judgement, every_run_ends_or_waits
 from tests.torture.report import Report, Wanted
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -112,6 +113,28 @@ def test_a_report_of_a_violation_or_a_failure_is_red() -> None:
     violated = Judgement("held", "it holds", checked=1, violations=["it does not"])
     assert not Report(**GIVEN | {"judgements": [violated]}).is_green
     assert not Report(**GIVEN | {"failures": ["a worker did not leave"]}).is_green
+
+
+def test_a_run_that_failed_unexpectedly_is_shown_with_what_the_service_logged_of_it(tmp_path: Path) -> None:
+    lines = [
+        "2026-01-01T00:00:01Z [error    ] run failed [loop] action=drive run=run_1",
+        "Traceback (most recent call last):",
+        "ZeroDivisionError: the cause",
+        "2026-01-01T00:00:02Z [error    ] run failed [loop] action=drive run=run_2",
+        "ValueError: of another run",
+        "2026-01-01T00:00:03Z [warning  ] lease lost [loop] action=drive run=run_1",
+    ]
+    (tmp_path / "service.log").write_text("\n".join(lines))
+    failed = {"run_id": "run_1", "session_id": "s", "status": "failed", "error": {"code": "internal_error"}}
+    evidence = Evidence(
+        folder=tmp_path, runs=[failed], journals={}, verdicts={}, deliveries=[], workspaces={}, oracles={},
+        inputs=[], decisions=[], events=[], faults=[], streams=[],
+    )  # fmt: skip
+    judgement = Judgement("every_run_ends_or_waits", "it ends")
+    every_run_ends_or_waits(evidence, judgement)
+    (violation,) = judgement.violations
+    assert "run_1 failed" in violation and "ZeroDivisionError: the cause" in violation
+    assert "another run" not in violation and "lease lost" not in violation
 
 
 def test_a_kill_is_one_only_of_what_lived_until_then() -> None:

@@ -1,6 +1,9 @@
 """Files only their owner may read: tokens and keys."""
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -15,5 +18,19 @@ def write_private(path: Path, text: str) -> None:
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def alone_with(path: Path) -> Iterator[None]:
+    """Wait until nobody else is here with a file of the same folder, and keep others waiting until the end.
+
+    For reading a file and replacing it by what was read; the kernel lets go for a process that dies.
+    """
+    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(folder)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from kheish_site.lib import clock
 from kheish_site.lib.crashpoints import crashpoint
+from kheish_site.lib.crypto import Unreadable
 from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.redaction import redact
 from sessions_app.engine import compaction, context, execute, model_call, plan, settle, tools_phase
@@ -14,6 +15,7 @@ from sessions_app.engine.turn import Outcome, Phase, Turn
 from sessions_app.models import Run, Step, StepStatus, ToolCall, ToolCallState
 from sessions_app.providers.base import Cancelled, ProviderError
 from sessions_app.services import effects, journal, run_state, writes
+from sessions_app.services.secrets import SecretMissing
 from sessions_app.services.writes import Advance, Change, Entry, StepEnd
 
 _STEP: Final = Prepared[Step](
@@ -44,6 +46,8 @@ def advance(turn: Turn) -> Outcome:
         return Outcome.CONTINUE  # the loop honours the request, or finds the lease lost
     except model_call.RouteGone as gone:
         return _failed(turn, "route_not_found", f"the run's route {gone} exists no more")
+    except (SecretMissing, Unreadable) as error:
+        return _failed(turn, error.error_code, f"the route has no key to call its model: {error.detail}")
     except ProviderError as error:
         return _failed(turn, _FAILURE_CODES.get(error.kind, error.kind), error.message)
     crashpoint("model.after")

@@ -13,7 +13,7 @@ from django.conf import settings
 from kheish_site.lib import crypto
 from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.errors import Conflict
-from kheish_site.lib.private_files import write_private
+from kheish_site.lib.private_files import alone_with, write_private
 from kheish_site.lib.transactions import exclusive, locked, write
 from kheish_site.settings.keys import new_master_key
 from sessions_app.models import IdempotencyRecord, SecondFactor, SecretSlot
@@ -38,18 +38,22 @@ class Rotation:
 
 
 def rotate(*, drop_old: bool = False) -> Rotation:
-    """Put a new master key in force. Raises: KeysInEnvironment, Unreadable (nothing is dropped then)."""
+    """Put a new master key in force, one rotation after the other: two at once would drop each other's key.
+
+    Raises: KeysInEnvironment, Unreadable (nothing is dropped then).
+    """
     if settings.KHEISH.master_keys_in_environment:
         raise KeysInEnvironment("KHEISH_MASTER_KEY holds the keys: put a new one before the old one there")
     file = settings.KHEISH.master_key_file
-    keys = [new_master_key(), *crypto.master_keys()]
-    write_private(file, "\n".join(keys) + "\n")
-    crashpoint("master_key.written")
-    resealed = reseal_all()
-    crashpoint("master_key.resealed")
-    if drop_old:
-        keys = keys[:1]
-        write_private(file, keys[0] + "\n")
+    with alone_with(file):
+        keys = [new_master_key(), *crypto.master_keys()]
+        write_private(file, "\n".join(keys) + "\n")
+        crashpoint("master_key.written")
+        resealed = reseal_all()
+        crashpoint("master_key.resealed")
+        if drop_old:
+            keys = keys[:1]
+            write_private(file, keys[0] + "\n")
     logger.info("master key rotated", extra={"action": "master_key.rotate", "resealed": resealed})
     return Rotation(resealed=resealed, keys_kept=len(keys))
 

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from django.db import OperationalError, connection
 
 from kheish_site.lib import clock
+from kheish_site.lib.transactions import locked, write
 from sessions_app.engine import loop
 from sessions_app.models import Session, ShellTask, Worker
 from sessions_app.services import approvals, leases, processes, recovery, retention, runs, shell_tasks
@@ -22,7 +24,7 @@ from sessions_app.services.heartbeat import Heartbeat
 from sessions_app.services.worker import WorkerProcess
 from tests.factories import make_run, make_session
 from tests.sessions_app.engine.conftest import ALICE, call, kinds, pending, submit
-from tests.support.engine import LONG_AGO, expire_lease
+from tests.support.engine import LONG_AGO, expire_lease, waiting_backends
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Script = Callable[..., Any]
@@ -167,6 +169,33 @@ def test_after_a_time_without_a_database_nobody_is_taken_for_dead(
     process._listening -= 2 * lease  # and has been back for a while
     process._sweep()
     assert not Worker.objects.filter(pk=other.pk).exists()
+
+
+@pytest.mark.services_only
+@pytest.mark.parametrize("first", [0, 1])
+def test_burials_at_once_lock_sessions_in_one_order(first: int) -> None:
+    """Two workers may bury the same dead; a plan's own order would let each wait for the other's row."""
+    later = clock.now() + timedelta(hours=1)
+    rows = [make_session(f"held-{number}") for number in range(2)]
+    for row in (
+        rows[first],
+        rows[1 - first],
+    ):  # one after the other is where the table has its newest version
+        Session.objects.filter(pk=row.pk).update(lease_owner="dead", lease_expires_at=later)
+    with ThreadPoolExecutor(1) as other:
+        with write():
+            locked(Session.objects.filter(pk=rows[0].pk)).get()
+            burial = other.submit(_buried, "dead")
+            until(lambda: waiting_backends() > 0)
+            assert Session.objects.select_for_update(nowait=True).get(pk=rows[1].pk)
+        assert burial.result(10) == 2
+
+
+def _buried(owner: str) -> int:
+    try:
+        return leases.expire_owned_by([owner])
+    finally:
+        connection.close()
 
 
 def test_processes_of_another_container_are_not_looked_for_here(monkeypatch: pytest.MonkeyPatch) -> None:

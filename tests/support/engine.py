@@ -150,3 +150,14 @@ def assert_ledger_tells_all(run: Run) -> None:
     lines = (line.encode() for line in external_actions.export(run.session.session_id))
     verdict = action_chain.verify(lines, external_actions.public_key())
     assert verdict.valid, verdict.problems
+
+
+def waiting_backends() -> int:
+    """Return how many connections to this PostgreSQL database wait for a lock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")  # or this transaction sees what it saw before
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return int(cursor.fetchone()[0])

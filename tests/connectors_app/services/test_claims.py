@@ -20,7 +20,7 @@ from sessions_app.services.external_actions import ChainBroken
 from tests.connectors_app.conftest import say
 from tests.factories import make_run, make_session
 from tests.sessions_app.streams.helpers import in_threads
-from tests.support.engine import race
+from tests.support.engine import race, waiting_backends
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PLAIN = {"plugin": "http", "address": {"url": "http://example.com/hook"}}
@@ -290,13 +290,3 @@ def test_the_threads_of_a_process_wait_for_a_session_one_at_a_time(session: Sess
         thread.join()
     assert len([work for work in taken if work is not None]) == len(rows)
     assert set(statuses()) == {"sending"}
-
-
-def waiting_backends() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_stat_clear_snapshot()")  # or this transaction sees what it saw before
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        return int(cursor.fetchone()[0])

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 
 from sessions_app.engine import loop
-from sessions_app.models import ApprovalStatus, Run, Session, Step, ToolCall, UserQuestion
+from sessions_app.models import ApprovalStatus, Run, SecretSlot, Session, Step, ToolCall, UserQuestion
 from sessions_app.services import approvals, decisions, journal, questions, runs, sessions
 from sessions_app.services.approvals import Vote
 from sessions_app.services.heartbeat import Heartbeat
+from tests.factories import make_secret
 from tests.sessions_app.engine.conftest import ALICE, BOB, call, kinds, payloads, pending, submit
 from tests.support.engine import Died, at_crashpoint, dying_at
 
@@ -329,6 +331,24 @@ def test_a_run_whose_route_vanished_fails_and_is_not_rerouted(
     gone.delete()
     run = finish(run, heartbeat)
     assert (run.status, run.error["code"]) == ("failed", "route_not_found")
+
+
+def test_a_run_whose_route_cannot_read_its_key_fails_and_says_so(
+    script: Script, session: Session, heartbeat: Heartbeat
+) -> None:
+    route = script({"text": "never"})
+    for slot_id, code in (("gone", "secret_not_found"), ("foreign", "master_key_mismatch")):
+        make_secret("foreign", "a-key-for-the-model")
+        run = submit(session)
+        route.auth_ref = slot_id
+        route.save()
+        under_another = Fernet(Fernet.generate_key()).encrypt(b"x").decode()
+        SecretSlot.objects.filter(slot_id="foreign").update(sealed=under_another)
+        run = finish(run, heartbeat)
+        assert (run.status, run.error["code"]) == ("failed", code)
+        route.auth_ref = ""
+        route.save()
+    assert "no key to call its model" in run.error["message"]
 
 
 def test_unknown_effect_asks_an_operator_and_each_outcome_goes_on(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from io import StringIO
+from threading import Thread
 
 import pytest
 from cryptography.fernet import Fernet
@@ -114,3 +115,22 @@ def test_keys_in_the_environment_are_the_operators_to_change(settings):
     settings.KHEISH = replace(settings.KHEISH, master_keys=(first, second))
     assert "1 secrets" in rotate("--reseal-only")
     assert sealed_under(first)
+
+
+def test_two_rotations_at_once_lose_no_key(key_file, monkeypatch):
+    """The second begins while the first, which will drop what it does not know, has written its key."""
+    monkeypatch.setattr(master_key, "reseal_all", lambda: 0)
+    seconds = []
+
+    def begin_another(name):
+        if name == "master_key.written" and not seconds:
+            seconds.append(Thread(target=master_key.rotate))
+            seconds[0].start()
+            seconds[0].join(0.5)
+
+    monkeypatch.setattr(master_key, "crashpoint", begin_another)
+    master_key.rotate(drop_old=True)
+    (first,) = key_file.read_text().split()[-1:]
+    seconds[0].join(10)
+    keys = key_file.read_text().split()
+    assert len(keys) == 2 and keys[1] == first

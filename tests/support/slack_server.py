@@ -92,7 +92,12 @@ class SlackServer:
                 server._serve(self, b"")
 
             def do_POST(self) -> None:
-                server._serve(self, self.rfile.read(int(self.headers.get("content-length") or 0)))
+                length = int(self.headers.get("content-length") or 0)
+                body = self.rfile.read(length)
+                if len(body) < length:  # its sender died in the middle: that is no request
+                    self.close_connection = True
+                    return
+                server._serve(self, body)
 
             def log_message(self, *args: Any) -> None:
                 pass

@@ -244,13 +244,13 @@ class World:
 
 
 @contextmanager
-def _folder(keep: bool) -> Iterator[Path]:
+def _folder(keep: Callable[[], bool]) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="kheish-torture-"))
     folder.chmod(0o711)
     try:
         yield folder
     finally:
-        if keep:
+        if keep():
             say(f"everything is kept in {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
@@ -272,10 +272,10 @@ def prepared(profile: Profile) -> Iterator[Ground]:
 
 
 def torture(order: Order, ground: Ground) -> Report:
-    """Carry ``order`` out and return what was found."""
+    """Carry ``order`` out and return what was found. A red one keeps its folder, for whoever must mend it."""
     began = time.monotonic()
     report = Report(seed=order.seed, commit=commit(), profile=order.profile, command=order.command)
-    with _folder(order.keep) as folder:
+    with _folder(lambda: order.keep or not (order.bug or report.is_green)) as folder:
         world = World(order, folder, ground)
         try:
             world.build()

@@ -72,7 +72,11 @@ def _drive_runs(run: Run, opening: StepStart | None, lease: Lease, hold: Hold, h
 
 
 def _drive_run(turn: Turn) -> None:
-    """Advance until the run leaves this worker. The outer edge: an unforeseen failure ends the run."""
+    """Advance until the run leaves this worker. The outer edge of whatever nobody has foreseen.
+
+    Such a failure may be this worker's or the moment's: the run is queued again and goes on from its last
+    commit. One that comes again without a step forward between is the run's, and ends it.
+    """
     try:
         if recovery.is_worn_out(turn.run):
             settle.fail(turn, "recovery_limit", "worker after worker died while it drove this run")
@@ -83,7 +87,7 @@ def _drive_run(turn: Turn) -> None:
             if settle.stop_if_asked(turn):
                 return
             if turn.hold.draining.is_set():
-                settle.hand_on(turn)
+                settle.hand_on(turn, "worker_draining")
                 return
             advance = step.advance if turn.phase is Phase.MODEL else tools_phase.advance
             if advance(turn) is Outcome.LEFT:
@@ -97,8 +101,11 @@ def _drive_run(turn: Turn) -> None:
     except Exception as error:
         if isinstance(error, DatabaseError) and not isinstance(error, DataError | IntegrityError):
             raise  # not the run's failure: its lease runs out and it goes on from its last commit
-        logger.exception("run failed", extra={"action": "drive", "run": turn.run.run_id})
-        settle.fail(turn, "internal_error", "the runtime failed unexpectedly; its log has the cause")
+        logger.exception("run failed unexpectedly", extra={"action": "drive", "run": turn.run.run_id})
+        if recovery.was_handed_on(turn.run):
+            settle.fail(turn, "internal_error", "the runtime failed unexpectedly; its log has the cause")
+        else:
+            settle.hand_on(turn, recovery.HANDED_ON)
 
 
 def _runnable(session_pk: int) -> Run | None:

@@ -82,15 +82,15 @@ def stop_requested(run: Run) -> bool:
     return bool(run.stop_requested)
 
 
-def hand_on(turn: Turn) -> None:
-    """Give the run back to the queue's head because this worker drains; its steps stay."""
+def hand_on(turn: Turn, reason: str) -> None:
+    """Give the run back to the queue's head, for ``reason``; its steps stay."""
     run_state.transition(
         turn.run,
         RunStatus.QUEUED,
         session_id=turn.session_id,
         lease=turn.lease,
         lease_seconds=turn.lease_seconds,
-        payload={"reason": "worker_draining"},
+        payload={"reason": reason},
         release="always",
     )
     turn.released = True

@@ -4,6 +4,7 @@
 """
 
 import logging
+from collections import Counter
 from datetime import timedelta
 from typing import Final
 
@@ -31,9 +32,14 @@ BATCH: Final = 200
 DEAD_AFTER_LEASES: Final = 2
 MAX_LOST_IN_A_ROW: Final = 10
 """Workers a run may lose without a step forward before it is taken for the cause."""
+HANDED_ON: Final = "internal_error"
+"""The reason in ``run.queued`` of a run that an unforeseen failure has stopped."""
 _NO_PROGRESS: Final = frozenset(
-    {"tool.started", "task.started", "task.finished", "model.failed", "model.switched", "run.stop_requested"}
-)
+    {
+        "tool.started", "task.started", "task.finished", "model.failed", "model.switched",
+        "run.stop_requested", "run.recovered", "run.started", HANDED_ON,
+    }
+)  # fmt: skip
 _LOOK_BACK: Final = 400
 _READY: Final = """
 SELECT id FROM sessions_app_session WHERE queued_runs > 0 AND NOT blocked AND lease_owner = ''
@@ -63,14 +69,24 @@ def is_worn_out(run: Run) -> bool:
     """
     if run.recovered_count < MAX_LOST_IN_A_ROW:
         return False
-    recent = JournalEntry.objects.filter(run_id=run.pk).order_by("-seq")[:_LOOK_BACK]
-    lost = 0
-    for kind in recent.values_list("kind", flat=True):
-        if kind == "run.recovered":
-            lost += 1
-        elif kind not in _NO_PROGRESS:
+    return _since_a_step_forward(run)["run.recovered"] > MAX_LOST_IN_A_ROW
+
+
+def was_handed_on(run: Run) -> bool:
+    """Tell whether an unforeseen failure has handed the run on before, without a step forward since."""
+    return HANDED_ON in _since_a_step_forward(run)
+
+
+def _since_a_step_forward(run: Run) -> Counter[str]:
+    """Count the kinds of the run's newest entries, back to its last step forward."""
+    recent = JournalEntry.objects.filter(run_id=run.pk).order_by("-seq").values_list("kind", "payload")
+    found: Counter[str] = Counter()
+    for kind, payload in recent[:_LOOK_BACK]:
+        name = HANDED_ON if kind == "run.queued" and payload.get("reason") == HANDED_ON else kind
+        if name not in _NO_PROGRESS:
             break
-    return lost > MAX_LOST_IN_A_ROW
+        found[name] += 1
+    return found
 
 
 def bury_dead_workers(host: str, *, listening_seconds: float = float("inf")) -> int:

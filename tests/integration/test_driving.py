@@ -1,8 +1,8 @@
 """Driving under pressure: stops, lost leases, heads that change under the driver, databases that refuse."""
 
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -15,8 +15,16 @@ from sessions_app.services import approvals, leases, recovery, runs, sessions
 from sessions_app.services.approvals import Vote
 from sessions_app.services.heartbeat import Heartbeat
 from sessions_app.services.sessions import NewSession
-from tests.sessions_app.engine.conftest import ALICE, call, kinds, pending, submit
-from tests.support.engine import Died, at_crashpoint, check_ended, check_session, dying_at, expire_lease
+from tests.sessions_app.engine.conftest import ALICE, call, kinds, payloads, pending, submit
+from tests.support.engine import (
+    CRASHPOINT_MODULES,
+    Died,
+    at_crashpoint,
+    check_ended,
+    check_session,
+    dying_at,
+    expire_lease,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Script = Callable[..., Any]
@@ -335,19 +343,80 @@ def test_a_database_that_is_away_fails_no_run(
     assert runs.get(run.run_id).status == "completed"
 
 
-def test_what_the_database_can_never_store_ends_the_run(
-    script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def free() -> Session:
+    """A session in which nobody is asked."""
+    rules = [{"tool_name_pattern": "*", "behavior": "allow"}]
+    return sessions.create(NewSession(session_id="free", permission_rules=rules), principal="alice")[0]
+
+
+@contextmanager
+def failing_at(point: str, *failures: Exception) -> Iterator[None]:
+    """Raise one of ``failures`` after the other each time the engine passes ``point``."""
+    left = list(failures)
+
+    def fail(here: str) -> None:
+        if here == point and left:
+            raise left.pop(0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in CRASHPOINT_MODULES:
+            patch.setattr(f"sessions_app.engine.{module}.crashpoint", fail)
+        yield
+
+
+@pytest.mark.parametrize("point", ["model.before", "model.after", "planned", "tool.started", "tool.returned"])
+def test_an_unforeseen_failure_is_the_workers_until_it_comes_again(
+    script: Script, free: Session, heartbeat: Heartbeat, point: str
+) -> None:
+    script({"tool_calls": [call("write_file", path="a.txt", content="a")]}, {"text": "done"})
+    run = submit(free)
+    with failing_at(point, ZeroDivisionError("of this worker")):
+        loop.drive(free.pk, heartbeat)
+        handed_on = runs.get(run.run_id)
+        free.refresh_from_db()
+        assert (handed_on.status, free.lease_owner, free.queued_runs) == ("queued", "", 1)
+        assert payloads(run, "run.queued")[-1]["reason"] == "internal_error"
+        loop.drive(free.pk, heartbeat)
+    assert runs.get(run.run_id).status == "completed"
+
+
+@pytest.mark.parametrize("failure", [ZeroDivisionError("of the run"), DataError("value too long")])
+def test_an_unforeseen_failure_that_comes_again_ends_the_run(
+    script: Script, session: Session, heartbeat: Heartbeat, failure: Exception
 ) -> None:
     script({"text": "done"})
     run = submit(session)
-
-    def refused() -> None:
-        raise DataError("value too long")
-
-    at_crashpoint(monkeypatch, "model.after", refused)
-    loop.drive(session.pk, heartbeat)
+    with failing_at("model.after", failure, failure):
+        loop.drive(session.pk, heartbeat)
+        assert runs.get(run.run_id).status == "queued"
+        loop.drive(session.pk, heartbeat)
     ended = runs.get(run.run_id)
     assert (ended.status, ended.error["code"]) == ("failed", "internal_error")
+
+
+def test_a_step_forward_between_two_unforeseen_failures_counts(
+    script: Script, session: Session, heartbeat: Heartbeat
+) -> None:
+    script(*({"tool_calls": [call("list_files", base=".", limit=n + 1)]} for n in range(3)), {"text": "end"})
+    run = submit(session)
+    with failing_at("tool.settled", *(ZeroDivisionError(str(number)) for number in range(3))):
+        for _ in range(4):
+            loop.drive(session.pk, heartbeat)
+    assert runs.get(run.run_id).status == "completed"
+    assert len(payloads(run, "run.queued")) == 4  # accepted, and after each failure
+
+
+def test_an_unforeseen_failure_after_an_effect_leaves_it_to_people(
+    script: Script, free: Session, heartbeat: Heartbeat
+) -> None:
+    script({"tool_calls": [call("bash", command="echo once >> effects.txt")]}, {"text": "end"})
+    run = submit(free)
+    with failing_at("tool.returned", ZeroDivisionError("before the result was kept")):
+        loop.drive(free.pk, heartbeat)
+        loop.drive(free.pk, heartbeat)
+    assert runs.get(run.run_id).status == "waiting_for_operator"
+    assert (sessions.workspace(free) / "effects.txt").read_text() == "once\n"
 
 
 def test_a_draining_worker_starts_no_queued_run(

@@ -81,11 +81,11 @@ class Evidence:
                 found[line["key"]].append(line)
         return found
 
-    def logged(self, run_id: str) -> list[str]:
-        """What the service logged of a run as an error, each with its traceback."""
+    def logged(self, words: str) -> list[str]:
+        """What the service logged as an error with ``words`` in it, each with its traceback."""
         log = self.folder / "service.log"
         found = _LOGGED.split(log.read_text(errors="replace")) if log.exists() else []
-        return [each.strip() for each in found if run_id in each and "[error " in each.partition("\n")[0]]
+        return [each.strip() for each in found if words in each and "[error " in each.partition("\n")[0]]
 
     def troubles(self, begin: float, end: float, pid: int = 0) -> bool:
         """Tell whether something was done to process ``pid`` (0: any), or to the database, between these."""

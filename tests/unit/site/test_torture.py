@@ -115,6 +115,11 @@ def test_a_report_of_a_violation_or_a_failure_is_red() -> None:
     assert not Report(**GIVEN | {"failures": ["a worker did not leave"]}).is_green
 
 
+def test_an_unforeseen_failure_that_was_survived_is_shown() -> None:
+    report = Report(**GIVEN | {"unforeseen": ["run failed unexpectedly\nZeroDivisionError"]})
+    assert report.is_green and "runs survived: 1\nrun failed unexpectedly\nZeroDiv" in report.as_text()
+
+
 def test_a_run_that_failed_unexpectedly_is_shown_with_what_the_service_logged_of_it(tmp_path: Path) -> None:
     lines = [
         "2026-01-01T00:00:01Z [error    ] run failed [loop] action=drive run=run_1",

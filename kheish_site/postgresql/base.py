@@ -1,4 +1,5 @@
-"""``ENGINE`` of the services profile: Django's backend, with prepared statements and a cheaper pool.
+"""``ENGINE`` of the services profile: Django's backend, with prepared statements and a cheaper pool, and with
+Django's exceptions wherever the server is asked something.
 
 Django binds parameters on the client, so the server parses and plans every statement anew, and its pool asks
 the server whether a connection lives each time it gives one out. For the few statements that every run makes
@@ -64,6 +65,21 @@ class DatabaseWrapper(base.DatabaseWrapper):
             with self.wrap_database_errors:
                 return wrapper._prepare_cursor(ServerBindingCursor(self.connection))
         return _PreparedCursor(self.connection, self.wrap_database_errors)
+
+    def chunked_cursor(self) -> Any:
+        """Return Django's cursor on the server, whose end is asked of the server as well.
+
+        Django lets what the driver raises there through as it is, and nobody would take it for an outage.
+        """
+        made: Any = super().chunked_cursor()
+        close = made.close
+
+        def closed() -> None:
+            with self.wrap_database_errors:
+                close()
+
+        made.close = closed
+        return made
 
 
 class _PreparedCursor:

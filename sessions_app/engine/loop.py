@@ -102,6 +102,7 @@ def _drive_run(turn: Turn) -> None:
         if isinstance(error, DatabaseError) and not isinstance(error, DataError | IntegrityError):
             raise  # not the run's failure: its lease runs out and it goes on from its last commit
         logger.exception("run failed unexpectedly", extra={"action": "drive", "run": turn.run.run_id})
+        turn.run.status = RunStatus.RUNNING  # what it was moved to was not committed
         if recovery.was_handed_on(turn.run):
             settle.fail(turn, "internal_error", "the runtime failed unexpectedly; its log has the cause")
         else:

@@ -7,13 +7,15 @@ Source: ARCHITECTURE, "States of an effect".
 
 import logging
 
+from django.db import Error as DatabaseError
+
 from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.transactions import write
 from sessions_app.engine.execute import Effects, context_for
 from sessions_app.engine.turn import Turn
 from sessions_app.models import ToolCall, ToolCallState
 from sessions_app.services import effects, journal, leases, outward, shell_tasks
-from sessions_app.services.writes import Entry
+from sessions_app.services.writes import Entry, LeaseLost, StaleRun
 from sessions_app.tools import registry
 from sessions_app.tools.base import Probeable, ProbeInconclusive, ToolFailure, ToolResult
 
@@ -25,8 +27,13 @@ class Unknown(Exception):
 
 
 def after_crash(turn: Turn, calls: list[ToolCall]) -> None:
-    """Judge every call a dead worker left ``started``; those that may run again stay so."""
-    shell_tasks.settle_lost(turn.run)
+    """Judge every call a dead worker left ``started``; those that may run again stay so.
+
+    Raises: LeaseLost.
+    """
+    with write():
+        leases.check(turn.lease)  # frozen since: the calls may be of whoever took the run over, and live
+        shell_tasks.settle_lost(turn.run)
     for call in calls:
         if call.state != ToolCallState.STARTED or call.effect in ("read", "idempotent"):
             continue
@@ -50,6 +57,11 @@ def _probe(turn: Turn, call: ToolCall) -> ToolResult | None:
     except (ProbeInconclusive, ToolFailure) as reason:
         logger.info("probe inconclusive", extra={"action": "recover", "call": call.call_id})
         raise Unknown from reason
+    except (DatabaseError, LeaseLost, StaleRun):
+        raise
+    except Exception as error:  # the edge: a tool's own code, whatever it raises
+        logger.exception("a probe broke", extra={"action": "recover", "call": call.call_id})
+        raise Unknown from error
 
 
 def _mark_unknown(turn: Turn, call: ToolCall) -> None:

@@ -46,6 +46,8 @@ logger = logging.getLogger(__name__)
 KEEP_BYTES: Final = 8 * 1024 * 1024
 ROTATE_TO_BYTES: Final = 6 * 1024 * 1024
 PARTIAL_BYTES: Final = 4_000
+_PIECES: Final = 64
+"""Pieces of output that are read at once."""
 _POLL_SECONDS: Final = 0.2
 STOP_SECONDS: Final = 2 * GRACE_SECONDS + DRAIN_SECONDS
 
@@ -100,12 +102,14 @@ def output(task: ShellTask, *, tail_bytes: int = 8192, full: bool = False) -> Ou
 
 def _tail(task: ShellTask, size: int) -> tuple[list[str], int]:
     """Return the newest pieces that hold ``size`` bytes together, and how many bytes they have."""
-    pieces, taken = list[str](), 0
-    for text, length in task.chunks.order_by("-offset").values_list("text", "size_bytes").iterator(64):
-        pieces.append(text)
-        taken += length
-        if taken >= size:
-            break
+    pieces, taken, rows = list[str](), 0, task.chunks.order_by("-offset")
+    while taken < size and (found := list(rows.values_list("offset", "text", "size_bytes")[:_PIECES])):
+        for _, text, length in found:
+            pieces.append(text)
+            taken += length
+            if taken >= size:
+                break
+        rows = rows.filter(offset__lt=found[-1][0])  # not by count: a live task writes more meanwhile
     return pieces[::-1], taken
 
 

@@ -1,6 +1,7 @@
 """Driving under pressure: stops, lost leases, heads that change under the driver, databases that refuse."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -10,11 +11,12 @@ from django.db import DataError, OperationalError, connection
 
 from sessions_app.engine import execute, loop
 from sessions_app.engine.loop import RUNS_IN_A_ROW
-from sessions_app.models import Run, Session, ToolCall
+from sessions_app.models import Run, Session, ShellTask, ToolCall
 from sessions_app.services import approvals, leases, recovery, runs, sessions
 from sessions_app.services.approvals import Vote
 from sessions_app.services.heartbeat import Heartbeat
 from sessions_app.services.sessions import NewSession
+from sessions_app.tools import registry
 from tests.sessions_app.engine.conftest import ALICE, call, kinds, payloads, pending, submit
 from tests.support.engine import (
     CRASHPOINT_MODULES,
@@ -417,6 +419,72 @@ def test_an_unforeseen_failure_after_an_effect_leaves_it_to_people(
         loop.drive(free.pk, heartbeat)
     assert runs.get(run.run_id).status == "waiting_for_operator"
     assert (sessions.workspace(free) / "effects.txt").read_text() == "once\n"
+
+
+def test_an_unforeseen_failure_in_the_commit_that_ends_a_run_is_one_too(
+    script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script({"text": "done"})
+    run = submit(session)
+    Run.objects.filter(pk=run.pk).update(reply_targets=[{"plugin": "local", "address": {}}])
+    emitted: list[int] = []
+
+    def emit(*given: Any) -> None:
+        emitted.append(len(emitted))
+        if len(emitted) == 1:
+            raise KeyError("a listener of answers")
+
+    monkeypatch.setattr("sessions_app.services.ports.output_emitted", emit)
+    loop.drive(session.pk, heartbeat)
+    assert runs.get(run.run_id).status == "queued"
+    loop.drive(session.pk, heartbeat)
+    assert (runs.get(run.run_id).status, len(emitted)) == ("completed", 2)
+    check_session(session.pk)
+
+
+def test_a_worker_that_lost_a_run_leaves_the_task_of_whoever_has_it_alone(
+    script: Script, free: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frozen after its plan was committed, it finds the call started when it goes on: by another worker."""
+    command = "until [ -e go ]; do sleep 0.02; done; echo once"
+    script({"tool_calls": [call("bash", command=command)]}, {"text": "done"})
+    run, others = submit(free), list[threading.Thread]()
+
+    def taken_over() -> None:
+        expire_lease(free.pk)
+        other = threading.Thread(target=drive_in_time, args=(free, Heartbeat("worker-2"), 60))
+        other.start()
+        others.append(other)
+        deadline = time.monotonic() + 60
+        while not ShellTask.objects.filter(pid__gt=0).exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    at_crashpoint(monkeypatch, "planned", taken_over)
+    loop.drive(free.pk, heartbeat)
+    assert ShellTask.objects.get().status == "in_progress"
+    (sessions.workspace(free) / "go").touch()
+    others[0].join()
+    assert runs.get(run.run_id).status == "completed"
+    assert ToolCall.objects.get(run=run).content == "once\n[exit code 0]"
+    assert "task.finished" in kinds(run) and "tool.unknown" not in kinds(run)
+
+
+def test_a_probe_that_breaks_says_nothing_of_the_effect(
+    script: Script, free: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script({"tool_calls": [call("write_file", path="a.txt", content="a")]}, {"text": "done"})
+    run = submit(free)
+    with dying_at(lambda here: here == "tool.returned"), pytest.raises(Died):
+        loop.drive(free.pk, heartbeat)
+    expire_lease(free.pk)
+
+    def broken(*given: Any) -> None:
+        raise KeyError("of the tool's own code")
+
+    monkeypatch.setattr(type(registry.get("write_file")), "probe", broken)
+    loop.drive(free.pk, Heartbeat("worker-2"))
+    assert runs.get(run.run_id).status == "waiting_for_operator"
+    assert "run.queued" not in kinds(run)[2:]
 
 
 def test_a_draining_worker_starts_no_queued_run(

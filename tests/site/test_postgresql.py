@@ -4,7 +4,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import DataError, connection
+from django.db import DataError, OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from psycopg_pool import ConnectionPool
 
@@ -14,6 +14,7 @@ from kheish_site.postgresql import base
 from sessions_app.models import Session
 from sessions_app.services import events
 from sessions_app.services.events import Place
+from tests.factories import make_session
 
 pytestmark = [pytest.mark.services_only, pytest.mark.django_db(transaction=True)]
 BACKEND = "SELECT pg_backend_pid()"
@@ -57,6 +58,35 @@ def test_a_prepared_statement_fails_as_any_other() -> None:
         cursor.execute("SELECT 1 / %s::int", [0])
 
 
+def test_a_cursor_on_the_server_fails_as_any_other_where_its_end_finds_no_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Django leaves the end of what ``iterator()`` reads to the driver, whose exceptions nobody looks for."""
+    make_session("read-in-pieces")
+    close, seen = psycopg.ServerCursor.close, list[Any]()
+
+    def cut(cursor: Any) -> None:
+        seen.append(cursor)
+        end_backend(cursor.connection.info.backend_pid)
+        close(cursor)
+
+    monkeypatch.setattr(psycopg.ServerCursor, "close", cut)
+    with pytest.raises(OperationalError):
+        list(Session.objects.order_by("pk").iterator(chunk_size=10))
+    monkeypatch.undo()
+    connection.close()
+    close(seen[0])
+    assert Session.objects.count() == 1
+
+
+def end_backend(pid: int) -> None:
+    """Let the server close one connection, from another."""
+    other = connection.copy()
+    with other.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+    other.close()
+
+
 def test_a_live_connection_is_given_out_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(ConnectionPool, "check_connection", staticmethod(asked.append))
@@ -73,10 +103,7 @@ def test_a_connection_that_the_server_closed_is_not_given_out() -> None:
         (ours,) = cursor.fetchone()
     raw = connection.connection
     base.check(raw)
-    other = connection.copy()
-    with other.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [ours])
-    other.close()
+    end_backend(ours)
     with pytest.raises(psycopg.OperationalError):
         base.check(raw)
     release_connection()

@@ -479,7 +479,7 @@ def _fill(report: Report, found: Evidence, torturer: Torturer, load: Load, order
         "seconds until all was settled": round(found.settle_seconds, 1),
     }  # fmt: skip
     report.judgements = judge_all(found)
-    report.unforeseen = found.logged("run failed unexpectedly")
+    report.unforeseen = [*found.logged("run failed unexpectedly"), *found.logged("a tool broke")]
     report.failures = [*torturer.troubles, *load.failures[:10]]
     report.wanted = order.wanted
 

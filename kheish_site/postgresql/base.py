@@ -1,9 +1,9 @@
-"""``ENGINE`` of the services profile: Django's backend, with prepared statements and a cheaper pool, and with
-Django's exceptions wherever the server is asked something.
+"""``ENGINE`` of the services profile: Django's backend, with prepared statements and a cheaper pool.
 
 Django binds parameters on the client, so the server parses and plans every statement anew, and its pool asks
 the server whether a connection lives each time it gives one out. For the few statements that every run makes
-both cost more than the statement itself.
+both cost more than the statement itself. What the driver raises is Django's exception everywhere here, for that
+is what an outage is known by.
 """
 
 import select

@@ -2,8 +2,8 @@
 
 Django binds parameters on the client, so the server parses and plans every statement anew, and its pool asks
 the server whether a connection lives each time it gives one out. For the few statements that every run makes
-both cost more than the statement itself. What the driver raises is Django's exception everywhere here, for that
-is what an outage is known by.
+both cost more than the statement itself. What the driver raises is Django's exception everywhere here: an
+outage is known by that.
 """
 
 import select

@@ -2,10 +2,12 @@
 
 Three steps, each safe to crash after: the new key is written in front of the old ones (all rows stay
 readable), the rows are sealed again in one transaction, and only then, when asked for, the old keys
-are dropped. Running processes follow the key file by themselves (``lib/crypto.py``).
+are dropped; what was sealed under them and committed late is sealed again before. Running processes
+follow the key file by themselves (``lib/crypto.py``).
 """
 
 import logging
+import time
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -21,6 +23,8 @@ from sessions_app.services import ports
 from sessions_app.services.idempotency import SEALED
 
 logger = logging.getLogger(__name__)
+LATE_SECONDS = 1.0
+"""Longer than a transaction lasts that sealed something before it could know of a new key."""
 
 
 class KeysInEnvironment(Conflict):
@@ -52,6 +56,8 @@ def rotate(*, drop_old: bool = False) -> Rotation:
         resealed = reseal_all()
         crashpoint("master_key.resealed")
         if drop_old:
+            time.sleep(LATE_SECONDS)
+            reseal_all()
             keys = keys[:1]
             write_private(file, keys[0] + "\n")
     logger.info("master key rotated", extra={"action": "master_key.rotate", "resealed": resealed})

@@ -79,10 +79,10 @@ def was_handed_on(run: Run) -> bool:
 
 def _since_a_step_forward(run: Run) -> Counter[str]:
     """Count the kinds of the run's newest entries, back to its last step forward."""
-    recent = JournalEntry.objects.filter(run_id=run.pk).order_by("-seq").values_list("kind", "payload")
+    recent = JournalEntry.objects.filter(run_id=run.pk).order_by("-seq")[:_LOOK_BACK]
     found: Counter[str] = Counter()
-    for kind, payload in recent[:_LOOK_BACK]:
-        name = HANDED_ON if kind == "run.queued" and payload.get("reason") == HANDED_ON else kind
+    for kind, reason in recent.values_list("kind", "payload__reason"):
+        name = HANDED_ON if (kind, reason) == ("run.queued", HANDED_ON) else kind
         if name not in _NO_PROGRESS:
             break
         found[name] += 1

@@ -18,7 +18,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def key_file(tmp_path, settings):
+def key_file(tmp_path, settings, monkeypatch):
+    monkeypatch.setattr(master_key, "LATE_SECONDS", 0.01)
     file = tmp_path / "master.key"
     file.write_text(new_master_key() + "\n")
     settings.KHEISH = replace(
@@ -134,3 +135,18 @@ def test_two_rotations_at_once_lose_no_key(key_file, monkeypatch):
     seconds[0].join(10)
     keys = key_file.read_text().split()
     assert len(keys) == 2 and keys[1] == first
+
+
+def test_what_is_committed_late_under_an_old_key_outlasts_it(key_file, monkeypatch):
+    old = key_file.read_text().strip()
+
+    def commit_late(name):
+        if name == "master_key.resealed":
+            make_secret("late", "canary-value-late")
+            sealed = Fernet(old).encrypt(b"canary-value-late").decode()
+            SecretSlot.objects.filter(slot_id="late").update(sealed=sealed)
+
+    monkeypatch.setattr(master_key, "crashpoint", commit_late)
+    master_key.rotate(drop_old=True)
+    assert len(key_file.read_text().split()) == 1
+    assert secrets.reveal("late") == "canary-value-late"

@@ -29,8 +29,8 @@ def master_keys() -> tuple[str, ...]:
     try:
         changed_at = kheish.master_key_file.stat().st_mtime_ns
         return _keys_in(kheish.master_key_file, changed_at) or tuple(kheish.master_keys)
-    except OSError:
-        return tuple(kheish.master_keys)  # the file is gone: what was read at the start still opens the rows
+    except FileNotFoundError:
+        return tuple(kheish.master_keys)  # what was read at the start still opens the rows
 
 
 @lru_cache(maxsize=4)

@@ -105,8 +105,9 @@ class _Watcher:
         with self._changed:
             self._watches.add(watch)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="model-call-watch", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="model-call-watch", daemon=True)
+                thread.start()
+                self._thread = thread
             self._changed.notify()
 
     def discard(self, watch: Watch) -> None:

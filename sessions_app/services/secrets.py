@@ -102,7 +102,14 @@ def is_readable(slot: SecretSlot) -> bool:
 
 def reveal(slot_id: str) -> str:
     """Return the value, for a call that is about to be made. Raises: SecretMissing, Unreadable."""
-    value = crypto.unseal(get(slot_id).sealed).decode()
+    slot = get(slot_id)
+    try:
+        value = crypto.unseal(slot.sealed).decode()
+    except crypto.Unreadable:
+        again = get(slot_id)  # it may have been sealed under another key since, and the old one dropped
+        if again.sealed == slot.sealed:
+            raise
+        value = crypto.unseal(again.sealed).decode()
     _teach(slot_id, value)
     return value
 

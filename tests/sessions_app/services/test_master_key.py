@@ -150,3 +150,16 @@ def test_what_is_committed_late_under_an_old_key_outlasts_it(key_file, monkeypat
     master_key.rotate(drop_old=True)
     assert len(key_file.read_text().split()) == 1
     assert secrets.reveal("late") == "canary-value-late"
+
+
+def test_a_slot_that_was_read_before_its_key_went_is_read_again(key_file, monkeypatch):
+    make_secret("a", "canary-value-a")
+    before = secrets.get("a")
+    rotate("--drop-old")
+    read = [before]
+    monkeypatch.setattr(secrets, "get", lambda slot_id: read.pop() if read else SecretSlot.objects.get())
+    assert secrets.reveal("a") == "canary-value-a"
+    read.append(before)
+    SecretSlot.objects.update(sealed=before.sealed)
+    with pytest.raises(crypto.Unreadable):
+        secrets.reveal("a")

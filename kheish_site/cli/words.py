@@ -107,6 +107,7 @@ KINDS: dict[str, tuple[str, str, Style, Callable[[Payload], str]]] = {
     "run.waiting": ("✋", "!", "amber", _said("waits for", _wait)),
     "run.resumed": ("▶", ">", "blue", _said("goes on")),
     "run.recovered": ("↻", "@", "amber", _said("recovered after its worker was lost", _by)),
+    "run.disrupted": ("↻", "@", "amber", _said("the service failed unexpectedly; goes on in a moment")),
     "run.completed": ("✔", "+", "green", _said("completed")),
     "run.failed": ("✘", "x", "red", _ended("failed")),
     "run.cancelled": ("■", "#", "dim", _ended("cancelled")),

@@ -49,6 +49,7 @@ _OWN_ICONS: Final = {
     "run.interrupted": "stop",
     "run.stop_requested": "stop",
     "run.recovered": "refresh",
+    "run.disrupted": "warn",
     "run.accepted": "inbox",
     "run.queued": "clock",
     "approval.allowed": "check",

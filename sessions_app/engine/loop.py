@@ -74,8 +74,8 @@ def _drive_runs(run: Run, opening: StepStart | None, lease: Lease, hold: Hold, h
 def _drive_run(turn: Turn) -> None:
     """Advance until the run leaves this worker. The outer edge of whatever nobody has foreseen.
 
-    Such a failure may be this worker's or the moment's: the run is queued again and goes on from its last
-    commit. One that comes again without a step forward between is the run's, and ends it.
+    Such a failure may be this worker's or the moment's: the run is left as by a death, for a moment. The
+    next one after a few ends it.
     """
     try:
         if recovery.is_worn_out(turn.run):
@@ -87,7 +87,7 @@ def _drive_run(turn: Turn) -> None:
             if settle.stop_if_asked(turn):
                 return
             if turn.hold.draining.is_set():
-                settle.hand_on(turn, "worker_draining")
+                settle.hand_on(turn)
                 return
             advance = step.advance if turn.phase is Phase.MODEL else tools_phase.advance
             if advance(turn) is Outcome.LEFT:
@@ -103,10 +103,10 @@ def _drive_run(turn: Turn) -> None:
             raise  # not the run's failure: its lease runs out and it goes on from its last commit
         logger.exception("run failed unexpectedly", extra={"action": "drive", "run": turn.run.run_id})
         turn.run.status = RunStatus.RUNNING  # what it was moved to was not committed
-        if recovery.was_handed_on(turn.run):
-            settle.fail(turn, "internal_error", "the runtime failed unexpectedly; its log has the cause")
+        if recovery.may_be_disrupted(turn.run):
+            settle.disrupt(turn)
         else:
-            settle.hand_on(turn, recovery.HANDED_ON)
+            settle.fail(turn, "internal_error", "the runtime failed unexpectedly; its log has the cause")
 
 
 def _runnable(session_pk: int) -> Run | None:

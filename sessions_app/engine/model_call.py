@@ -67,10 +67,10 @@ def call(turn: Turn, request: Request, route: Route) -> Answer:
 
 
 def _next_route(fallbacks: list[str]) -> Route | None:
-    """Take the next fallback that still exists off the list."""
+    """Take the next fallback off the list that still exists and can be called."""
     while fallbacks:
         route = Route.objects.filter(route_id=fallbacks.pop(0)).first()
-        if route is not None:
+        if route is not None and not routes.readiness(route):
             return route
     return None
 

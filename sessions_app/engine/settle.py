@@ -9,9 +9,11 @@ from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import write, write_if
 from sessions_app.engine.turn import Turn
 from sessions_app.models import Run, RunStatus, StepStatus, ToolCallState
-from sessions_app.services import leases, ports, run_state, shell_tasks, waiting
+from sessions_app.services import journal, leases, ports, run_state, shell_tasks, waiting
 from sessions_app.services.writes import Entry, Lease, StepEnd, StepStart
 
+DISRUPTED_SECONDS: Final = 2.0
+"""What failed at this moment may not in the next; and whoever waits for the run should not wait for long."""
 _STOP: Final = Prepared[tuple[str, str, str]](
     lambda pk: (
         Run.objects.filter(pk=pk).order_by().values_list("stop_requested", "stop_requested_by", "stop_reason")
@@ -82,17 +84,28 @@ def stop_requested(run: Run) -> bool:
     return bool(run.stop_requested)
 
 
-def hand_on(turn: Turn, reason: str) -> None:
-    """Give the run back to the queue's head, for ``reason``; its steps stay."""
+def hand_on(turn: Turn) -> None:
+    """Give the run back to the queue's head because this worker drains; its steps stay."""
     run_state.transition(
         turn.run,
         RunStatus.QUEUED,
         session_id=turn.session_id,
         lease=turn.lease,
         lease_seconds=turn.lease_seconds,
-        payload={"reason": reason},
+        payload={"reason": "worker_draining"},
         release="always",
     )
+    turn.released = True
+
+
+def disrupt(turn: Turn) -> None:
+    """Leave the run as if this worker had died: its lease runs out, now in ``DISRUPTED_SECONDS``.
+
+    Whoever takes it over goes on from its last commit, and judges the calls that had started.
+    """
+    payload = {"error": {"code": "internal_error"}, "retry_in_seconds": DISRUPTED_SECONDS}
+    entry = journal.entry(turn.session_id, "run.disrupted", payload, run=turn.run)
+    journal.append(turn.run.session_id, entry, lease=turn.lease, lease_seconds=DISRUPTED_SECONDS)
     turn.released = True
 
 

@@ -47,7 +47,8 @@ def advance(turn: Turn) -> Outcome:
     except model_call.RouteGone as gone:
         return _failed(turn, "route_not_found", f"the run's route {gone} exists no more")
     except (SecretMissing, Unreadable) as error:
-        return _failed(turn, error.error_code, f"the route has no key to call its model: {error.detail}")
+        message = f"route {turn.run.route_id} has no key to call its model: {error.detail}"
+        return _failed(turn, error.error_code, message)
     except ProviderError as error:
         return _failed(turn, _FAILURE_CODES.get(error.kind, error.kind), error.message)
     crashpoint("model.after")

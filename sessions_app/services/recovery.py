@@ -4,7 +4,6 @@
 """
 
 import logging
-from collections import Counter
 from datetime import timedelta
 from typing import Final
 
@@ -32,12 +31,12 @@ BATCH: Final = 200
 DEAD_AFTER_LEASES: Final = 2
 MAX_LOST_IN_A_ROW: Final = 10
 """Workers a run may lose without a step forward before it is taken for the cause."""
-HANDED_ON: Final = "internal_error"
-"""The reason in ``run.queued`` of a run that an unforeseen failure has stopped."""
+MOST_DISRUPTIONS: Final = 3
+"""Unforeseen failures of the service that a run may have and go on."""
 _NO_PROGRESS: Final = frozenset(
     {
         "tool.started", "task.started", "task.finished", "model.failed", "model.switched",
-        "run.stop_requested", "run.recovered", "run.started", HANDED_ON,
+        "checkpoint.created", "run.stop_requested", "run.disrupted",
     }
 )  # fmt: skip
 _LOOK_BACK: Final = 400
@@ -69,24 +68,20 @@ def is_worn_out(run: Run) -> bool:
     """
     if run.recovered_count < MAX_LOST_IN_A_ROW:
         return False
-    return _since_a_step_forward(run)["run.recovered"] > MAX_LOST_IN_A_ROW
-
-
-def was_handed_on(run: Run) -> bool:
-    """Tell whether an unforeseen failure has handed the run on before, without a step forward since."""
-    return HANDED_ON in _since_a_step_forward(run)
-
-
-def _since_a_step_forward(run: Run) -> Counter[str]:
-    """Count the kinds of the run's newest entries, back to its last step forward."""
-    recent = JournalEntry.objects.filter(run_id=run.pk).order_by("-seq")[:_LOOK_BACK]
-    found: Counter[str] = Counter()
-    for kind, reason in recent.values_list("kind", "payload__reason"):
-        name = HANDED_ON if (kind, reason) == ("run.queued", HANDED_ON) else kind
-        if name not in _NO_PROGRESS:
+    own = JournalEntry.objects.filter(run_id=run.pk).exclude(kind__startswith="delivery.")
+    lost = 0
+    for kind in own.order_by("-seq").values_list("kind", flat=True)[:_LOOK_BACK]:
+        if kind == "run.recovered":
+            lost += 1
+        elif kind not in _NO_PROGRESS:
             break
-        found[name] += 1
-    return found
+    return lost > MAX_LOST_IN_A_ROW
+
+
+def may_be_disrupted(run: Run) -> bool:
+    """Tell whether the run may go on after one more failure that nobody foresaw (``settle.disrupt``)."""
+    before = JournalEntry.objects.filter(run_id=run.pk, kind="run.disrupted")
+    return before.count() < MOST_DISRUPTIONS
 
 
 def bury_dead_workers(host: str, *, listening_seconds: float = float("inf")) -> int:

@@ -103,12 +103,15 @@ def output(task: ShellTask, *, tail_bytes: int = 8192, full: bool = False) -> Ou
 def _tail(task: ShellTask, size: int) -> tuple[list[str], int]:
     """Return the newest pieces that hold ``size`` bytes together, and how many bytes they have."""
     pieces, taken, rows = list[str](), 0, task.chunks.order_by("-offset")
-    while taken < size and (found := list(rows.values_list("offset", "text", "size_bytes")[:_PIECES])):
+    while taken < size:
+        found = list(rows.values_list("offset", "text", "size_bytes")[:_PIECES])
         for _, text, length in found:
             pieces.append(text)
             taken += length
             if taken >= size:
                 break
+        if len(found) < _PIECES:
+            break
         rows = rows.filter(offset__lt=found[-1][0])  # not by count: a live task writes more meanwhile
     return pieces[::-1], taken
 

@@ -42,6 +42,8 @@ EVENT_TOKEN: Final = "torture-event-token"
 CALM_SECONDS: Final = 600.0
 """However slow the machine: what is not over by then goes round in circles."""
 _SCHEDULES: Final = 4
+_UNFORESEEN: Final = ("run failed unexpectedly", "a tool broke", "a probe broke")
+"""What the service logs of its own mistakes: also where a run has survived one, it is red."""
 _WITNESSES: Final = ("keyed", "plain", "sidecar", "keyed", "", "asked", "plain", "bot", "bot")
 """Where the answers of one session after the other go."""
 
@@ -275,11 +277,13 @@ def torture(order: Order, ground: Ground) -> Report:
     """Carry ``order`` out and return what was found. A red one keeps its folder, for whoever must mend it."""
     began = time.monotonic()
     report = Report(seed=order.seed, commit=commit(), profile=order.profile, command=order.command)
-    with _folder(lambda: order.keep or not (order.bug or report.is_green)) as folder:
+    judged = False
+    with _folder(lambda: order.keep or not (order.bug or (judged and report.is_green))) as folder:
         world = World(order, folder, ground)
         try:
             world.build()
             _hurt_and_judge(world, order, report)
+            judged = True
         finally:
             world.watch.end()
             world.end()
@@ -479,8 +483,8 @@ def _fill(report: Report, found: Evidence, torturer: Torturer, load: Load, order
         "seconds until all was settled": round(found.settle_seconds, 1),
     }  # fmt: skip
     report.judgements = judge_all(found)
-    report.unforeseen = [*found.logged("run failed unexpectedly"), *found.logged("a tool broke")]
-    report.failures = [*torturer.troubles, *load.failures[:10]]
+    unforeseen = [said for words in _UNFORESEEN for said in found.logged(words)]
+    report.failures = [*torturer.troubles, *load.failures[:10], *unforeseen[:3]]
     report.wanted = order.wanted
 
 

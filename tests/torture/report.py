@@ -51,8 +51,6 @@ class Report:
     cells: dict[str, int] = field(default_factory=dict)
     judgements: list[Judgement] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
-    unforeseen: list[str] = field(default_factory=list)
-    """Failures of the service's own code that runs survived: no promise is broken, and something is."""
     wanted: Wanted | None = None
     """How much had to happen, with a death at every crash point; None when this is not about that."""
 
@@ -132,12 +130,6 @@ class Report:
         for each in self.judgements:
             if each.violations:
                 lines += ["", f"{each.name}: {each.promise}", *(f"  {text}" for text in each.violations[:12])]
-        if self.unforeseen:
-            lines += [
-                "",
-                f"unforeseen failures that runs survived: {len(self.unforeseen)}",
-                *self.unforeseen[:3],
-            ]
         lines += ["", *(f"FAILED: {failure}" for failure in (*self.failures, *self.shortcomings))]
         lines.append("GREEN" if self.is_green else "RED")
         return "\n".join(lines)

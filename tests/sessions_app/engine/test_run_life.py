@@ -322,6 +322,22 @@ def test_a_fallback_route_takes_over_and_the_switch_is_journalled(
     assert Step.objects.get(run=run).route_id == "second"
 
 
+def test_a_fallback_that_cannot_be_called_is_passed_over(
+    script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sessions_app.providers.retry.FIRST_DELAY_SECONDS", 0.001)
+    script({"text": "from the third"}, route_id="third", default=False)
+    keyless = script({"text": "never"}, route_id="second", default=False)
+    keyless.auth_ref = "gone"
+    keyless.save()
+    first = script({"fault": {"kind": "overloaded", "times": 99}}, route_id="first")
+    first.fallbacks = ["second", "third"]
+    first.save()
+    run = finish(submit(session), heartbeat)
+    assert (run.status, run.outputs[0]["content"]) == ("completed", "from the third")
+    assert [said["to"] for said in payloads(run, "model.switched")] == ["third"]
+
+
 def test_a_run_whose_route_vanished_fails_and_is_not_rerouted(
     script: Script, session: Session, heartbeat: Heartbeat
 ) -> None:
@@ -348,7 +364,7 @@ def test_a_run_whose_route_cannot_read_its_key_fails_and_says_so(
         assert (run.status, run.error["code"]) == ("failed", code)
         route.auth_ref = ""
         route.save()
-    assert "no key to call its model" in run.error["message"]
+    assert "route scripted has no key to call its model" in run.error["message"]
 
 
 def test_unknown_effect_asks_an_operator_and_each_outcome_goes_on(

@@ -12,7 +12,7 @@ import pytest
 
 from kheish_site.lib.crashpoints import POINTS
 from tests.support.service_process import state, until
-from tests.torture import bugs, schedule, stage
+from tests.torture import bugs, harness, schedule, stage
 from tests.torture.bugs import BUGS
 from tests.torture.evidence import Evidence
 from tests.torture.invariants import INVARIANTS, Judgement, every_run_ends_or_waits
@@ -115,11 +115,6 @@ def test_a_report_of_a_violation_or_a_failure_is_red() -> None:
     assert not Report(**GIVEN | {"failures": ["a worker did not leave"]}).is_green
 
 
-def test_an_unforeseen_failure_that_was_survived_is_shown() -> None:
-    report = Report(**GIVEN | {"unforeseen": ["run failed unexpectedly\nZeroDivisionError"]})
-    assert report.is_green and "runs survived: 1\nrun failed unexpectedly\nZeroDiv" in report.as_text()
-
-
 def test_a_run_that_failed_unexpectedly_is_shown_with_what_the_service_logged_of_it(tmp_path: Path) -> None:
     lines = [
         "2026-01-01T00:00:01Z [error    ] run failed [loop] action=drive run=run_1",
@@ -187,3 +182,21 @@ def test_every_guarantee_names_a_test_that_is_there() -> None:
         for file, name in tests:
             assert f"def {name}(" in (ROOT / file).read_text(), (boundary, file, name)
         assert set(re.findall(r"`([a-z_]+)`", row["judged"])) <= names, boundary
+
+
+@pytest.mark.parametrize(("bug", "kept"), [("", True), ("fence_dropped", False)])
+def test_what_a_torture_leaves_that_came_to_no_judgement_is_kept(
+    bug: str, kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*given: Any) -> None:
+        raise RuntimeError("the service does not answer")
+
+    monkeypatch.setattr(harness.tempfile, "mkdtemp", lambda prefix: str(tmp_path / "left"))
+    (tmp_path / "left").mkdir()
+    monkeypatch.setattr(harness, "World", broken)
+    order = harness.Order(
+        seed=1, profile="services", wanted=None, seconds=0.0, limit=0.0, command="torture", bug=bug
+    )
+    with pytest.raises(RuntimeError):
+        harness.torture(order, None)  # type: ignore[arg-type]
+    assert (tmp_path / "left").exists() is kept

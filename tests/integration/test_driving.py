@@ -2,8 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -20,15 +20,8 @@ from sessions_app.services.heartbeat import Heartbeat
 from sessions_app.services.sessions import NewSession
 from sessions_app.tools import registry
 from tests.sessions_app.engine.conftest import ALICE, call, kinds, payloads, pending, submit
-from tests.support.engine import (
-    CRASHPOINT_MODULES,
-    Died,
-    at_crashpoint,
-    check_ended,
-    check_session,
-    dying_at,
-    expire_lease,
-)
+from tests.support import engine
+from tests.support.engine import Died, at_crashpoint, check_ended, check_session, dying_at, expire_lease
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Script = Callable[..., Any]
@@ -354,21 +347,6 @@ def free() -> Session:
     return sessions.create(NewSession(session_id="free", permission_rules=rules), principal="alice")[0]
 
 
-@contextmanager
-def failing_at(point: str, *failures: Exception | type[Exception]) -> Iterator[None]:
-    """Raise one of ``failures`` after the other each time the engine passes ``point``."""
-    left = list(failures)
-
-    def fail(here: str) -> None:
-        if here == point and left:
-            raise left.pop(0)
-
-    with pytest.MonkeyPatch.context() as patch:
-        for module in CRASHPOINT_MODULES:
-            patch.setattr(f"sessions_app.engine.{module}.crashpoint", fail)
-        yield
-
-
 def drive_on(session: Session) -> None:
     """Let the lease that was left run out, and somebody else take over."""
     expire_lease(session.pk)
@@ -381,7 +359,7 @@ def test_an_unforeseen_failure_leaves_the_run_as_a_death_does_for_a_moment(
 ) -> None:
     script({"tool_calls": [call("write_file", path="a.txt", content="a")]}, {"text": "done"})
     run = submit(free)
-    with failing_at(point, ZeroDivisionError("of this worker")):
+    with engine.failing_at(point, ZeroDivisionError("of this worker")):
         loop.drive(free.pk, heartbeat)
         assert runs.get(run.run_id).status == "running" and free.pk not in recovery.due_sessions()
         free.refresh_from_db()
@@ -401,7 +379,7 @@ def test_a_run_that_goes_on_failing_ends(
     """Whether it makes steps in between or not: a failure that costs a model call each time must end."""
     script(*({"tool_calls": [call("list_files", base=".", limit=n + 1)]} for n in range(9)), {"text": "end"})
     run = submit(session)
-    with failing_at(point, *[failure] * 9):
+    with engine.failing_at(point, *[failure] * 9):
         loop.drive(session.pk, heartbeat)
         for _ in range(recovery.MOST_DISRUPTIONS):
             assert runs.get(run.run_id).status == "running"
@@ -417,7 +395,7 @@ def test_an_unforeseen_failure_after_an_effect_leaves_it_to_people(
 ) -> None:
     script({"tool_calls": [call("bash", command="echo once >> effects.txt")]}, {"text": "end"})
     run = submit(free)
-    with failing_at("tool.returned", ZeroDivisionError("before the result was kept")):
+    with engine.failing_at("tool.returned", ZeroDivisionError("before the result was kept")):
         loop.drive(free.pk, heartbeat)
         drive_on(free)
     assert runs.get(run.run_id).status == "waiting_for_operator"
@@ -430,7 +408,7 @@ def test_a_run_that_is_cancelled_in_the_queue_leaves_no_command_running(
     """Whoever took it over from a frozen worker handed it on before it looked at its calls."""
     script({"tool_calls": [call("bash", command="sleep 60", run_in_background=True)]}, {"text": "end"})
     run = submit(free)
-    with failing_at("tool.returned", ZeroDivisionError):
+    with engine.failing_at("tool.returned", ZeroDivisionError):
         loop.drive(free.pk, heartbeat)
     Run.objects.filter(pk=run.pk).update(status="queued")
     Session.objects.filter(pk=free.pk).update(lease_owner="", lease_expires_at=None, queued_runs=1)
@@ -446,7 +424,7 @@ def test_a_stop_that_comes_while_a_run_is_disrupted_is_honoured(
 ) -> None:
     script({"text": "done"})
     run = submit(session)
-    with failing_at("model.after", ZeroDivisionError):
+    with engine.failing_at("model.after", ZeroDivisionError):
         loop.drive(session.pk, heartbeat)
         runs.cancel(run.run_id, principal="alice")
         drive_on(session)

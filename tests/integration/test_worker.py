@@ -177,10 +177,7 @@ def test_burials_at_once_lock_sessions_in_one_order(first: int) -> None:
     """Two workers may bury the same dead; a plan's own order would let each wait for the other's row."""
     later = clock.now() + timedelta(hours=1)
     rows = [make_session(f"held-{number}") for number in range(2)]
-    for row in (
-        rows[first],
-        rows[1 - first],
-    ):  # one after the other is where the table has its newest version
+    for row in (rows[first], rows[1 - first]):  # in this order the table has their newest versions
         Session.objects.filter(pk=row.pk).update(lease_owner="dead", lease_expires_at=later)
     with ThreadPoolExecutor(1) as other:
         with write():

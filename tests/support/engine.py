@@ -42,8 +42,21 @@ def dying_at(wanted: Callable[[str], bool]) -> Iterator[None]:
             raise Died(here)
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in CRASHPOINT_MODULES:
-            patch.setattr(f"sessions_app.engine.{module}.crashpoint", crash)
+        _pass_by(patch, crash)
+        yield
+
+
+@contextmanager
+def failing_at(name: str, *failures: Exception | type[Exception]) -> Iterator[None]:
+    """Raise one of ``failures`` after the other each time the engine passes ``name``."""
+    left = list(failures)
+
+    def fail(here: str) -> None:
+        if here == name and left:
+            raise left.pop(0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        _pass_by(patch, fail)
         yield
 
 
@@ -56,6 +69,11 @@ def at_crashpoint(patch: pytest.MonkeyPatch, name: str, action: Callable[[], Any
             done.append(here)
             action()
 
+    _pass_by(patch, act)
+
+
+def _pass_by(patch: pytest.MonkeyPatch, act: Callable[[str], None]) -> None:
+    """Call ``act`` with the name of each crash point that the engine passes."""
     for module in CRASHPOINT_MODULES:
         patch.setattr(f"sessions_app.engine.{module}.crashpoint", act)
 

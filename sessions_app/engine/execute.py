@@ -44,6 +44,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 MAX_PARALLEL: Final = 16
 _AWAY_SECONDS: Final = 0.2
+NOT_THE_TOOLS: Final = (DatabaseError, LeaseLost, StaleRun)
+"""What passes the edge of a tool's code, for it is none of its failures: a database away, a lost lease."""
 BROKEN: Final = "the tool broke; what it had done until then is done. Check before you repeat the call."
 
 
@@ -191,15 +193,12 @@ def _run(tool: Tool, call: ToolCall, given: ToolContext) -> ToolResult:
 
 
 def _guarded(call: ToolCall, act: Callable[[], T]) -> T | ToolResult:
-    """Return what a tool's own code returns, or the error result when it failed: the edge of foreign code.
-
-    What is not the tool's failure passes: a database that is away, a lease that is lost.
-    """
+    """Return what a tool's own code returns, or the error result when it failed: the edge of foreign code."""
     try:
         return act()
     except ToolFailure as failure:
         return failure.as_result()
-    except (DatabaseError, LeaseLost, StaleRun):
+    except NOT_THE_TOOLS:
         raise
     except Exception:  # the edge: a tool's own code, whatever it raises
         logger.exception("a tool broke", extra={"action": "tool", "call": call.call_id})

@@ -7,15 +7,13 @@ Source: ARCHITECTURE, "States of an effect".
 
 import logging
 
-from django.db import Error as DatabaseError
-
 from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.transactions import write
-from sessions_app.engine.execute import Effects, context_for
+from sessions_app.engine.execute import NOT_THE_TOOLS, Effects, context_for
 from sessions_app.engine.turn import Turn
 from sessions_app.models import ToolCall, ToolCallState
 from sessions_app.services import effects, journal, leases, outward, shell_tasks
-from sessions_app.services.writes import Entry, LeaseLost, StaleRun
+from sessions_app.services.writes import Entry
 from sessions_app.tools import registry
 from sessions_app.tools.base import Probeable, ProbeInconclusive, ToolFailure, ToolResult
 
@@ -57,7 +55,7 @@ def _probe(turn: Turn, call: ToolCall) -> ToolResult | None:
     except (ProbeInconclusive, ToolFailure) as reason:
         logger.info("probe inconclusive", extra={"action": "recover", "call": call.call_id})
         raise Unknown from reason
-    except (DatabaseError, LeaseLost, StaleRun):
+    except NOT_THE_TOOLS:
         raise
     except Exception as error:  # the edge: a tool's own code, whatever it raises
         logger.exception("a probe broke", extra={"action": "recover", "call": call.call_id})

@@ -9,7 +9,7 @@ from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import write, write_if
 from sessions_app.engine.turn import Turn
 from sessions_app.models import Run, RunStatus, StepStatus, ToolCallState
-from sessions_app.services import journal, leases, ports, run_state, shell_tasks, waiting
+from sessions_app.services import journal, leases, ports, run_state, waiting
 from sessions_app.services.writes import Entry, Lease, StepEnd, StepStart
 
 DISRUPTED_SECONDS: Final = 2.0
@@ -126,7 +126,6 @@ def _close(
         return
     with write():
         leases.check(turn.lease)
-        shell_tasks.settle_lost(run)
         waiting.cancel_open(run, why=why)
         _end(turn, to, payload, fields, step_end=step_end)
 

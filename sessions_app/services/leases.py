@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 
 from kheish_site.lib import clock
 from kheish_site.lib.prepared import Prepared
-from kheish_site.lib.transactions import locked, on_postgresql, write
+from kheish_site.lib.transactions import locked_in_order, on_postgresql, write
 from sessions_app.models import Run, RunStatus, Session
 from sessions_app.services import journal, run_state, writes
 from sessions_app.services.writes import Change, Committed, Entry, Lease, StepStart
@@ -161,11 +161,10 @@ def expire_owned_by(owners: Collection[str]) -> int:
     """Let the leases of workers known to be dead be taken at once; return how many there were.
 
     Moving the expiry changes no epoch: the next taker's increment is the fence. Several workers may bury the
-    same dead at once, so the rows are locked in one order.
+    same dead at once.
     """
     if not owners:
         return 0
     with write():
         alive = Session.objects.filter(lease_owner__in=list(owners), lease_expires_at__gt=Now())
-        held = [session.pk for session in locked(alive.only("pk").order_by("pk"))]
-        return Session.objects.filter(pk__in=held).update(lease_expires_at=Now())
+        return Session.objects.filter(pk__in=locked_in_order(alive)).update(lease_expires_at=Now())

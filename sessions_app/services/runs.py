@@ -23,7 +23,6 @@ from sessions_app.services import (
     routing,
     run_state,
     runtime_settings,
-    shell_tasks,
     waiting,
     writes,
 )
@@ -340,7 +339,6 @@ def _stop(run_id: str, to: RunStatus, *, principal: str, reason: str) -> Run:
         if run.status == RunStatus.RUNNING:
             _request_stop(run, to, payload)
         else:
-            shell_tasks.settle_lost(run)
             waiting.cancel_open(run, why=reason or f"the run was {to}")
             run_state.transition(run, to, session_id=run.session.session_id, payload=payload)
     return get(run_id)

@@ -24,7 +24,7 @@ from sessions_app.models import (
     ToolCallState,
     UserQuestion,
 )
-from sessions_app.services import effects, journal, outward, run_state, sessions
+from sessions_app.services import effects, journal, outward, run_state, sessions, shell_tasks
 from sessions_app.services.writes import Entry
 from sessions_app.tools.base import ToolResult
 
@@ -85,7 +85,8 @@ def commit_settled(run: Run, *entries: Entry) -> None:
 
 
 def cancel_open(run: Run, *, why: str) -> None:
-    """Close everything ``run`` waits for, because the run itself ends."""
+    """Close everything ``run`` waits for and all it has begun, because the run itself ends."""
+    shell_tasks.settle_lost(run)
     session_id = run.session.session_id
     entries: list[Entry] = []
     now = clock.now()

@@ -20,7 +20,7 @@ from kheish_site.lib import clock, crypto
 from kheish_site.lib.canonical import canonical_json
 from kheish_site.lib.errors import KheishError, NotFound
 from kheish_site.lib.prepared import Prepared, update
-from kheish_site.lib.transactions import locked, require_transaction, write
+from kheish_site.lib.transactions import locked, locked_in_order, require_transaction, write
 
 _MOST_DUE: Final = 500
 """Due targets that are looked at at once; more than there are threads for."""
@@ -193,9 +193,8 @@ def expire_owned_by(owners: Collection[str]) -> None:
     """Let the leases of workers known to be dead be taken at once."""
     rows = DeliveryTarget.objects.filter(~Q(lease_owner=""), lease_owner__in=list(owners))
     with write():
-        # By primary key, as ``hold`` and the deciders lock them: an update alone would take any order.
-        held = [row.pk for row in locked(rows.order_by("pk")).only("pk")]
-        rows.filter(pk__in=held, lease_expires_at__gt=Now()).update(lease_expires_at=Now())
+        # In the order in which ``hold`` and the deciders lock them.
+        rows.filter(pk__in=locked_in_order(rows), lease_expires_at__gt=Now()).update(lease_expires_at=Now())
 
 
 def due_at(target: DeliveryTarget, first: Delivery | None, now: datetime) -> datetime | None:

@@ -107,14 +107,18 @@ def open_step(turn: Turn) -> None:
 
 
 def context_for(turn: Turn, call: ToolCall, kept: Effects) -> ToolContext:
-    """Return what the tool is given for ``call``."""
+    """Return what the tool is given for ``call``. Raises: ToolFailure (no folder can be made)."""
     config = settings.KHEISH
+    try:
+        workspace = sessions.workspace(turn.run.session)
+    except OSError as error:
+        raise ToolFailure("workspace_unavailable", f"the workspace: {error.strerror}") from error
     return ToolContext(
         session_id=turn.session_id,
         run_id=turn.run.run_id,
         call_id=call.call_id,
         idempotency_key=call.idempotency_key,
-        workspace=sessions.workspace(turn.run.session),
+        workspace=workspace,
         cancelled=turn.hold.stop,
         tasks=SessionTasks(turn.run, call, lease=turn.lease),
         outputs=kept,
@@ -129,11 +133,11 @@ def _prepare(turn: Turn, call: ToolCall) -> tuple[dict[str, Any], ToolResult | N
     refusal = _not_the_approved_call(call)
     tool = registry.get(call.tool_name)
     if tool is None:
-        refusal = ToolResult(content="the tool no longer exists", is_error=True, error_code="tool_unknown")
+        refusal = _gone()
     if refusal is not None or tool is None or not isinstance(tool, Probeable):
         return {}, refusal
-    given = context_for(turn, call, Effects(turn.session_id))
-    ready = _guarded(call, lambda: tool.prepare(call.arguments, given))
+    kept = Effects(turn.session_id)
+    ready = _guarded(call, lambda: tool.prepare(call.arguments, context_for(turn, call, kept)))
     return ({}, ready) if isinstance(ready, ToolResult) else (ready, None)
 
 
@@ -180,16 +184,15 @@ def _job(turn: Turn, call: ToolCall, refusal: ToolResult | None) -> Job:
     if refusal is not None:
         return lambda: (refusal, kept)
     tool = registry.get(call.tool_name)
-    given = context_for(turn, call, kept)
-    return lambda: (_run(tool, call, given), kept) if tool else (_gone(), kept)
+    return lambda: (_run(turn, tool, call, kept) if tool else _gone(), kept)
 
 
 def _gone() -> ToolResult:
     return ToolResult(content="the tool no longer exists", is_error=True, error_code="tool_unknown")
 
 
-def _run(tool: Tool, call: ToolCall, given: ToolContext) -> ToolResult:
-    return _guarded(call, lambda: tool.run(call.arguments, given))
+def _run(turn: Turn, tool: Tool, call: ToolCall, kept: Effects) -> ToolResult:
+    return _guarded(call, lambda: tool.run(call.arguments, context_for(turn, call, kept)))
 
 
 def _guarded(call: ToolCall, act: Callable[[], T]) -> T | ToolResult:

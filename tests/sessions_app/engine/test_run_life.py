@@ -76,6 +76,23 @@ def test_tools_run_and_their_results_reach_the_model(
         assert made.finished_at is not None and made.finished_at <= second.started_at
 
 
+def test_a_folder_that_cannot_be_made_is_an_error_of_the_calls(
+    script: Script, session: Session, heartbeat: Heartbeat
+) -> None:
+    folder = sessions.workspace(session)
+    folder.rmdir()
+    folder.write_text("in the way")
+    calls = [call("list_files"), call("write_file", path="a.txt", content="a")]
+    script({"tool_calls": calls}, {"text": "{{ last_result }}"})
+    run = finish(submit(session), heartbeat)
+    (approval,) = pending(run)
+    approvals.resolve(approval.approval_id, Vote(behavior="allow"), principal=ALICE)
+    run = finish(run, heartbeat)
+    codes = [item["error_code"] for item in payloads(run, "tool.returned")]
+    assert codes == ["workspace_unavailable"] * 2
+    assert run.status == "completed" and "the workspace: File exists" in run.outputs[0]["content"]
+
+
 def test_calls_start_with_the_commit_that_plans_them(
     script: Script, session: Session, heartbeat: Heartbeat
 ) -> None:

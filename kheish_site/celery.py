@@ -44,15 +44,18 @@ def start_driving(sender: Any, **kwargs: Any) -> None:
     ``sender`` is Celery's consumer; due sessions go straight to its pool, without a message.
     """
     # Imported here and below: models can be imported only once Celery has set Django up.
+    from kheish_site.health import require_prepared
+
     try:
+        require_prepared()
         drive = import_module(TASKS).drive
         import_module(DRIVER).start(
             lambda session_pk: sender.pool.apply_async(drive, (session_pk,), callback=_nothing_left_to_do)
         )
+    except KheishError as error:
+        logger.error("the worker does not start: %s", error.detail, extra={"action": "worker.start"})
+        raise SystemExit(EXIT_OTHER_KEY if error.code == "audit_key_missing" else 1) from None
     except Exception as error:
-        if isinstance(error, KheishError) and error.code == "audit_key_missing":
-            logger.error("the worker does not start: %s", error.detail, extra={"action": "worker.start"})
-            raise SystemExit(EXIT_OTHER_KEY) from None
         # Celery would log it and go on, as a worker that takes messages and renews no lease.
         logger.exception("the worker could not start", extra={"action": "worker.start"})
         raise SystemExit(1) from error

@@ -42,20 +42,31 @@ def readyz(request: HttpRequest) -> HttpResponse:
     if (settings.KHEISH.state_dir / "draining").exists():
         return _not_ready(request, "the service is stopping", "readiness/daemon_draining")
     try:
-        missing = _missing()
+        require_prepared()
     except DatabaseError:
         return _not_ready(request, "the database does not answer", "readiness/database_unreachable")
-    if missing:
-        detail = f"the database lacks {', '.join(missing)}: run manage.py prepare"
-        return _not_ready(request, detail, "readiness/database_not_prepared")
+    except NotPrepared as error:
+        return problem_response(error, request)
     return _plain("ready")
 
 
-def _missing() -> list[str]:
-    """Return the newest migrations, one an app, that the database has not had. One query where it has them.
+class NotPrepared(Unavailable):
+    """The database has not had every migration of this code."""
 
-    A database that is newer than this code serves it. Raises: DatabaseError.
+    code = "readiness/database_not_prepared"
+
+
+def require_prepared() -> None:
+    """Go on where the database fits this code: it, or a newer one, has prepared it. One query then.
+
+    Raises: NotPrepared, DatabaseError.
     """
+    if missing := _missing():
+        raise NotPrepared(f"the database lacks {', '.join(missing)}: run manage.py prepare")
+
+
+def _missing() -> list[str]:
+    """Return the newest migrations, one an app, that the database has not had. Raises: DatabaseError."""
     with connection.cursor() as cursor:
         try:
             cursor.execute("SELECT app, name FROM django_migrations")

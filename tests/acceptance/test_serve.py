@@ -19,6 +19,7 @@ from tests.support.service_process import kill, until
 
 pytestmark = pytest.mark.slow
 
+WORKER = [sys.executable, "-W", ROOT_WARNING, "-m", "kheish_site.worker"]
 RESTART_SECONDS = 3.0
 """Promised on a machine that has nothing else to do."""
 
@@ -100,6 +101,15 @@ def test_a_service_that_stops_says_so(serving: Service):
     assert serving.ask("GET", "/readyz")[0] == 200
 
 
+@pytest.mark.embedded_only
+def test_a_worker_does_not_start_on_a_database_that_nobody_prepared(tmp_path):
+    told = processes.clean_environment({"KHEISH_STATE_DIR": str(tmp_path)})
+    ended = subprocess.run(WORKER, cwd=ROOT, env=told, capture_output=True, text=True, timeout=300)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (1, False), ended.stderr
+    assert "the worker does not start: the database lacks" in ended.stderr
+    assert "run manage.py prepare" in ended.stderr
+
+
 def test_a_worker_with_another_audit_key_does_not_start(own: Deployment):
     """Each call that reaches out would fail its run; with the right key it is as if nothing had been."""
     own.start()
@@ -111,9 +121,7 @@ def test_a_worker_with_another_audit_key_does_not_start(own: Deployment):
     assert own.stop() == 0
     other = base64.b64encode(os.urandom(32)).decode()
     told = own._environment({"KHEISH_AUDIT_SIGNING_KEY": other, "KHEISH_STATE_DIR": str(own.state_dir)})
-    worker = processes.spawn(
-        [sys.executable, "-W", ROOT_WARNING, "-m", "kheish_site.worker"], environment=told, output=own.output
-    )
+    worker = processes.spawn(WORKER, environment=told, output=own.output)
     assert worker.wait(60) == os.EX_CONFIG, own.words()
     assert f"signed with another key ({right[:12]}…)" in own.words()
     assert "Traceback" not in own.words()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from django.db import DatabaseError
 
 from sessions_app.services import events
 from sessions_app.services.doorbell.listening import Ears
@@ -180,6 +181,29 @@ def test_lost_rings_are_found_by_the_poll(journal: Journal) -> None:
             journal.append()
         async with asyncio.timeout(2):
             assert await reader == [1, 2, 3, 4, 5]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("error", [DatabaseError, ValueError])
+def test_a_read_that_fails_is_made_again(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    fails = iter([True, True])
+
+    def read_or_fail(wanted: dict[int, int]) -> tuple[Event, ...]:
+        if next(fails, False):
+            raise error
+        return journal.after(wanted)
+
+    async def scenario() -> None:
+        monkeypatch.setattr(hub_module, "_events", read_or_fail)
+        hub, _ = make_hub(poll_seconds=0.02)
+        reader = asyncio.create_task(read(hub, opened(journal, 0), 1))
+        await asyncio.sleep(0.01)
+        journal.append()
+        async with asyncio.timeout(5):
+            assert await reader == [1]
 
     asyncio.run(scenario())
 

@@ -4,7 +4,6 @@ The journal is never rewritten. The newest messages stay as they are; everything
 summary that the model itself writes, or, where that fails, an extract.
 """
 
-import threading
 from typing import Any, Final
 
 from kheish_site.lib import clock
@@ -42,7 +41,7 @@ def fitted(turn: Turn, route: Route) -> Context:
 def compact(turn: Turn, folded: Context, route: Route, *, trigger: str) -> Context:
     """Write a checkpoint that swallows the older messages, and fold again.
 
-    Returns ``folded`` unchanged when nothing can be left out. Raises: LeaseLost.
+    Returns ``folded`` unchanged when nothing can be left out. Raises: LeaseLost, Cancelled.
     """
     window = context_window(turn.run.model, route.options)
     cut = _cut(folded.placed, int(window * KEPT))
@@ -109,8 +108,8 @@ def _summarise(turn: Turn, folded: Context, old: tuple[Placed, ...], route: Rout
     )
     release_connection()
     try:
-        stop = turn.hold.stop if not turn.hold.stop.is_set() else threading.Event()
-        text = collect(registry.build(routes.endpoint_for(route)).stream(request, cancelled=stop)).text
+        provider = registry.build(routes.endpoint_for(route))
+        text = collect(provider.stream(request, cancelled=turn.hold.stop)).text
     except ProviderError:
         text = ""
     return text.strip() or _extract(folded.summary, old)

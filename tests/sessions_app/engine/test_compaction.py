@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sessions_app.engine import context, loop
+from sessions_app.engine import compaction, context, loop
 from sessions_app.models import Checkpoint, JournalEntry, Session
 from sessions_app.services import journal, runs
 from sessions_app.services.heartbeat import Heartbeat
@@ -45,6 +45,28 @@ def test_an_overflow_error_compacts_and_asks_again(
     ended = runs.get(run.run_id)
     assert ended.status in ("completed", "failed")
     assert payloads(run, "checkpoint.created")[0]["trigger"] == "overflow"
+
+
+def test_who_asks_the_run_to_stop_before_the_summary_waits_for_none(
+    script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script({"text": "first"})
+    for number in range(4):
+        submit(session, f"input {number}")
+    loop.drive(session.pk, heartbeat)
+    script({"text": "after", "fault": {"kind": "overflow", "times": 1}})
+    run = submit(session, "too long")
+    summarise = compaction._summarise
+
+    def stopped(*given: Any) -> str:
+        runs.cancel(run.run_id, principal="alice")
+        heartbeat.beat()
+        return summarise(*given)
+
+    monkeypatch.setattr(compaction, "_summarise", stopped)
+    loop.drive(session.pk, heartbeat)
+    assert runs.get(run.run_id).status == "cancelled"
+    assert not payloads(run, "checkpoint.created")
 
 
 def test_a_large_result_is_kept_whole_and_shown_in_part(

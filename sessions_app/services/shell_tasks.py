@@ -227,12 +227,11 @@ class SessionTasks:
         process = ShellProcess(
             command=command, workdir=workdir, env=env, on_output=watch.on_output, on_exit=watch.on_exit
         )
-        with _LIVE_LOCK:
-            _LIVE[task.task_id] = process
         try:
-            process.start()
+            with _LIVE_LOCK:  # until it runs it cannot be stopped, and it ends no sooner than it is known
+                process.start()
+                _LIVE[task.task_id] = process
         except StartFailed as error:
-            _LIVE.pop(task.task_id, None)
             _settle(task, TaskStatus.FAILED, None, {"terminal_reason": "start_failed"})
             raise ToolFailure("start_failed", f"the command could not be started: {error}") from error
         with write():
@@ -350,7 +349,8 @@ class _Watch:
         try:
             self._settle(status, report.exit_code, metadata)
         finally:
-            _LIVE.pop(self._task.task_id, None)
+            with _LIVE_LOCK:
+                _LIVE.pop(self._task.task_id, None)
             connection.close()
 
     def _settle(self, status: TaskStatus, exit_code: int | None, metadata: dict[str, object]) -> None:

@@ -22,6 +22,7 @@ from sessions_app.services.approvals import Vote
 from sessions_app.services.doorbell.redis_bell import RedisBell, calls_list
 from sessions_app.services.heartbeat import Heartbeat
 from sessions_app.services.worker import WorkerProcess
+from sessions_app.tools.shell_process import ShellProcess
 from tests.factories import make_run, make_session
 from tests.sessions_app.engine.conftest import ALICE, call, kinds, pending, submit
 from tests.support.engine import LONG_AGO, expire_lease, waiting_backends
@@ -255,6 +256,28 @@ def test_the_end_of_a_task_outlasts_a_database_that_is_away(
     task = ShellTask.objects.get()
     assert (task.status, task.exit_code, len(tries)) == ("failed", 3, 3)
     assert kinds(run).count("task.finished") == 1
+
+
+def test_a_command_that_is_being_started_while_its_worker_leaves_is_stopped(
+    script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, stops = ShellProcess.start, list[threading.Thread]()
+
+    def start_late(process: ShellProcess) -> None:
+        stops.append(threading.Thread(target=shell_tasks.stop_all, args=("the worker stopped",)))
+        stops[0].start()
+        stops[0].join(0.2)
+        start(process)
+
+    monkeypatch.setattr(shell_tasks, "_LEAVING", threading.Event())
+    monkeypatch.setattr(ShellProcess, "start", start_late)
+    Session.objects.filter(pk=session.pk).update(permission_mode="bypassPermissions")
+    script({"tool_calls": [call("bash", command="sleep 5")]}, {"text": "end"})
+    run = submit(session)
+    loop.drive(session.pk, heartbeat)
+    stops[0].join(10)
+    task = ShellTask.objects.get(run=run)
+    assert (task.status, task.metadata["terminal_reason"]) == ("cancelled", "stopped")
 
 
 def test_a_task_settled_while_its_worker_was_frozen_is_ended_and_says_no_more(

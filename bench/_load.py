@@ -72,19 +72,19 @@ class Events:
         self._waiting: dict[str, threading.Event] = {}
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def ended(self, run_id: str, seconds: float = ANSWER_SECONDS) -> str:
+    def ended(self, run_id: str) -> str:
         """Wait for the end of a run and return its kind. Raises TimeoutError."""
         with self._news:
             known = self._waiting.setdefault(run_id, threading.Event())
-        if not known.wait(seconds):
+        if not known.wait(ANSWER_SECONDS):
             raise TimeoutError(f"{run_id} did not end")
         with self._news:
             self._waiting.pop(run_id, None)
             return next(kind for kind, *_ in reversed(self._seen[run_id]) if kind in ENDS)
 
-    def came(self, run_id: str, kind: str, seconds: float = ANSWER_SECONDS) -> tuple[float, float]:
+    def came(self, run_id: str, kind: str) -> tuple[float, float]:
         """Wait for an event; returns when it came and was written, by the clock. Raises TimeoutError."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + ANSWER_SECONDS
         with self._news:
             while True:
                 for known, came, written in self._seen.get(run_id, ()):

@@ -41,7 +41,7 @@ class Rows:
         """Let the database learn how many rows there are, as it would by itself after a while."""
         self.run("ANALYZE" if self._is_sqlite else "VACUUM (ANALYZE)")
 
-    def copy(self, table: str, where: str, times: int, changes: Mapping[str, str], *, first: int = 1) -> None:
+    def copy(self, table: str, where: str, times: int, changes: Mapping[str, str]) -> None:
         """Insert each row that ``where`` finds so many times more.
 
         ``changes`` are SQL for the columns that differ; ``n`` is the number of the copy and ``t`` the row.
@@ -49,8 +49,8 @@ class Rows:
         names = [name for name in self._columns(table) if name != "id"]
         values = ", ".join(changes.get(name, f't."{name}"') for name in names)
         into = ", ".join(f'"{name}"' for name in names)
-        for begin in range(first, first + times, _BATCH):
-            last = min(begin + _BATCH, first + times) - 1
+        for begin in range(1, times + 1, _BATCH):
+            last = min(begin + _BATCH - 1, times)
             numbers = (
                 f"WITH RECURSIVE numbers(n) AS "
                 f"(SELECT {begin} UNION ALL SELECT n + 1 FROM numbers WHERE n < {last})"
@@ -60,7 +60,7 @@ class Rows:
                 f"SELECT {values} FROM numbers, {table} t WHERE {where} ORDER BY n, t.id"
             )
             if times > _BATCH:
-                say(f"{table}: {last - first + 1} of {times}")
+                say(f"{table}: {last} of {times}")
 
     def _columns(self, table: str) -> list[str]:
         if self._is_sqlite:

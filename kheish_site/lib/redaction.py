@@ -155,9 +155,9 @@ def register_secret(name: str, value: str) -> None:
     _REDACTOR.register(name, value)
 
 
-def register_environment(environment: Mapping[str, str] = os.environ) -> None:
+def register_environment() -> None:
     """Register the values of all secret-looking environment variables (at process start)."""
-    for name, value in environment.items():
+    for name, value in os.environ.items():
         if _SECRET_VARIABLE.search(name) and not value.startswith("/"):
             _REDACTOR.register(name, value)
 

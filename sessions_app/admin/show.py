@@ -208,10 +208,10 @@ def json_of(field: str, label: str = "", *, whole: bool = False) -> Shown:
     return shown
 
 
-def targets_of(label: str = "reply targets") -> Shown:
+def targets_of() -> Shown:
     """Return a field that shows where a session or run answers to, without what may be secret there."""
 
-    @admin.display(description=label)
+    @admin.display(description="reply targets")
     def shown(self: Any, row: Any) -> SafeString | str:
         return json_block(reply_targets.shown(row.reply_targets), limit=LIMIT)
 

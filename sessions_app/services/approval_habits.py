@@ -47,9 +47,9 @@ class Asked:
     seconds: float | None
 
 
-def habits(days: int = DAYS) -> list[Habit]:
-    """Return what came of the approvals of the last ``days``, by tool, the most asked first. One query."""
-    since, by_tool = clock.now() - timedelta(days=days), dict[str, list[Asked]]()
+def habits() -> list[Habit]:
+    """Return what came of the approvals of the last ``DAYS``, by tool, the most asked first. One query."""
+    since, by_tool = clock.now() - timedelta(days=DAYS), dict[str, list[Asked]]()
     rows = Approval.objects.order_by("-pk").values_list(
         "tool_name", "status", "decision__edited", "created_at", "decided_at"
     )

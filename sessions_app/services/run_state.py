@@ -12,7 +12,7 @@ from kheish_site.lib import clock
 from kheish_site.lib.errors import Conflict
 from sessions_app.models import TERMINAL, WAITING, Run, RunStatus
 from sessions_app.services import journal, writes
-from sessions_app.services.writes import Change, Committed, Entry, Lease, Move, StepEnd, StepStart
+from sessions_app.services.writes import Change, Committed, Entry, Lease, Move, StepEnd
 
 QUEUED, RUNNING = RunStatus.QUEUED, RunStatus.RUNNING
 _ENDED_EARLY: Final = frozenset({RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.INTERRUPTED})
@@ -91,7 +91,6 @@ def transition(
     payload: Mapping[str, Any] | None = None,
     fields: Mapping[str, Any] | None = None,
     before: tuple[Entry, ...] = (),
-    step_start: StepStart | None = None,
     step_end: StepEnd | None = None,
     release: Literal["", "idle", "always"] = "",
 ) -> Committed:
@@ -107,7 +106,6 @@ def transition(
             lease=lease,
             lease_seconds=lease_seconds,
             move=move(run, to, fields),
-            step_start=step_start,
             step_end=step_end,
             release=release,
         )

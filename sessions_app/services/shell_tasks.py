@@ -217,7 +217,6 @@ class SessionTasks:
         command: str,
         workdir: Path,
         env: Mapping[str, str],
-        call_id: str,
         description: str,
         background: bool,
     ) -> str:

@@ -100,7 +100,6 @@ class ShellTasks(Protocol):
         command: str,
         workdir: Path,
         env: Mapping[str, str],
-        call_id: str,
         description: str,
         background: bool,
     ) -> str:

@@ -54,7 +54,6 @@ class Bash:
             command=_command(arguments),
             workdir=_workdir(arguments.get("workdir", "."), context.workspace),
             env=build_environment(context.env_allowlist, os.environ),
-            call_id=context.call_id,
             description=arguments.get("description", ""),
             background=background,
         )

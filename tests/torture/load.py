@@ -36,6 +36,8 @@ _MAKES: Final = {"approval": "act", "question": "ask", "decision": "act"}
 LEFT_ALONE: Final = 0.01
 MOST_LIVE: Final = 120
 _AGAIN_SECONDS: Final = 0.1
+_WRITERS: Final = 3
+_READERS: Final = 4
 Answer = tuple[int, Any]
 
 
@@ -134,9 +136,9 @@ class Load:
         self.live, self._updates = 0, 100
         self._threads: list[threading.Thread] = []
 
-    def start(self, arrive: Callable[[int, str], None], *, writers: int = 3, readers: int = 4) -> None:
+    def start(self, arrive: Callable[[int, str], None]) -> None:
         """Begin everything; ``arrive`` makes the bot get a message."""
-        for number in range(writers):
+        for number in range(_WRITERS):
             self._begin(f"writer-{number}", self._submit, self.quiet)
         self._begin("events", self._send_events, self.quiet)
         self._begin("updates", lambda chance: self._update(chance, arrive), self.quiet)
@@ -144,8 +146,8 @@ class Load:
         self._begin("gauge", self._gauge, self.quiet)
         for kind in ("approval", "question", "decision", "delivery"):
             self._begin(f"decider-{kind}", lambda chance, kind=kind: self._decide(kind, chance), self.over)
-        for number in range(readers):
-            reader = Reader(self, self._folder / f"stream-{number}.jsonl", self._sessions[number::readers])
+        for number in range(_READERS):
+            reader = Reader(self, self._folder / f"stream-{number}.jsonl", self._sessions[number::_READERS])
             self._begin(f"reader-{number}", reader.read, self.over)
 
     def end(self) -> None:

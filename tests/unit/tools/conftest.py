@@ -42,7 +42,6 @@ class MemoryTasks:
         command: str,
         workdir: Path,
         env: Mapping[str, str],
-        call_id: str,
         description: str,
         background: bool,
     ) -> str:

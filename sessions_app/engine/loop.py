@@ -149,7 +149,7 @@ def _start_following(lease: Lease, heartbeat: Heartbeat) -> tuple[Run, StepStart
     while not heartbeat.draining.is_set() and (run := _runnable(lease.session_pk)) is not None:
         opening = _opening(run)
         try:
-            settle.start(run, lease, _greeting(run), opening)
+            leases.start_held(run, lease, entries=_greeting(run), step_start=opening)
         except StaleRun:
             continue  # cancelled since it was read
         crashpoint("claimed")

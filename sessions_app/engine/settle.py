@@ -1,4 +1,4 @@
-"""How a run starts, ends or leaves a worker: each a single commit under the lease."""
+"""How a run ends or leaves a worker: each a single commit under the lease."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,7 +10,7 @@ from kheish_site.lib.transactions import write, write_if
 from sessions_app.engine.turn import Turn
 from sessions_app.models import Run, RunStatus, StepStatus, ToolCallState
 from sessions_app.services import journal, leases, ports, run_state, waiting
-from sessions_app.services.writes import Entry, Lease, StepEnd, StepStart
+from sessions_app.services.writes import Entry, StepEnd, StepStart
 
 DISRUPTED_SECONDS: Final = 2.0
 """What failed at this moment may not in the next; and whoever waits for the run should not wait for long."""
@@ -27,15 +27,6 @@ def step_start(run: Run, *, number: int, attempt: int = 1) -> StepStart:
     return StepStart(
         run_pk=run.pk, number=number, attempt=attempt, route_id=run.route_id, model=run.model, at=clock.now()
     )
-
-
-def start(run: Run, lease: Lease, entries: tuple[Entry, ...], opening: StepStart | None) -> None:
-    """Start a queued run of a session whose lease is held. Raises: LeaseLost, StaleRun."""
-    session_id = run.session.session_id
-    head = run_state.moved_entry(
-        run, session_id, RunStatus.RUNNING, {"worker": lease.owner, "step": run.step}
-    )
-    leases.start_held(run, lease, entries=(head, *entries), step_start=opening)
 
 
 def complete(

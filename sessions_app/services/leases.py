@@ -73,13 +73,15 @@ def claim(
 
 
 def start_held(
-    run: Run, lease: Lease, *, entries: tuple[Entry, ...], step_start: StepStart | None = None
+    run: Run, lease: Lease, *, entries: tuple[Entry, ...] = (), step_start: StepStart | None = None
 ) -> None:
-    """Start a queued run under a lease already held; ``entries`` report it. Raises: LeaseLost, StaleRun."""
+    """Start a queued run under a lease already held, as ``claim`` does. Raises: LeaseLost, StaleRun."""
+    payload = {"worker": lease.owner, "step": run.step}
+    head = run_state.moved_entry(run, run.session.session_id, RunStatus.RUNNING, payload)
     writes.commit(
         Change(
             session_pk=run.session_id,
-            entries=entries,
+            entries=(head, *entries),
             lease=lease,
             lease_seconds=lease_seconds(),
             move=run_state.move(run, RunStatus.RUNNING, started_fields(run)),

@@ -130,11 +130,9 @@ def context_for(turn: Turn, call: ToolCall, kept: Effects) -> ToolContext:
 
 def _prepare(turn: Turn, call: ToolCall) -> tuple[dict[str, Any], ToolResult | None]:
     """Read what a later probe needs, or say why the call may not start."""
-    refusal = _not_the_approved_call(call)
     tool = registry.get(call.tool_name)
-    if tool is None:
-        refusal = _gone()
-    if refusal is not None or tool is None or not isinstance(tool, Probeable):
+    refusal = _gone() if tool is None else _not_the_approved_call(call)
+    if refusal is not None or not isinstance(tool, Probeable):
         return {}, refusal
     kept = Effects(turn.session_id)
     ready = _guarded(call, lambda: tool.prepare(call.arguments, context_for(turn, call, kept)))
@@ -181,10 +179,10 @@ Job = Callable[[], tuple[ToolResult, Effects]]
 
 def _job(turn: Turn, call: ToolCall, refusal: ToolResult | None) -> Job:
     kept = Effects(turn.session_id)
-    if refusal is not None:
-        return lambda: (refusal, kept)
     tool = registry.get(call.tool_name)
-    return lambda: (_run(turn, tool, call, kept) if tool else _gone(), kept)
+    if refusal is not None or tool is None:
+        return lambda: (refusal or _gone(), kept)
+    return lambda: (_run(turn, tool, call, kept), kept)
 
 
 def _gone() -> ToolResult:

@@ -58,13 +58,14 @@ def _prepared(model: type[Item]) -> Prepared[Item]:
 _AGAIN: Final[Mapping[type[Item], Prepared[Item]]] = {
     model: _prepared(model) for model in (Approval, UserQuestion, OperatorDecision)
 }
+_KINDS: Final[tuple[tuple[RunStatus, str, type[Item], Any, str], ...]] = (
+    (RunStatus.WAITING_FOR_APPROVAL, "approval", Approval, ApprovalStatus, "decided_at"),
+    (RunStatus.WAITING_FOR_USER_QUESTION, "question", UserQuestion, QuestionStatus, "resolved_at"),
+    (RunStatus.WAITING_FOR_OPERATOR, "decision", OperatorDecision, DecisionStatus, "resolved_at"),
+)
 _OPEN: Final = tuple(
-    (status, Prepared[tuple[int]](partial(_open, model, pending), int))
-    for status, model, pending in (
-        (RunStatus.WAITING_FOR_APPROVAL, Approval, ApprovalStatus.PENDING),
-        (RunStatus.WAITING_FOR_USER_QUESTION, UserQuestion, QuestionStatus.PENDING),
-        (RunStatus.WAITING_FOR_OPERATOR, OperatorDecision, DecisionStatus.PENDING),
-    )
+    (waits, Prepared[tuple[int]](partial(_open, model, statuses.PENDING), int))
+    for waits, _, model, statuses, _ in _KINDS
 )
 
 
@@ -90,17 +91,11 @@ def cancel_open(run: Run, *, why: str) -> None:
     session_id = run.session.session_id
     entries: list[Entry] = []
     now = clock.now()
-    for approval in Approval.objects.filter(run=run, status=ApprovalStatus.PENDING):
-        Approval.objects.filter(pk=approval.pk).update(status=ApprovalStatus.CANCELLED, decided_at=now)
-        entries.append(_cancelled(session_id, run, "approval", approval.approval_id, why))
-    for question in UserQuestion.objects.filter(run=run, status=QuestionStatus.PENDING):
-        UserQuestion.objects.filter(pk=question.pk).update(status=QuestionStatus.CANCELLED, resolved_at=now)
-        entries.append(_cancelled(session_id, run, "question", question.question_id, why))
-    for decision in OperatorDecision.objects.filter(run=run, status=DecisionStatus.PENDING):
-        OperatorDecision.objects.filter(pk=decision.pk).update(
-            status=DecisionStatus.CANCELLED, resolved_at=now
-        )
-        entries.append(_cancelled(session_id, run, "decision", decision.decision_id, why))
+    for _, noun, model, statuses, closed_at in _KINDS:
+        for item in model.objects.filter(run=run, status=statuses.PENDING):
+            model.objects.filter(pk=item.pk).update(**{"status": statuses.CANCELLED, closed_at: now})
+            payload: dict[str, Any] = {f"{noun}_id": getattr(item, f"{noun}_id"), "reason": why}
+            entries.append(journal.entry(session_id, f"{noun}.cancelled", payload, run=run))
     for call in run.tool_calls.filter(state__in=[ToolCallState.PLANNED, ToolCallState.AWAITING_APPROVAL]):
         effects.settle(
             call,
@@ -122,8 +117,3 @@ def cancel_open(run: Run, *, why: str) -> None:
     outward.finished(run, lost)
     if entries:
         journal.append(run.session_id, *entries)
-
-
-def _cancelled(session_id: str, run: Run, noun: str, item_id: str, why: str) -> Entry:
-    payload: dict[str, Any] = {f"{noun}_id": item_id, "reason": why}
-    return journal.entry(session_id, f"{noun}.cancelled", payload, run=run)

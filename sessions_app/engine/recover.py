@@ -67,8 +67,7 @@ def _mark_unknown(turn: Turn, call: ToolCall) -> None:
         leases.check(turn.lease)
         effects.advance(call, ToolCallState.UNKNOWN)
         outward.finished(turn.run, [call])
-        payload = {"call_id": call.call_id, "tool_name": call.tool_name, "attempt": call.attempt}
-        _append(turn, journal.entry(turn.session_id, "tool.unknown", payload, run=turn.run))
+        _append(turn, effects.unknown_entry(turn.session_id, turn.run, call))
 
 
 def _record(turn: Turn, call: ToolCall, result: ToolResult) -> None:

@@ -38,7 +38,6 @@ _KINDS: Final[Mapping[ToolCallState, str]] = {
     STATE.SUCCEEDED: "tool.returned",
     STATE.FAILED: "tool.returned",
     STATE.DENIED: "tool.denied",
-    STATE.UNKNOWN: "tool.unknown",
     STATE.RECONCILED: "tool.reconciled",
 }
 
@@ -135,6 +134,12 @@ def settled_entry(session_id: str, run: Run, call: ToolCall) -> Entry:
     if call.stored is not None:
         payload |= {"truncated": True, "sha256": call.stored.sha256, "size_bytes": call.stored.size_bytes}
     return journal.entry(session_id, _KINDS[ToolCallState(call.state)], payload, run=run)
+
+
+def unknown_entry(session_id: str, run: Run, call: ToolCall, **more: str) -> Entry:
+    """Return the entry of a call that had begun and of which nobody can say what came of it."""
+    payload = {"call_id": call.call_id, "tool_name": call.tool_name, "attempt": call.attempt, **more}
+    return journal.entry(session_id, "tool.unknown", payload, run=run)
 
 
 def _store(content: str) -> StoredResult:

@@ -107,13 +107,7 @@ def cancel_open(run: Run, *, why: str) -> None:
     lost = list(run.tool_calls.filter(state=ToolCallState.STARTED))
     for call in lost:
         effects.advance(call, ToolCallState.UNKNOWN, finished_at=now)
-        payload = {
-            "call_id": call.call_id,
-            "tool_name": call.tool_name,
-            "attempt": call.attempt,
-            "reason": why,
-        }
-        entries.append(journal.entry(session_id, "tool.unknown", payload, run=run))
+        entries.append(effects.unknown_entry(session_id, run, call, reason=why))
     outward.finished(run, lost)
     if entries:
         journal.append(run.session_id, *entries)

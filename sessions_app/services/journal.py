@@ -74,23 +74,18 @@ class Verdict:
 
 def verify(session: Session) -> Verdict:
     """Recompute the whole chain of ``session`` and compare its head with the session row."""
-    head, count = GENESIS, 0
+    head, count, problem = GENESIS, 0, ""
     for row, run_id in _rows(session):
         problem = _check(row, run_id, session.session_id, head, count + 1)
         if problem:
-            return Verdict(
-                session_id=session.session_id, entries=count, head=head, broken_at=count + 1, problem=problem
-            )
+            break
         head, count = row.hash, count + 1
-    if count + 1 != session.next_seq or head != session.last_hash:
-        return Verdict(
-            session_id=session.session_id,
-            entries=count,
-            head=head,
-            broken_at=count + 1,
-            problem="the journal ends before the head the session row names",
-        )
-    return Verdict(session_id=session.session_id, entries=count, head=head, broken_at=None, problem="")
+    if not problem and (count + 1 != session.next_seq or head != session.last_hash):
+        problem = "the journal ends before the head the session row names"
+    broken_at = count + 1 if problem else None
+    return Verdict(
+        session_id=session.session_id, entries=count, head=head, broken_at=broken_at, problem=problem
+    )
 
 
 def _rows(session: Session) -> Iterator[tuple[JournalEntry, str | None]]:

@@ -107,8 +107,8 @@ class Heartbeat:
             except Exception:  # the thread's edge: without it every lease of this worker would run out
                 logger.warning("a heartbeat failed", exc_info=True, extra={"action": "worker.beat"})
 
-    def beat(self, *, renew: bool = False) -> None:
-        """Hear of stop requests and new secrets; renew the leases of living threads when due, or now."""
+    def beat(self) -> None:
+        """Hear of stop requests and new secrets; renew the leases of living threads when due."""
         with self._lock:
             holds = {pk: hold for pk, hold in self._holds.items() if hold.thread.is_alive()}
         if not holds:
@@ -118,7 +118,7 @@ class Heartbeat:
         for session_pk, run_pk in asked.values_list("session_id", "pk"):
             holds[session_pk].ask(run_pk)
         now = time.monotonic()
-        if renew or now - self._renewed >= min(leases.lease_seconds() / 3, settings.KHEISH.heartbeat_seconds):
+        if now - self._renewed >= min(leases.lease_seconds() / 3, settings.KHEISH.heartbeat_seconds):
             if leases.renew(self.owner, holds) < len(holds):
                 self._mark_lost(holds)
             self._renewed = now  # only now: a renewal that failed is tried again with the next beat

@@ -46,6 +46,11 @@ def drive_in_time(session: Session, heartbeat: Heartbeat, seconds: float = 10.0)
         pytest.fail("the driver did not come back")
 
 
+def beat_when_due(heartbeat: Heartbeat) -> None:
+    heartbeat._renewed = float("-inf")
+    heartbeat.beat()
+
+
 def test_a_stop_is_for_one_run_and_the_next_in_the_queue_runs(
     script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,7 +75,7 @@ def test_a_driver_whose_lease_is_lost_lets_go(
 
     def lose() -> None:
         Session.objects.filter(pk=session.pk).update(lease_owner="other", lease_epoch=99)
-        heartbeat.beat(renew=True)
+        beat_when_due(heartbeat)
 
     at_crashpoint(monkeypatch, "model.before", lose)
     drive_in_time(session, heartbeat)
@@ -142,9 +147,8 @@ def test_a_renewal_that_failed_is_tried_again_with_the_next_beat(
         return len(holds)
 
     def beat() -> None:
-        heartbeat._renewed = float("-inf")
         with pytest.raises(OperationalError):
-            heartbeat.beat()
+            beat_when_due(heartbeat)
         heartbeat.beat()
         heartbeat.beat()
 
@@ -163,7 +167,7 @@ def test_a_lease_that_ran_out_is_noticed_before_anybody_takes_it(
 
     def run_out() -> None:
         expire_lease(session.pk)
-        heartbeat.beat(renew=True)
+        beat_when_due(heartbeat)
         seen.append(next(iter(heartbeat._holds.values())).lost)
 
     at_crashpoint(monkeypatch, "model.before", run_out)

@@ -7,7 +7,7 @@ from kheish_site.lib import clock
 from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import write, write_if
-from sessions_app.engine.turn import Turn
+from sessions_app.engine.turn import Phase, Turn
 from sessions_app.models import Run, RunStatus, StepStatus, ToolCallState
 from sessions_app.services import journal, leases, ports, run_state, waiting
 from sessions_app.services.writes import Entry, StepEnd, StepStart
@@ -147,7 +147,7 @@ def _end(
 
 def _failed_step(turn: Turn) -> StepEnd | None:
     """Return the end of a step whose model call brought no answer."""
-    if turn.phase.value != "model":
+    if turn.phase is not Phase.MODEL:
         return None
     ended = {"status": str(StepStatus.FAILED), "finished_at": clock.now()}
     return StepEnd(run_pk=turn.run.pk, number=turn.run.step, fields=ended)

@@ -156,11 +156,10 @@ class Torturer:
             if code != -signal.SIGKILL:
                 raise stage.NotDead(f"{life.role} {pid} passed {life.point} and ended with {code}")
             self._note_kill(pid, life.role, marker.read_text(), since=marker.stat().st_mtime)
-        elif life.role == "command" and code == 0:
-            self._record.add("ended", pid=pid, role=life.role, code=code)
-        else:
+            return
+        self._record.add("ended", pid=pid, role=life.role, code=code)
+        if life.role != "command" or code:
             # A process that cannot start while the database is away gives up; whoever keeps it tries again.
-            self._record.add("ended", pid=pid, role=life.role, code=code)
             self._count_fault(f"{life.role} gave up")
             time.sleep(0.3)
 

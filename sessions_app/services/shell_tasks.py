@@ -10,9 +10,10 @@ Source: ARCHITECTURE, "If X dies here, then".
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from django.db import connection
 from django.db.models import Q, Sum
@@ -20,6 +21,7 @@ from django.db.models import Q, Sum
 from kheish_site.lib import clock
 from kheish_site.lib.errors import NotFound
 from kheish_site.lib.ids import new_id
+from kheish_site.lib.prepared import insert_if_new
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import AWAY, release_connection, write
 from sessions_app.models import (
@@ -308,30 +310,29 @@ class _Watch:
         self._kept = 0
 
     def on_output(self, text: str) -> None:
+        """Keep a piece. Raises: TaskSettled."""
         clean = redact(text)
-        size = len(clean.encode())
-        with write():
-            live = ShellTask.objects.filter(pk=self._task.pk, status=TaskStatus.IN_PROGRESS)
-            if live.update(output_total_bytes=self._total + size) != 1:
-                raise TaskSettled
-            TaskOutput.objects.create(task=self._task, offset=self._total, text=clean, size_bytes=size)
-            self._total += size
-            self._kept += size
-            rotated = self._kept > KEEP_BYTES
-            if rotated:
-                self._rotate()
-            fields = {"output_total_bytes": self._total, "output_size_bytes": self._kept}
-            if rotated:
-                fields["output_rotated"] = True
-            ShellTask.objects.filter(pk=self._task.pk).update(**fields)
+        self._insist(partial(self._keep, clean, len(clean.encode())))
         release_connection()
 
-    def _rotate(self) -> None:
-        """Drop the oldest pieces until ``ROTATE_TO_BYTES`` are kept."""
-        floor = self._total - ROTATE_TO_BYTES
-        TaskOutput.objects.filter(task=self._task, offset__lt=floor).delete()
-        kept = TaskOutput.objects.filter(task=self._task).aggregate(kept=Sum("size_bytes"))["kept"]
-        self._kept = kept or 0
+    def _keep(self, text: str, size: int) -> None:
+        total, kept = self._total + size, self._kept + size
+        with write():
+            live = ShellTask.objects.filter(pk=self._task.pk, status=TaskStatus.IN_PROGRESS)
+            if live.update(output_total_bytes=total) != 1:
+                raise TaskSettled
+            # It is there when the answer to a commit was lost.
+            insert_if_new(TaskOutput(task=self._task, offset=self._total, text=text, size_bytes=size))
+            fields: dict[str, Any] = {}
+            if kept > KEEP_BYTES:
+                kept, fields = self._rotated(total), {"output_rotated": True}
+            ShellTask.objects.filter(pk=self._task.pk).update(output_size_bytes=kept, **fields)
+        self._total, self._kept = total, kept
+
+    def _rotated(self, total: int) -> int:
+        """Drop the oldest pieces until ``ROTATE_TO_BYTES`` are kept; return how many are."""
+        TaskOutput.objects.filter(task=self._task, offset__lt=total - ROTATE_TO_BYTES).delete()
+        return TaskOutput.objects.filter(task=self._task).aggregate(kept=Sum("size_bytes"))["kept"] or 0
 
     def on_exit(self, report: ExitReport) -> None:
         stopped = report.terminal_reason == "stopped"
@@ -346,21 +347,21 @@ class _Watch:
         if stopped:
             metadata |= {"stop_requested": True, "stop_reason": report.stop_reason}
         try:
-            self._settle(status, report.exit_code, metadata)
+            self._insist(partial(_settle, self._task, status, report.exit_code, metadata))
         finally:
             with _LIVE_LOCK:
                 _LIVE.pop(self._task.task_id, None)
             connection.close()
 
-    def _settle(self, status: TaskStatus, exit_code: int | None, metadata: dict[str, object]) -> None:
-        """Settle the task; while the database is away, again: nobody else does it while this worker lives."""
+    def _insist(self, act: Callable[[], object]) -> None:
+        """Do it; while the database is away, again: nobody else does it while this worker lives."""
         while True:
             try:
-                _settle(self._task, status, exit_code, metadata)
+                act()
                 return
             except AWAY:
-                extra = {"action": "task.settle", "task": self._task.task_id}
-                logger.warning("the end of a task waits", exc_info=True, extra=extra)
+                extra = {"action": "task.watch", "task": self._task.task_id}
+                logger.warning("what a task says waits", exc_info=True, extra=extra)
                 connection.close()
                 if _LEAVING.wait(_AWAY_SECONDS):
                     raise

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -256,6 +257,41 @@ def test_the_end_of_a_task_outlasts_a_database_that_is_away(
     task = ShellTask.objects.get()
     assert (task.status, task.exit_code, len(tries)) == ("failed", 3, 3)
     assert kinds(run).count("task.finished") == 1
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_the_output_of_a_task_outlasts_a_database_that_is_away(
+    script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch, is_kept: bool
+) -> None:
+    """The command waits on its pipe; what was committed, and nobody heard so, is there once."""
+    tries = list[str]()
+
+    @contextmanager
+    def away() -> Iterator[None]:
+        fails = len(tries) < 2 and threading.current_thread().name.startswith("shell-")
+        if fails:
+            tries.append("away")
+        if not fails or is_kept:
+            with write():
+                yield
+        if fails:
+            raise OperationalError("the server closed the connection")
+
+    monkeypatch.setattr(shell_tasks, "_AWAY_SECONDS", 0.01)
+    monkeypatch.setattr(shell_tasks, "_LEAVING", threading.Event())
+    monkeypatch.setattr(shell_tasks, "write", away)
+    Session.objects.filter(pk=session.pk).update(permission_mode="bypassPermissions")
+    script(
+        {"tool_calls": [call("bash", command="echo one; sleep 0.5; echo two", run_in_background=True)]},
+        {"text": "end"},
+    )
+    submit(session)
+    loop.drive(session.pk, heartbeat)
+    until(lambda: ShellTask.objects.get().status != "in_progress")
+    task = ShellTask.objects.get()
+    assert (task.status, task.metadata["terminal_reason"], len(tries)) == ("completed", "exited", 2)
+    assert shell_tasks.output(task).text == "one\ntwo\n"
+    assert (task.output_size_bytes, task.output_total_bytes) == (8, 8)
 
 
 def test_a_command_that_is_being_started_while_its_worker_leaves_is_stopped(

@@ -115,7 +115,9 @@ def _who_won(problem: Problem) -> str:
         decision: Mapping[str, Any] = inner if isinstance(inner, Mapping) else value
         who = decision.get("principal") or decision.get("resolved_by")
         if who:
-            what = decision.get("behavior") or decision.get("outcome") or value.get("status") or "decided"
+            word = inner if isinstance(inner, str) else decision.get("behavior") or decision.get("outcome")
+            state = None if value is problem.document else value.get("status")  # a problem's own is HTTP's
+            what = word or state or "decided"
             when = decision.get("at") or decision.get("resolved_at")
             return one_line(f"{what} by {who}" + (f" at {when}" if when else ""))
     return "It was changed meanwhile; look again." if problem.status == 412 else ""

@@ -171,6 +171,32 @@ def test_somebody_was_faster(approvals, kheish) -> None:
     assert "deny by ana at 2026-01-01T10:00:00Z" in result.err
 
 
+@pytest.mark.parametrize(
+    ("argv", "address", "members", "said"),
+    [
+        (("questions", "decline", "qst_1"), "/v1/questions/qst_1/resolve", {}, "decided by ana"),
+        (
+            ("deliveries", "decide", "dlv_1", "happened"),
+            "/v1/deliveries/dlv_1/decide",
+            {"decision": "give_up"},
+            "give_up by ana",
+        ),
+        (
+            ("decisions", "decide", "dec_1", "happened"),
+            "/v1/decisions/dec_1/resolve",
+            {"outcome": "tell_agent"},
+            "tell_agent by ana",
+        ),
+    ],
+)
+def test_whoever_was_faster_is_named_with_the_word_that_won(
+    approvals, kheish, argv, address, members, said
+) -> None:
+    approvals.on("POST", address, problem(409, "state_conflict", "too late", resolved_by="ana", **members))
+    result = kheish(*argv)
+    assert (result.code, result.err) == (6, f"error: too late\n  {said}\n")
+
+
 def test_a_vote_among_several_says_what_is_missing(approvals, kheish) -> None:
     vote = {"principal": "me", "behavior": "allow", "voided": False}
     approvals.on("POST", "/v1/approvals/apr_1/resolve", APPROVAL | {"required_votes": 2, "votes": [vote]})

@@ -46,6 +46,7 @@ def main(
 
 def console(argv: Sequence[str] | None = None) -> int:
     """The command line of this process, with its streams and Ctrl-C: `kheish …` and `manage.py NOUN …`."""
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     interrupts.hear()
@@ -89,6 +90,11 @@ def _run(argv: Sequence[str], out: Output, stdin: TextIO, environ: Mapping[str, 
         raise explain_unreachable(context, error) from error
     except Foreign as error:
         raise CliError(str(error), cure=f"Is {connection.base_url} Kheish, and of this version?") from error
+
+
+def _nowhere() -> TextIO:
+    """What stands for a stream that was closed before the start, as by `>&-`."""
+    return open(os.devnull, "w", encoding="utf-8")
 
 
 def _unwritten(error: OSError) -> CliError:

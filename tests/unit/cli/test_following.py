@@ -189,12 +189,16 @@ def test_the_global_stream_passes_its_filters(service, kheish) -> None:
     assert service.seen[0].query == {"session_id": "demo", "cursor": "0"}
 
 
-def start(service, *argv: str, stdout: Any = subprocess.PIPE) -> subprocess.Popen[bytes]:
+def start(
+    service, *argv: str, stdout: Any = subprocess.PIPE, closed: int | None = None
+) -> subprocess.Popen[bytes]:
     env = os.environ | {"KHEISH_URL": service.url, "KHEISH_TOKEN": TOKEN}
     # A suite started in the background has Ctrl-C ignored, and children inherit that.
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     code = f"{heard}; from kheish_site.cli.main import console; raise SystemExit(console())"
     command = [sys.executable, "-c", code, *argv]
+    if closed is not None:
+        command = ["bash", "-c", f'exec "$@" {closed}>&-', "bash", *command]
     return subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, env=env)
 
 
@@ -206,6 +210,15 @@ def test_a_closed_pipe_ends_quietly(service) -> None:
     process.stdout.close()
     _, err = process.communicate(timeout=20)
     assert err == b""
+
+
+@pytest.mark.parametrize("closed", [1, 2])
+def test_a_stream_that_was_closed_before_the_start_says_nothing(service, closed: int) -> None:
+    service.on("GET", "/v1/sessions/demo/events", page({"seq": 1, "kind": "x"}))
+    process = start(service, "sessions", "events", "demo", "--json", closed=closed)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, b"")
+    assert bool(out) == (closed != 1)
 
 
 def test_a_disk_that_is_full_is_said(service) -> None:

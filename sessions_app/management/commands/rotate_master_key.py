@@ -2,9 +2,12 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection
 
 from kheish_site.lib.errors import KheishError
+from sessions_app.models import SecretSlot
 from sessions_app.services import master_key
 
 
@@ -28,6 +31,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, drop_old: bool, reseal_only: bool, **options: Any) -> None:
         """Do it and say what was done."""
+        _want_secrets()
         try:
             if reseal_only:
                 self.stdout.write(f"{master_key.reseal_all()} secrets sealed under the first key.")
@@ -45,3 +49,12 @@ class Command(BaseCommand):
             else f"{done.keys_kept - 1} older key(s) kept; --drop-old forgets them"
         )
         self.stdout.write(f"{done.resealed} secrets sealed under a new master key; {kept}.")
+
+
+def _want_secrets() -> None:
+    """Refuse where `serve` and `prepare` never were, before a key is made that seals nothing."""
+    if SecretSlot._meta.db_table not in connection.introspection.table_names():
+        state_dir = settings.KHEISH.state_dir
+        raise CommandError(
+            f"this database (state folder {state_dir}) was never prepared: is KHEISH_STATE_DIR the service's?"
+        )

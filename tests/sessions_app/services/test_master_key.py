@@ -7,6 +7,7 @@ from threading import Thread
 import pytest
 from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from kheish_site.lib import crypto
 from kheish_site.settings.keys import new_master_key
@@ -52,6 +53,14 @@ def test_rotation_keeps_the_old_key_until_told(key_file):
     assert not sealed_under(old[0])
     assert key_file.stat().st_mode & 0o777 == 0o600
     assert secrets.reveal("a") == "canary-value-a"
+
+
+def test_a_database_that_was_never_prepared_gets_no_key(key_file, monkeypatch):
+    before = key_file.read_text()
+    monkeypatch.setattr(type(connection.introspection), "table_names", lambda self: [])
+    with pytest.raises(CommandError, match="never prepared: is KHEISH_STATE_DIR"):
+        rotate()
+    assert key_file.read_text() == before
 
 
 def test_dropping_the_old_keys(key_file):

@@ -116,6 +116,15 @@ def test_the_commands_shown_can_be_given(name: str, least: int) -> None:
         assert build_parser().parse_args(words).command.noun == words[0]
 
 
+def test_every_connector_that_is_posted_to_is_made_in_the_same_document() -> None:
+    posted = set(re.findall(r"curl \S+/v1/connectors/(\w+/\w+)", read("docs/connectors.md")))
+    made = {
+        "/".join(words[2:4]) for words in commands("docs/connectors.md") if words[:2] == ["connectors", "set"]
+    }
+    assert len(posted) >= 2
+    assert posted - made == set()
+
+
 def test_the_readme_is_short() -> None:
     assert len(read("README.md").splitlines()) < 150
 

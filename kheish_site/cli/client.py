@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import quote
 
 from kheish_site.cli import config, interrupts
+from kheish_site.cli.exits import UsageError
 from kheish_site.cli.sse import PATIENCE_SECONDS, Follower, StreamEvent
 from kheish_site.cli.transport import Foreign, Problem, Reply, Request, Transport, Unreachable
 
@@ -32,7 +33,9 @@ LARGEST_PAGE = 100
 
 
 def path(*parts: str) -> str:
-    """`/v1/...` from parts, each quoted, so that an id can never become another path."""
+    """`/v1/...` from parts, each quoted, so that an id can never become another path. Raises: UsageError."""
+    if not all(parts):
+        raise UsageError("an id is empty", cure="Is a variable of the shell not set?")
     return "/v1/" + "/".join(quote(part, safe="") for part in parts)
 
 

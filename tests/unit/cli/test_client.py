@@ -71,6 +71,12 @@ def test_ids_cannot_become_other_paths() -> None:
     assert path("sessions", "../tokens?x") == "/v1/sessions/..%2Ftokens%3Fx"
 
 
+def test_an_empty_id_is_refused_here(service, kheish) -> None:
+    result = kheish("runs", "get", "")
+    assert (result.code, service.seen) == (2, [])
+    assert result.err == "error: an id is empty\n  Is a variable of the shell not set?\n"
+
+
 def test_nobody_there(kheish) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     result = kheish("runs", "list", "--base-url", url)

@@ -110,7 +110,7 @@ def read_file(name: str) -> str:
     try:
         return Path(name).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {name}: {error}") from error
+        raise UsageError(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def write_pieces(context: Context, pieces: Iterable[bytes], file: str | None) -> None:

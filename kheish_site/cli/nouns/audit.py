@@ -118,14 +118,17 @@ def _show(context: Context, found: dict[str, Any]) -> None:
 
 def _public_key(context: Context) -> str:
     text = context.args.public_key
+    see = context.command("audit key")
+    cure = f"A public key is 64 characters of hex, or a file that holds them. See: {see}"
     if text is None:
         text = str(context.client.get(path("runtime", "audit-key"))["public_key"])
     elif not re.fullmatch(r"[0-9a-fA-F]{64}", text):
-        text = read_file(text).strip()
+        try:
+            text = read_file(text).strip()
+        except UsageError as error:
+            raise UsageError(error.message, cure=cure) from error
     if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
-        raise UsageError(
-            "a public key is 64 characters of hex, or a file that holds them", cure="See: audit key"
-        )
+        raise UsageError("this is no public key", cure=cure)
     return text.lower()
 
 

@@ -209,6 +209,14 @@ def test_a_file_that_holds_no_key_is_refused(kheish, file: Path) -> None:
     assert kheish("audit", "verify", str(file), "--public-key", str(file)).code == 2
 
 
+@pytest.mark.parametrize("text", ["kye.pub", "", "0" * 63])
+def test_what_is_no_public_key_is_said_with_what_one_is(kheish, file: Path, text: str) -> None:
+    answer = kheish("audit", "verify", str(file), "--public-key", text)
+    assert answer.code == 2
+    assert "A public key is 64 characters of hex, or a file that holds them." in answer.err
+    assert "[Errno" not in answer.err
+
+
 def text_answer(content: bytes) -> Any:
     return Answer(200, content.decode(), {"Content-Type": "application/x-ndjson"})
 

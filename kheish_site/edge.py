@@ -1,9 +1,10 @@
-"""What the server in front of us leaves open: bodies without end, bodies in answers to HEAD, URLs as targets,
-and whose pages send what browsers send.
+"""What the server in front of us leaves open: bodies without end, forms, bodies in answers to HEAD, URLs as
+targets, and whose pages send what browsers send.
 
 Seen with daphne 4.2 on Twisted 26: a request reaches the application when its whole body has arrived, however
-large; of an answer to HEAD only the first chunk is held back, the others follow as if they were an answer
-to the next request of that connection; and the whole of ``GET http://host/path`` is taken for a path.
+large; a form is taken apart before that, for nobody, while all others wait; of an answer to HEAD only the
+first chunk is held back, the others follow as if they were an answer to the next request of that connection;
+and the whole of ``GET http://host/path`` is taken for a path.
 """
 
 import json
@@ -156,8 +157,8 @@ def without_bodies_for_heads(application: Asgi) -> Asgi:
 
 
 def mend_requests() -> None:
-    """Let daphne, if it is what serves here, refuse a body that no address reads as soon as it is known, and
-    understand a target in absolute form (RFC 9112, 3.2.2)."""
+    """Let daphne, if it is what serves here, refuse a body that no address reads as soon as it is known,
+    leave a form as it came, and understand a target in absolute form (RFC 9112, 3.2.2)."""
     server: Any = sys.modules.get("daphne.http_protocol")
     if server is not None:
         server.WebRequest = _mended(server.WebRequest)
@@ -181,6 +182,9 @@ def _mended(base: Any) -> Any:
 
         uri: bytes
         refused = False
+
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, parsePOSTFormSubmission=False, **named)
 
         def gotLength(self, length: int | None) -> None:
             too_large = length is not None and length > settings.KHEISH.largest_body_bytes

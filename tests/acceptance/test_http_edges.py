@@ -108,6 +108,22 @@ def test_a_body_without_an_end_is_refused_where_it_is_too_long(shared: Deploymen
 
 
 @pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/x-www-form-urlencoded", b"a=b&" * 4_000_000),  # took half a minute of everybody
+        ("multipart/form-data", b"{}"),  # was an empty 400 of the server's own
+    ],
+)
+def test_a_form_is_nothing_to_the_server(shared: Deployment, kind: str, body: bytes) -> None:
+    with wire(shared) as opened:
+        opened.socket.settimeout(10)
+        opened.send("POST", "/v1/sessions", f"Content-Type: {kind}", f"Content-Length: {len(body)}")
+        opened.socket.sendall(body)
+        status, _, problem = opened.answer()
+    assert (status, problem["code"]) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
     "path", ["/healthz", "/readyz", "/v1/events/stream", "/v1/sessions/demo/stream", "/v1/runs/run_1/stream"]
 )
 def test_what_can_only_be_read_says_so(shared: Deployment, path: str) -> None:

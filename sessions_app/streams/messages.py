@@ -33,6 +33,7 @@ def read(text: str | None, max_bytes: int) -> dict[str, Any]:
         raise BadMessage(f"a message has at most {max_bytes} bytes", code="message_too_large")
     try:
         message = json.loads(text)
+        json.dumps(message, ensure_ascii=False).encode()  # a lone surrogate fits no row and no answer
     except (ValueError, RecursionError):
         raise BadMessage("the message is not JSON") from None
     if not isinstance(message, dict) or not isinstance(message.get("op"), str):

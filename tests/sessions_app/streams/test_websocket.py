@@ -165,6 +165,8 @@ def test_live_text() -> None:
         ({"op": "subscribe", "topic": "all", "after": 7}, "invalid_event_cursor"),
         ({"op": "subscribe", "topic": "weather"}, "invalid_message"),
         ({"op": "publish"}, "invalid_message"),
+        ({"op": "subscribe", "topic": "session:\ud800"}, "invalid_message"),
+        ({"op": "ping", "id": "\ud800"}, "invalid_message"),
     ],
 )
 def test_a_bad_message_is_answered_and_the_socket_stays(message: dict[str, Any], code: str) -> None:

@@ -120,6 +120,9 @@ def cancel(question_id: str, *, principal: Principal, justification: str = "") -
             return question
         if question.status != QuestionStatus.PENDING:
             raise _conflict(question)
+        UserQuestion.objects.filter(pk=question.pk).update(
+            resolved_by=principal.name, justification=redact(justification)
+        )
         waiting.cancel_open(run, why=justification or "the question was cancelled")
         payload = {"principal": principal.name, "reason": justification, "question_id": question_id}
         run_state.transition(run, RunStatus.CANCELLED, session_id=run.session.session_id, payload=payload)

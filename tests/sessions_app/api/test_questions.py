@@ -122,14 +122,16 @@ def test_an_answer_after_the_time_is_409() -> None:
 def test_cancelling_cancels_the_run() -> None:
     run, question = ask_question(make_session())
     path = f"/v1/questions/{question.question_id}/cancel"
-    client = caller()
+    client = caller(name="ann")
     first = client.post(path, {"justification": "nobody knows"})
     assert (first.status_code, first.json()["status"]) == (200, "cancelled")
+    assert (first.json()["resolved_by"], first.json()["justification"]) == ("ann", "nobody knows")
     assert client.post(path, {}).json() == first.json()
     run.refresh_from_db()
     assert run.status == RunStatus.CANCELLED
     late = resolve(client, question)
     assert (late.status_code, code_of(late)) == (409, "question_state_conflict")
+    assert late.json()["resolved_by"] == "ann"
     _, answered = ask_question(make_session("b"))
     resolve(client, answered)
     refused = client.post(f"/v1/questions/{answered.question_id}/cancel", {})

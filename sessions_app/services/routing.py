@@ -1,7 +1,7 @@
 """Which route and model a run is pinned to: run override, then session policy, then daemon default.
 
 A run that names a model but no route leaves the policy's route aside. A selector may be ``model`` or
-``route/model``.
+``route/model``, of a run as of a policy.
 """
 
 from collections.abc import Mapping
@@ -55,15 +55,14 @@ def pin(
     other).
     """
     own = {key: value for key, value in (generation or {}).items() if value is not None}
-    settings = dict(policy.get("generation") or {}) | own
-    selected, model = _split(model or str(own.get("model") or ""))
-    if selected and route_id and selected != route_id:
-        raise BadRequest(
-            "the model selector names another route than route_id", code="route_selector_conflict"
-        )
-    named = route_id or selected or ("" if model else str(policy.get("route_id") or ""))
+    usual = dict(policy.get("generation") or {})
+    named, model = _named(route_id, model or own.get("model"))
+    if not model:
+        policy_route, policy_model = _named(policy.get("route_id"), usual.get("model"))
+        named = named or policy_route
+        model = policy_model if named == policy_route else ""
     route = _find(named)
-    policy_model = str(settings.get("model") or "") if named in ("", policy.get("route_id")) else ""
+    settings = usual | own
     settings.pop("model", None)
     if not scopes.permits(credential_scope, "route", route.route_id):
         raise RouteOutOfScope(f"the session's credential scope does not include route {route.route_id}")
@@ -72,7 +71,7 @@ def pin(
         raise RouteNotReady(f"route {route.route_id} is not ready: {problems[0]}", problems=problems)
     return Pinned(
         route_id=route.route_id,
-        model=model or policy_model or route.model,
+        model=model or route.model,
         fallbacks=[name for name in route.fallbacks if scopes.permits(credential_scope, "route", name)],
         generation=settings,
     )
@@ -83,6 +82,16 @@ def _find(route_id: str) -> Route:
     if route is None:
         raise RouteUnknown(f"there is no route {route_id}" if route_id else "there is no default route")
     return route
+
+
+def _named(route_id: str | None, selector: str | None) -> tuple[str, str]:
+    """Return the route and the model that both say together, "" for what neither does. Raises: BadRequest."""
+    selected, model = _split(selector or "")
+    if selected and route_id and selected != route_id:
+        raise BadRequest(
+            "the model selector names another route than route_id", code="route_selector_conflict"
+        )
+    return route_id or selected, model
 
 
 def _split(selector: str) -> tuple[str, str]:

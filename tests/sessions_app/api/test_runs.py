@@ -100,6 +100,27 @@ def test_input_that_cannot_be_accepted_makes_no_run(path: str, body: Any, code: 
     assert not Run.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("policy", "body", "found"),
+    [
+        ({"generation": {"model": "other/m"}}, {}, ("other", "m")),
+        ({"route_id": "other", "generation": {"model": "m"}}, {}, ("other", "m")),
+        ({"generation": {"model": "other/m"}}, {"route_id": "other"}, ("other", "m")),
+        ({"generation": {"model": "other/m"}}, {"route_id": "scripted"}, ("scripted", "script")),
+        ({"generation": {"model": "other/m"}}, {"model": "n"}, ("scripted", "n")),
+        ({"generation": {"model": "other/"}}, {}, "model_selector_invalid"),
+        ({"generation": {"model": "other/"}}, {"model": "n"}, ("scripted", "n")),
+        ({"route_id": "scripted", "generation": {"model": "other/m"}}, {}, "route_selector_conflict"),
+    ],
+)
+def test_a_policy_selects_models_as_a_run_does(policy: Any, body: Any, found: Any) -> None:
+    make_session(route_policy=policy)
+    make_route("other", default=False)
+    answer = caller().post("/v1/sessions/desk/runs", {"content": "go", **body})
+    run = answer.json()
+    assert found == (code_of(answer) if answer.status_code == 400 else (run["route_id"], run["model"]))
+
+
 @pytest.mark.parametrize("path", SUBMIT)
 def test_what_is_too_large_is_413(path: str) -> None:
     make_session()

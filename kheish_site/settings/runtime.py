@@ -171,7 +171,7 @@ def load() -> Kheish:
         session_hours=env.number("KHEISH_SESSION_HOURS", 12, low=0.1, high=8_760),
         session_idle_minutes=env.number("KHEISH_SESSION_IDLE_MINUTES", 120, low=0, high=525_600),
         second_factor_required=env.flag("KHEISH_SECOND_FACTOR_REQUIRED", False),
-        keep_answers_hours=env.number("KHEISH_KEEP_ANSWERS_HOURS", 24, low=1, high=8_760),
+        keep_answers_hours=env.number("KHEISH_KEEP_ANSWERS_HOURS", 168, low=1, high=8_760),
         keep_task_output_days=env.number("KHEISH_KEEP_TASK_OUTPUT_DAYS", 30, low=0, high=36_500),
         keep_ended_sessions_days=env.number("KHEISH_KEEP_ENDED_SESSIONS_DAYS", 0, low=0, high=36_500),
         keep_external_actions_days=env.number("KHEISH_KEEP_EXTERNAL_ACTIONS_DAYS", 0, low=0, high=36_500),

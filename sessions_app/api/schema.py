@@ -19,7 +19,7 @@ _IDEMPOTENCY_KEY: Final = OpenApiParameter(
     "Idempotency-Key",
     _KEY_SCHEMA,
     OpenApiParameter.HEADER,
-    description="The same key with the same request gets the first answer again, for 24 hours.",
+    description="The same key with the same request gets the first answer again, for seven days.",
 )
 _IF_MATCH: Final = OpenApiParameter(
     "If-Match",

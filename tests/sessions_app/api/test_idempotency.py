@@ -88,13 +88,15 @@ def test_an_answer_with_a_secret_is_stored_sealed():
 
 
 @pytest.mark.django_db
-def test_a_key_is_free_again_after_a_day():
+def test_a_key_is_free_again_after_a_week():
     client = make_client()
-    post(client, "k1")
-    IdempotencyRecord.objects.update(created_at=clock.now() - timedelta(hours=25))
+    first = post(client, "k1")
+    IdempotencyRecord.objects.update(created_at=clock.now() - timedelta(days=6))
+    assert post(client, "k1").content == first.content
+    IdempotencyRecord.objects.update(created_at=clock.now() - timedelta(days=8))
     assert post(client, "k1", {"persona_id": "writer"}).status_code == 201
     assert idempotency.purge() == 0
-    IdempotencyRecord.objects.update(created_at=clock.now() - timedelta(hours=25))
+    IdempotencyRecord.objects.update(created_at=clock.now() - timedelta(days=8))
     assert idempotency.purge() == 1
 
 

@@ -72,15 +72,16 @@ def _own(connector: Connector, value: Any, headers: Mapping[str, str], proof: Pr
     _check_allowed(connector, said, authenticated=proof.authenticated)
     keys = tuple(sorted({*(said["binding_keys"] or settings["default_binding_keys"])}))
     print_of = digest(value)
+    name = _event_name(connector, (said.get("idempotency_key"), proof.event_id), headers, proof)
     return InboundEvent(
-        key=_event_key(connector, (said.get("idempotency_key"), proof.event_id), headers, proof),
+        key=receipt_key(connector, name),
         fingerprint=print_of,
         actor_id=said.get("actor_id") or settings["actor_id"] or "http-webhook",
         source_kind=connector.name,
         content=said.get("content", ""),
         input_items=tuple(dict(item) for item in said.get("input_items", ())),
         attachments=tuple(dict(item) for item in said.get("attachments", ())),
-        metadata=_metadata(said.get("metadata")),
+        metadata={**_metadata(said.get("metadata")), **_marks(connector, name, print_of)},
         named_session_id=said.get("session_id", ""),
         binding_keys=keys,
         natural_session_id=natural_id(connector, keys),
@@ -98,34 +99,45 @@ def _foreign(connector: Connector, value: Any, headers: Mapping[str, str], proof
     keys = tuple(sorted(found or set(settings["default_binding_keys"])))
     text = json.dumps(value, ensure_ascii=False, indent=1)
     own_id = _at(value, settings["event_key_pointer"]) if settings["event_key_pointer"] else ""
+    name = _event_name(connector, (own_id, proof.event_id, proof.signature), headers, proof)
     return InboundEvent(
-        key=_event_key(connector, (own_id, proof.event_id, proof.signature), headers, proof),
+        key=receipt_key(connector, name),
         fingerprint=print_of,
         actor_id=settings["actor_id"] or "http-webhook",
         source_kind=connector.name,
         content="\n\n".join(filter(None, [settings["event_instructions"], text])),
+        metadata=_marks(connector, name, print_of),
         binding_keys=keys,
         natural_session_id=natural_id(connector, keys),
         reply_targets=tuple(settings["default_reply_targets"]),
     )
 
 
-def _event_key(
+def _event_name(
     connector: Connector, said: Sequence[str | None], headers: Mapping[str, str], proof: Proof
 ) -> str:
-    """Return the receipt's key: the first name the event itself has, or that of a header.
+    """Return what the receipt calls the event: the first name it has itself, or that of a header.
 
     Where a signature is asked for, a header that it does not cover names nothing: whoever captured one
     request could send it again as many events. Without any name every delivery is an event of its own, as
-    nothing could tell a repeat from a second one.
+    nothing could tell a repeat from a second one. A blank is no name.
     """
     unsigned = () if proof.signed else (headers.get("idempotency-key"), headers.get("webhook-id"))
-    given = next(filter(None, (*said, *unsigned)), None)
+    given = next((name for name in (*said, *unsigned) if name and name.strip()), None)
     if given is None and connector.settings["require_idempotency_key"]:
         raise IngressInvalid("the event needs an idempotency_key", code="idempotency_key_required")
     if given is not None and len(given) > _LONGEST_IDEMPOTENCY_KEY:
         raise IngressInvalid("the idempotency key is too long", code="invalid_idempotency_key")
-    return receipt_key(connector, given or new_id("event"))
+    return given or new_id("event")
+
+
+def _marks(connector: Connector, name: str, fingerprint: str) -> dict[str, Any]:
+    """Return what the run's metadata says of its event."""
+    return {
+        "http_ingress_key": receipt_key(connector, name),
+        "http_ingress_key_sha256": sha256_hex(name),
+        "http_ingress_fingerprint": fingerprint,
+    }
 
 
 def _check_allowed(connector: Connector, said: Mapping[str, Any], *, authenticated: bool) -> None:

@@ -70,6 +70,15 @@ def test_an_event_becomes_a_run_and_a_repeat_is_answered_with_it() -> None:
     assert Run.objects.count() == 1
 
 
+def test_the_run_says_of_which_event_it_is() -> None:
+    make_connector(fixed_session_id="desk")
+    said = post({**EVENT, "metadata": {"k": "v"}}).json()["metadata"]
+    assert said["k"] == "v"
+    assert said["http_ingress_key"] == said["connector_ingress_key"] == IngressReceipt.objects.get().key
+    assert said["http_ingress_key_sha256"] == hashlib.sha256(b"order-123").hexdigest()
+    assert said["http_ingress_fingerprint"] == IngressReceipt.objects.get().fingerprint
+
+
 def test_the_same_key_with_another_body_is_a_conflict() -> None:
     make_connector(fixed_session_id="desk")
     post()
@@ -111,6 +120,7 @@ def test_a_paused_one_asks_to_come_back_and_a_disabled_one_refuses() -> None:
     ("body", "code"),
     [
         ({"content": "no key"}, "idempotency_key_required"),
+        ({**EVENT, "idempotency_key": "  "}, "idempotency_key_required"),
         ({**EVENT, "surprise": 1}, "invalid_request"),
         ({**EVENT, "metadata": {"connector_ingress_key": "x"}}, "reserved_metadata"),
         ({**EVENT, "reply_plugin": "http", "reply_address": "http://x"}, "reply_targets_not_allowed"),
@@ -320,7 +330,8 @@ def test_the_bodys_own_id_names_a_foreign_event() -> None:
     for stamp in (0, int(time.time()) - 5):
         body = json.dumps({"id": "evt_1", "type": "paid"}).encode()
         assert send(body, signed_headers(body, at=stamp)).status_code == 200
-    assert Run.objects.count() == 1
+    said = Run.objects.get().metadata
+    assert said["http_ingress_key_sha256"] == hashlib.sha256(b"evt_1").hexdigest()
 
 
 def test_a_header_names_no_event_of_ours_that_is_signed() -> None:

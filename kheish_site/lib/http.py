@@ -10,7 +10,7 @@ from kheish_site.lib.errors import KheishError, problem
 from kheish_site.lib.redaction import redact
 
 PROBLEM_TYPE: Final = "application/problem+json"
-CHALLENGE: Final = 'Bearer realm="kheish"'
+CHALLENGE: Final = 'Bearer realm="kheish-daemon"'
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI application: scope, receive, send."""
 

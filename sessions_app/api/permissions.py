@@ -5,7 +5,6 @@ from typing import Any
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
-from kheish_site.lib.errors import Unauthorized
 from sessions_app.services import access
 
 
@@ -13,9 +12,9 @@ class RolePermission(BasePermission):
     """Safe methods need the view's ``read_role``, the others its ``write_role``."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        """Pass, or raise Unauthorized or Forbidden with the role that is missing."""
+        """Pass, or raise TokenMissing or InsufficientAccess with the role that is missing."""
         principal = request.auth
         if not isinstance(principal, access.Principal):
-            raise Unauthorized("sign in, or send an API token as bearer")
+            raise access.TokenMissing("sign in, or send an API token as bearer")
         access.require(principal, view.read_role if request.method in SAFE_METHODS else view.write_role)
         return True

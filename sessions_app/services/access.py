@@ -21,6 +21,24 @@ _MOST_FAILURES: Final = 60
 _FAILURES: Final = TokenBuckets()
 
 
+class TokenMissing(Unauthorized):
+    """Nobody said who asks."""
+
+    code, domain = "missing_token", "tokens"
+
+
+class TokenMalformed(Unauthorized):
+    """The header names no bearer token."""
+
+    code, domain = "malformed_token", "tokens"
+
+
+class InsufficientAccess(Forbidden):
+    """The caller is known, and of a lesser role."""
+
+    code, domain = "insufficient_access", "tokens"
+
+
 class TooManyFailures(RateLimited):
     """One address sends wrong tokens again and again."""
 
@@ -56,13 +74,13 @@ def authenticate(authorization: str, user: Any, *, remote_addr: str = "") -> Pri
             remote_addr=remote_addr,
             rights=_rights_of(user) if role == Role.OPERATOR else frozenset(),
         )
-    raise Unauthorized("sign in, or send an API token as bearer")
+    raise TokenMissing("sign in, or send an API token as bearer")
 
 
 def _bearer(authorization: str) -> ApiToken:
     scheme, _, secret = authorization.partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
-        raise Unauthorized("the Authorization header must read: Bearer kh_...")
+        raise TokenMalformed("the Authorization header must read: Bearer kh_...")
     return tokens.find(secret.strip())
 
 
@@ -80,9 +98,9 @@ def role_of(user: Any) -> str:
 
 
 def require(principal: Principal, role: str) -> None:
-    """Raise Forbidden unless the caller holds ``role``."""
+    """Raise InsufficientAccess unless the caller holds ``role``."""
     if not principal.holds(role):
-        raise Forbidden(f"this needs the role {role}", required_role=str(role))
+        raise InsufficientAccess(f"this needs the role {role}", required_role=str(role))
 
 
 def require_right(principal: Principal, right: Right) -> None:

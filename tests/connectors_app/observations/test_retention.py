@@ -108,7 +108,7 @@ def test_an_admin_purges_early_where_the_source_allows_it() -> None:
     row = see(make_text_source())
     admin, path = make_client("admin"), f"/v1/observations/{row.observation_id}"
     assert code_of(admin.delete(path)) == "observation_purge_refused"
-    assert code_of(make_client("operator").delete(path)) == "forbidden"
+    assert code_of(make_client("operator").delete(path)) == "insufficient_access"
     sources.update("notes", {"allow_raw_purge": True}, expected=None)
     first, again = admin.delete(path), admin.delete(path)
     assert (first.status_code, first.json()["purge_reason"]) == (200, "request")

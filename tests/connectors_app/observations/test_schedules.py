@@ -247,8 +247,8 @@ def test_over_http(source: ObservationSource) -> None:
     assert item == made.json()
     assert (item["new_only"], item["stream_id"], item["max_observations"]) == (True, "left", 3)
     one = f"{PATH}/{item['schedule_id']}"
-    assert code_of(make_client("viewer").post(PATH, body)) == "forbidden"
-    assert code_of(make_client("viewer").delete(one)) == "forbidden"
+    assert code_of(make_client("viewer").post(PATH, body)) == "insufficient_access"
+    assert code_of(make_client("viewer").delete(one)) == "insufficient_access"
     assert operator.delete(one).status_code == 204
     assert code_of(operator.delete(one)) == "observation_schedule_not_found"
 

@@ -76,7 +76,7 @@ def test_only_admins_write() -> None:
         operator.delete(f"{PATH}/cam", headers={"If-Match": "*"}),
         operator.post(f"{PATH}/cam/rotate-token", {}),
     ):
-        assert (answer.status_code, code_of(answer)) == (403, "forbidden")
+        assert (answer.status_code, code_of(answer)) == (403, "insufficient_access")
 
 
 def test_update_needs_the_version_and_keeps_the_rest() -> None:

@@ -36,16 +36,24 @@ def login(*groups: str, superuser: bool = False) -> APIClient:
 
 def test_nobody_gets_a_challenge():
     answer = APIClient().get(PATH)
-    assert (answer.status_code, code_of(answer)) == (401, "unauthorized")
-    assert answer["WWW-Authenticate"] == 'Bearer realm="kheish"'
+    assert (answer.status_code, code_of(answer)) == (401, "missing_token")
+    assert answer["WWW-Authenticate"] == 'Bearer realm="kheish-daemon"'
 
 
 @pytest.mark.parametrize(
-    "header", ["Bearer", "Bearer ", "Basic YTpi", "kh_abc", "Bearer kh_unknown", "Bearer \xff"]
+    ("header", "code"),
+    [
+        ("Bearer", "malformed_token"),
+        ("Bearer ", "malformed_token"),
+        ("Basic YTpi", "malformed_token"),
+        ("kh_abc", "malformed_token"),
+        ("Bearer kh_unknown", "invalid_token"),
+        ("Bearer \xff", "invalid_token"),
+    ],
 )
-def test_a_wrong_header_is_refused(header):
+def test_a_wrong_header_is_refused(header, code):
     answer = with_header(header).get(PATH)
-    assert answer.status_code == 401
+    assert (answer.status_code, code_of(answer)) == (401, code)
     assert "kh_" not in answer.json()["detail"].replace("kh_...", "")
 
 
@@ -63,7 +71,7 @@ def test_every_role_reads(role):
 @pytest.mark.parametrize("role", ["viewer", "operator"])
 def test_configuration_is_for_admins(role):
     answer = make_client(role).post(PATH, BODY)
-    assert (answer.status_code, code_of(answer)) == (403, "forbidden")
+    assert (answer.status_code, code_of(answer)) == (403, "insufficient_access")
     assert answer.json()["required_role"] == "admin"
 
 

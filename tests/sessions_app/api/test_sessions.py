@@ -133,7 +133,7 @@ def test_who_may() -> None:
     for path in ("/v1/sessions", "/v1/sessions/desk/end", "/v1/sessions/desk/interrupt"):
         answer = viewer.post(path, {})
         assert answer.status_code == 403
-        assert code_of(answer) == "forbidden"
+        assert code_of(answer) == "insufficient_access"
 
 
 @pytest.mark.parametrize("mode", ["acceptEdits", "bypassPermissions"])

@@ -143,4 +143,4 @@ def test_the_api_lists_it_for_admins() -> None:
     assert of_route["items"][0]["object_id"] == "main"
     assert admin.get("/v1/audit-log?action=token.created").json()["items"][0]["principal"] == "system"
     refused = make_client("operator").get("/v1/audit-log")
-    assert (refused.status_code, code_of(refused)) == (403, "forbidden")
+    assert (refused.status_code, code_of(refused)) == (403, "insufficient_access")

@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from connectors_app.models import DeliveryDecision, DeliveryKind, DeliveryStatus
+from connectors_app.services.deliveries.operate import IDEMPOTENCY_KEY
 from sessions_app.api import limits
 from sessions_app.api.serializers.base import (
     Choice,
@@ -53,14 +54,20 @@ class OutputBody(StrictSerializer):
     attachments = serializers.ListField(
         child=Text(max_length=60), required=False, max_length=50, help_text="Ids of stored assets."
     )
-    metadata = JsonObject(required=False)
+    metadata = JsonObject(
+        required=False,
+        help_text=f"`{IDEMPOTENCY_KEY}`, a text, names the message: a target gets it once.",
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Require something to say. Raises: ValidationError, PayloadTooLarge."""
+        """Require something to say, and a name that is a text. Raises: ValidationError, PayloadTooLarge."""
         if not attrs.get("content", "").strip() and not attrs.get("parts") and not attrs.get("attachments"):
             raise serializers.ValidationError("give content, parts or attachments")
         limits.check_text([attrs.get("content", "")])
         limits.check_metadata(attrs.get("metadata") or {})
+        name = attrs.get("metadata", {}).get(IDEMPOTENCY_KEY, "-")
+        if not isinstance(name, str) or not name.strip():
+            raise serializers.ValidationError({"metadata": {IDEMPOTENCY_KEY: "must be a text and not blank"}})
         return attrs
 
 

@@ -24,6 +24,8 @@ from sessions_app.services import journal, reply_targets, sessions
 from sessions_app.services.access import Principal
 
 RESOLVED: Final = "operator resolved"
+IDEMPOTENCY_KEY: Final = "delivery_idempotency_key"
+"""What the metadata of a message calls it, so that it reaches each target once."""
 _LONGEST_REASON: Final = 512
 Action = Literal["would_replay", "replayed", "existing_replay"]
 
@@ -177,6 +179,8 @@ def send_by_hand(
 ) -> list[Delivery]:
     """Queue something a person says, for one handle the session may use; a local one makes none.
 
+    What its metadata names by ``delivery_idempotency_key`` is queued once for a target, whoever says it again
+    and in whatever session: then the delivery that was there is returned.
     Raises: SessionMissing, InvalidReplyTarget, ReplyTargetForbidden, NotFound.
     """
     said = redact(dict(output))
@@ -192,12 +196,17 @@ def send_by_hand(
             session,
             None,
             targets=[target],
-            key=new_id("hand"),
+            key=_named(output.get("metadata", {})) or new_id("hand"),
             content=said.get("content", ""),
             parts=said.get("parts", ()),
             attachments=said.get("attachments", ()),
             metadata={**said.get("metadata", {}), "sent_by": principal.name},
         )
+
+
+def _named(metadata: Mapping[str, Any]) -> str:
+    name = metadata.get(IDEMPOTENCY_KEY)
+    return f"named:{sha256_hex(name)}" if name else ""
 
 
 def _resolve(found: Delivery, principal: Principal, reason: str) -> None:

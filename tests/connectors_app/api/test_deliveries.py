@@ -146,6 +146,26 @@ def test_by_hand(session: Session) -> None:
     assert code_of(client.post("/v1/deliveries", local)) == "invalid_reply_target"
 
 
+def test_what_its_metadata_names_reaches_a_target_once(session: Session) -> None:
+    client, other = make_client("operator"), make_session("elsewhere")
+
+    def send(content: str, name: Any, url: str = "https://example.com/a", to: Session = session) -> Any:
+        output = {"content": content, "metadata": {"delivery_idempotency_key": name}}
+        handle = {"type": "http", "url": url}
+        return client.post(
+            "/v1/deliveries", {"session_id": to.session_id, "output": output, "handle": handle}
+        )
+
+    (first,) = send("paid", "order-1").json()["deliveries"]
+    for again in (send("paid", "order-1"), send("paid", "order-1", to=other)):
+        assert again.status_code == 202
+        assert [view["delivery_id"] for view in again.json()["deliveries"]] == [first["delivery_id"]]
+    send("paid", "order-2")
+    send("paid", "order-1", "https://example.com/b")
+    assert Delivery.objects.count() == 3
+    assert [send("paid", name).status_code for name in ("", " ", 7, None)] == [400] * 4
+
+
 def test_targets_pause_resume_reset(dead: str) -> None:
     client = make_client("operator")
     (target,) = client.get("/v1/delivery-targets?plugin=http").json()["items"]

@@ -181,7 +181,7 @@ class PageQuery(Query):
         required=False, allow_blank=True, help_text="Items a page, 1 to 100; a larger number counts as 100."
     )
     cursor = Text(required=False, allow_blank=True, help_text="`next_cursor` of the page before.")
-    page = Choice(choices=("true",), required=False, help_text="For older clients: lists are always paged.")
+    page = Choice(choices=("true",), required=False, help_text="Lists come in pages, said or not.")
 
 
 class Pagination(serializers.Serializer):

@@ -55,6 +55,22 @@ def test_it_is_open_and_says_its_version():
     assert answer.json()["openapi"].startswith("3.1")
 
 
+@pytest.mark.django_db
+def test_every_list_may_be_asked_for_a_page(document):
+    lists = [
+        path
+        for path, verb, operation in operations(document)
+        if "{" not in path and "cursor" in {of.get("name") for of in operation.get("parameters", ())}
+    ]
+    pages = [path for path in lists if not path.endswith("/stream")]
+    client = make_client()
+    assert len(pages) > 10
+    for path in pages:
+        answer = client.get(f"{path}?page=true")
+        assert (path, answer.status_code, "pagination" in answer.json()) == (path, 200, True)
+    assert client.get("/v1/runs?page=false").status_code == 400
+
+
 def test_every_view_is_in_it(document):
     for route, view in views(get_resolver().url_patterns):
         if view is None or not issubclass(view, (KheishView, IngressView)) or view.schema is None:

@@ -19,7 +19,7 @@ from kheish_site.lib.private_files import alone_with, write_private
 from kheish_site.lib.transactions import exclusive, locked, write
 from kheish_site.settings.keys import new_master_key
 from sessions_app.models import IdempotencyRecord, SecondFactor, SecretSlot
-from sessions_app.services import ports
+from sessions_app.services import audit, ports
 from sessions_app.services.idempotency import SEALED
 
 logger = logging.getLogger(__name__)
@@ -60,8 +60,20 @@ def rotate(*, drop_old: bool = False) -> Rotation:
             reseal_all()
             keys = keys[:1]
             write_private(file, keys[0] + "\n")
+        audit.record("master_key.rotated", "master_key", file.name, after={"keys_kept": len(keys)})
     logger.info("master key rotated", extra={"action": "master_key.rotate", "resealed": resealed})
     return Rotation(resealed=resealed, keys_kept=len(keys))
+
+
+def reseal_only() -> int:
+    """Seal everything under a key that somebody has put in front, and record it; return how many.
+
+    Raises: Unreadable.
+    """
+    with write():
+        resealed = reseal_all()
+        audit.record("master_key.resealed", "master_key", settings.KHEISH.master_key_file.name)
+    return resealed
 
 
 def reseal_all() -> int:

@@ -34,7 +34,7 @@ class Command(BaseCommand):
         _want_secrets()
         try:
             if reseal_only:
-                self.stdout.write(f"{master_key.reseal_all()} secrets sealed under the first key.")
+                self.stdout.write(f"{master_key.reseal_only()} secrets sealed under the first key.")
                 return
             done = master_key.rotate(drop_old=drop_old)
         except master_key.KeysInEnvironment as error:

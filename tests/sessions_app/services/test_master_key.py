@@ -12,7 +12,7 @@ from django.db import connection
 from kheish_site.lib import crypto
 from kheish_site.settings.keys import new_master_key
 from sessions_app.models import IdempotencyRecord, SecretSlot
-from sessions_app.services import master_key, secrets
+from sessions_app.services import audit, master_key, secrets
 from tests.factories import make_client, make_secret
 
 pytestmark = pytest.mark.django_db
@@ -69,6 +69,22 @@ def test_dropping_the_old_keys(key_file):
     assert "older keys dropped" in rotate("--drop-old")
     assert len(key_file.read_text().split()) == 1
     assert secrets.reveal("a") == "canary-value-a"
+
+
+@pytest.mark.parametrize(
+    ("options", "action", "said"),
+    [
+        ([], "master_key.rotated", {"keys_kept": 2}),
+        (["--drop-old"], "master_key.rotated", {"keys_kept": 1}),
+        (["--reseal-only"], "master_key.resealed", {}),
+    ],
+)
+def test_a_rotation_is_in_the_audit_log(key_file, options, action, said):
+    rotate(*options)
+    (entry,) = audit.everything()
+    assert (entry.action, entry.object_kind, entry.object_id, entry.after) == (
+        action, "master_key", "master.key", said,
+    )  # fmt: skip
 
 
 def test_stored_answers_with_secrets_are_sealed_again(key_file):
@@ -130,6 +146,7 @@ def test_keys_in_the_environment_are_the_operators_to_change(settings):
 def test_two_rotations_at_once_lose_no_key(key_file, monkeypatch):
     """The second begins while the first, which will drop what it does not know, has written its key."""
     monkeypatch.setattr(master_key, "reseal_all", lambda: 0)
+    monkeypatch.setattr(audit, "record", lambda *deed, **members: None)  # the database is another thread's
     seconds = []
 
     def begin_another(name):

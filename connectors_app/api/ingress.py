@@ -64,6 +64,12 @@ class IngressView(APIView):
         """Authenticate, read, accept and answer. The kind's own part."""
         raise MethodNotAllowed("this address takes no events")
 
+    def handle_exception(self, exc: Exception) -> Response:
+        """Answer a refusal in the name of this door, whoever behind it refused."""
+        known = problems.translate(exc)
+        known.error_domain = DOMAIN
+        return super().handle_exception(known)
+
     def _body(self, request: Request) -> bytes:
         body = request._request.body
         limit = min(self.largest_body_bytes, settings.KHEISH.max_body_bytes)

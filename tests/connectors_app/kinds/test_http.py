@@ -101,6 +101,7 @@ def test_without_the_right_token_nothing_enters(token: str) -> None:
 def test_an_unknown_connector_is_not_found() -> None:
     answer = post()
     assert (answer.status_code, code_of(answer)) == (404, "connector_not_found")
+    assert answer.json()["domain"] == "connector_ingress"
 
 
 def test_a_paused_one_asks_to_come_back_and_a_disabled_one_refuses() -> None:
@@ -138,6 +139,7 @@ def test_what_an_event_may_not_say(body: Any, code: str) -> None:
     make_connector(fixed_session_id="desk")
     answer = post(body)
     assert (answer.status_code, code_of(answer)) == (400, code)
+    assert answer.json()["domain"] == "connector_ingress"
     assert not (Run.objects.exists() or IngressReceipt.objects.exists() or Session.objects.exists())
 
 

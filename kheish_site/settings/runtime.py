@@ -155,7 +155,7 @@ def load() -> Kheish:
         public_url=env.url("KHEISH_PUBLIC_URL", schemes=("http", "https")).rstrip("/"),
         cors_origins=env.names("KHEISH_CORS_ORIGINS"),
         environment=env.text("KHEISH_ENVIRONMENT")[:40],
-        max_body_bytes=env.integer("KHEISH_MAX_BODY_BYTES", 4_194_304, low=65_536, high=1_073_741_824),
+        max_body_bytes=env.integer("KHEISH_MAX_BODY_BYTES", 25_165_824, low=65_536, high=1_073_741_824),
         max_asset_bytes=env.integer("KHEISH_MAX_ASSET_BYTES", 12_582_912, low=1024, high=268_435_456),
         web_fetch_allow_private=env.flag("KHEISH_WEB_FETCH_ALLOW_PRIVATE", False),
         bash_env_allowlist=env.names("KHEISH_BASH_ENV_ALLOWLIST", BASH_ENVIRONMENT),

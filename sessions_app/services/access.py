@@ -1,5 +1,6 @@
 """Who calls, and what they may do: one answer for HTTP, sockets, the admin and commands."""
 
+import logging
 import time
 from collections.abc import Collection, Iterable
 from typing import Any, Final
@@ -11,7 +12,7 @@ from django.db.models import Q
 from kheish_site.lib.buckets import TokenBuckets
 from kheish_site.lib.errors import Forbidden, RateLimited, Unauthorized
 from sessions_app.models import ApiToken, Right, Role
-from sessions_app.services import tokens
+from sessions_app.services import audit, tokens
 from sessions_app.services.principal import RANK
 from sessions_app.services.principal import SYSTEM as SYSTEM
 from sessions_app.services.principal import Principal as Principal
@@ -19,6 +20,8 @@ from sessions_app.services.principal import Principal as Principal
 _MOST_FAILURES: Final = 60
 """Wrong tokens a minute from one address; right ones are not counted, and never refused for it."""
 _FAILURES: Final = TokenBuckets()
+_LIMITS: Final = TokenBuckets()
+logger = logging.getLogger(__name__)
 
 
 class TokenMissing(Unauthorized):
@@ -55,8 +58,8 @@ def authenticate(authorization: str, user: Any, *, remote_addr: str = "") -> Pri
     if authorization:
         try:
             token = _bearer(authorization)
-        except Unauthorized:
-            _count_failure(remote_addr)
+        except Unauthorized as error:
+            _count_failure(remote_addr, error.error_code)
             raise
         return Principal(
             name=token.name,
@@ -84,12 +87,17 @@ def _bearer(authorization: str) -> ApiToken:
     return tokens.find(secret.strip())
 
 
-def _count_failure(remote_addr: str) -> None:
+def _count_failure(remote_addr: str, reason: str) -> None:
+    """Log a wrong token. Of one too many only the first in a minute is said, and kept in the audit log."""
     now = time.monotonic()
-    if _FAILURES.take(remote_addr, capacity=_MOST_FAILURES, per_second=_MOST_FAILURES / 60, now=now):
-        raise TooManyFailures(
-            "too many wrong tokens from this address; try again later", retry_after_seconds=60
-        )
+    if not _FAILURES.take(remote_addr, capacity=_MOST_FAILURES, per_second=_MOST_FAILURES / 60, now=now):
+        extra = {"action": "auth.failed", "remote_addr": remote_addr, "reason": reason}
+        logger.warning("a token was refused", extra=extra)
+        return
+    if not _LIMITS.take(remote_addr, capacity=1, per_second=1 / 60, now=now):
+        nobody = Principal(name="anonymous", role="", auth_method="token", remote_addr=remote_addr)
+        audit.record("address.limited", "address", remote_addr, reason=reason, principal=nobody)
+    raise TooManyFailures("too many wrong tokens from this address; try again later", retry_after_seconds=60)
 
 
 def role_of(user: Any) -> str:

@@ -92,9 +92,10 @@ def _is_ourselves(envelope: Mapping[str, Any]) -> bool:
 
 
 def authorizations(envelope: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the installations the event was sent for."""
-    found = envelope.get("authorizations")
-    return [entry for entry in found if isinstance(entry, Mapping)] if isinstance(found, list) else []
+    """Return the installations the event was sent for; what is none is an empty one, which no list allows."""
+    found = envelope.get("authorizations") or []
+    entries = found if isinstance(found, list) else [found]
+    return [entry if isinstance(entry, Mapping) else {} for entry in entries]
 
 
 def check_allowed(said: Options, envelope: Mapping[str, Any], *, channel_id: str | None) -> None:

@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 
 from kheish_site.lib import clock
 from kheish_site.lib.buckets import TokenBuckets
-from sessions_app.models import ApiToken
+from sessions_app.models import ApiToken, AuditEntry
 from sessions_app.services import access, tokens
 from tests.factories import code_of, make_client
 
@@ -140,12 +140,19 @@ def test_local_token_is_made_kept_and_repaired(tmp_path):
     assert ApiToken.objects.filter(name="local", revoked_at__isnull=True).count() == 1
 
 
-def test_wrong_tokens_from_one_address_are_limited_and_right_ones_are_not(monkeypatch):
-    monkeypatch.setattr(access, "_FAILURES", TokenBuckets())
+def test_wrong_tokens_from_one_address_are_limited_and_right_ones_are_not(monkeypatch, caplog):
+    for buckets in ("_FAILURES", "_LIMITS"):
+        monkeypatch.setattr(access, buckets, TokenBuckets())
     monkeypatch.setattr(access, "time", SimpleNamespace(monotonic=lambda: 1000.0))
     wrong = with_header("Bearer kh_wrong")
-    assert {wrong.get(PATH).status_code for _ in range(60)} == {401}
-    refused = wrong.get(PATH)
+    with caplog.at_level("WARNING", logger="sessions_app.services.access"):
+        assert {wrong.get(PATH).status_code for _ in range(60)} == {401}
+        refused, _ = wrong.get(PATH), wrong.get(PATH)
     assert (refused.status_code, code_of(refused), refused["Retry-After"]) == (429, "auth_rate_limited", "60")
+    assert [(line.remote_addr, line.reason) for line in caplog.records] == [
+        ("127.0.0.1", "invalid_token")
+    ] * 60
+    kept = AuditEntry.objects.get(action="address.limited")
+    assert (kept.principal, kept.object_id, kept.reason) == ("anonymous", "127.0.0.1", "invalid_token")
     assert wrong.get(PATH, REMOTE_ADDR="203.0.113.9").status_code == 401
     assert make_client("viewer").get(PATH).status_code == 200

@@ -193,6 +193,8 @@ def test_a_warning_of_too_many_events_makes_no_run() -> None:
             {"allowed_enterprise_ids": ["E1"]},
             envelope(enterprise_id="E1", authorizations=[{"team_id": "T1"}]),
         ),
+        ({"allowed_team_ids": ["T061EG9R6"]}, envelope(authorizations="T2")),
+        ({"allowed_team_ids": ["T061EG9R6"]}, envelope(authorizations=[{"team_id": "T061EG9R6"}, "T2"])),
     ],
 )
 def test_places_that_no_list_names_are_refused(settings: dict[str, Any], said: dict[str, Any]) -> None:

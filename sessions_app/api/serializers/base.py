@@ -19,6 +19,10 @@ JSON_OBJECT: Final = {"type": "object", "additionalProperties": {}}
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
+MOST_NAMED: Final = 50
+"""Unknown members of one object that are told: a body has room for hundreds of thousands."""
+
+
 class StrictSerializer(serializers.Serializer):
     """A request body or query: members it does not know are errors, each at its own pointer."""
 
@@ -28,7 +32,7 @@ class StrictSerializer(serializers.Serializer):
             known = {name for name, field in self.fields.items() if not field.read_only}
             unknown = sorted(str(name) for name in data if name not in known)
             if unknown:
-                raise serializers.ValidationError({name: ["unknown field"] for name in unknown})
+                raise serializers.ValidationError({name: ["unknown field"] for name in unknown[:MOST_NAMED]})
         return super().to_internal_value(data)
 
 

@@ -27,7 +27,8 @@ RUNS_IN_A_ROW: Final = 4
 
 
 def drive(session_pk: int, heartbeat: Heartbeat) -> None:
-    """Drive one session until nothing in it can run, the worker drains, or the lease is lost.
+    """Drive one session until nothing in it can run, others have waited for a few of its runs, the worker
+    drains, or the lease is lost.
 
     Called by any number of workers at once for the same session: one gets the lease, the others return.
     """

@@ -385,7 +385,7 @@ def _voted(approval: Approval, run: Run, vote: Vote, principal: Principal) -> En
 
 
 def _settle_if_decided(approval: Approval, run: Run, vote: Vote, principal: Principal) -> list[Entry]:
-    voters = [principal for (principal,) in _VOTERS.all(approval.pk, approval.digest)]
+    voters = [name for (name,) in _VOTERS.all(approval.pk, approval.digest)]
     if vote.behavior == "allow" and len(voters) < approval.required_votes:
         return []
     call = approval.tool_call

@@ -149,7 +149,7 @@ def _covering_nothing(session_pk: int) -> QuerySet[Session]:
 
 
 _COVERING_NOTHING: Final = Prepared[tuple[int]](lambda pk: _covering_nothing(pk).values_list("pk"), int)
-"""Asked at the end of every drive."""
+"""Asked by every drive that finds nothing to run."""
 
 
 def release(lease: Lease) -> Committed:

@@ -32,7 +32,7 @@ def attempt(delivery: Delivery, keep: Callable[[dict[str, Any]], None]) -> Outco
 
     What a sender did not foresee counts as ambiguous: nobody can know what had left. A database that is away
     does not: it is asked before a request leaves, or between two parts of which the first is kept.
-    ``keep`` is ``Parcel.keep``; a KheishError it raises passes through.
+    ``keep`` is ``Parcel.keep``; a TargetLost it raises passes through.
     """
     try:
         sender = registry.sender(delivery.target.plugin)

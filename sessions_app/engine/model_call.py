@@ -84,8 +84,9 @@ def _ask(turn: Turn, request: Request, route: Route, *, first: bool) -> Answer:
     protocol: ToolProtocol = "json" if route.options.get("tool_protocol") == "json" else "native"
     began = time.monotonic()
 
-    def attempt(number: int) -> Completion:
-        asked = replace(fitting, model=model, attempt=turn.attempt + number - 1, tool_protocol=protocol)
+    def attempt(_: int) -> Completion:
+        asked = replace(fitting, model=model, attempt=turn.attempt, tool_protocol=protocol)
+        turn.attempt += 1  # also on the next route, so that nobody takes two texts for one
         relay = _relay(turn, asked.attempt)
         completion = collect(provider.stream(asked, cancelled=turn.hold.stop), partial(_show, relay))
         relay.close()
@@ -96,19 +97,19 @@ def _ask(turn: Turn, request: Request, route: Route, *, first: bool) -> Answer:
         attempt,
         attempts=ATTEMPTS,
         cancelled=turn.hold.stop,
-        on_retry=partial(_journal_failure, turn, route.route_id),
+        on_retry=lambda _, error, delay: _journal_failure(turn, route.route_id, error, delay),
     )
     latency_ms = int((time.monotonic() - began) * 1000)
     return Answer(completion=completion, route_id=route.route_id, model=model, latency_ms=latency_ms)
 
 
-def _journal_failure(turn: Turn, route_id: str, following: int, error: ProviderError, delay: float) -> None:
+def _journal_failure(turn: Turn, route_id: str, error: ProviderError, delay: float) -> None:
     """Say in the journal that a call failed and when it is made again: no retry is silent."""
     payload = {
         "route_id": route_id,
         "step": turn.run.step,
         "error": {"kind": error.kind, "message": error.message},
-        "next_attempt": turn.attempt + following - 1,
+        "next_attempt": turn.attempt,
         "delay_seconds": round(delay, 3),
     }
     _append(turn, "model.failed", payload)

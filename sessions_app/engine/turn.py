@@ -27,8 +27,8 @@ class Outcome(Enum):
 class Turn:
     """One run in the hands of one worker.
 
-    ``released`` is set when the lease went back with a commit or is to run out, ``fresh`` until the first
-    phase began.
+    ``attempt`` is the number of the step's next call to a model, whatever route it goes to. ``released`` is
+    set when the lease went back with a commit or is to run out, ``fresh`` until the first phase began.
     """
 
     run: Run

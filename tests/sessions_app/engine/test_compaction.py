@@ -42,8 +42,7 @@ def test_an_overflow_error_compacts_and_asks_again(
     script({"text": "after", "fault": {"kind": "overflow", "times": 1}})
     run = submit(session, "too long")
     loop.drive(session.pk, heartbeat)
-    ended = runs.get(run.run_id)
-    assert ended.status in ("completed", "failed")
+    assert runs.get(run.run_id).status == "completed"
     assert payloads(run, "checkpoint.created")[0]["trigger"] == "overflow"
 
 

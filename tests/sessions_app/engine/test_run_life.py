@@ -7,6 +7,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from sessions_app.engine import loop
+from sessions_app.engine.model_call import ATTEMPTS
 from sessions_app.models import ApprovalStatus, Run, SecretSlot, Session, Step, ToolCall, UserQuestion
 from sessions_app.services import approvals, decisions, journal, questions, runs, sessions
 from sessions_app.services.approvals import Vote
@@ -336,7 +337,9 @@ def test_a_fallback_route_takes_over_and_the_switch_is_journalled(
     run = finish(submit(session), heartbeat)
     assert run.status == "completed" and run.outputs[0]["content"] == "from the second"
     assert payloads(run, "model.switched")[0]["to"] == "second"
-    assert Step.objects.get(run=run).route_id == "second"
+    step = Step.objects.get(run=run)
+    assert step.route_id == "second"
+    assert step.provider_request_id.endswith(f"-{ATTEMPTS + 1}")  # no number twice: live text goes by it
 
 
 def test_a_fallback_that_cannot_be_called_is_passed_over(

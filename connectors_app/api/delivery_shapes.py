@@ -11,6 +11,7 @@ from sessions_app.api.serializers.base import (
     Choice,
     Flag,
     JsonObject,
+    List,
     Moment,
     PageQuery,
     StrictSerializer,
@@ -50,8 +51,8 @@ class OutputBody(StrictSerializer):
     """What is said: content, parts or both."""
 
     content = Text(required=False, allow_blank=True)
-    parts = serializers.ListField(child=JsonObject(), required=False, max_length=50)
-    attachments = serializers.ListField(
+    parts = List(child=JsonObject(), required=False, max_length=50)
+    attachments = List(
         child=Text(max_length=60), required=False, max_length=50, help_text="Ids of stored assets."
     )
     metadata = JsonObject(

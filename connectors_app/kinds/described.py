@@ -26,7 +26,7 @@ from connectors_app.kinds.slack.ingress import SlackIngress, SlackInteractive
 from connectors_app.kinds.telegram.views import HEADER, TelegramIngress
 from sessions_app.api import examples
 from sessions_app.api.schema import KheishSchema, describe
-from sessions_app.api.serializers.base import StrictSerializer, Text, Whole
+from sessions_app.api.serializers.base import List, StrictSerializer, Text, Whole
 from sessions_app.api.serializers.runs import RunView
 
 Proofs = tuple[dict[str, list[str]], ...]
@@ -94,7 +94,7 @@ class SidecarBatch(StrictSerializer):
     """Events in their order; each is answered on its own."""
 
     protocol_version = Whole(min_value=1, max_value=2, required=False)
-    events = serializers.ListField(child=SidecarEvent(), max_length=MOST_EVENTS)
+    events = List(child=SidecarEvent(), max_length=MOST_EVENTS)
 
 
 class SidecarAnswer(serializers.Serializer):

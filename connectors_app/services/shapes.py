@@ -2,9 +2,7 @@
 
 from typing import Any, Final
 
-from rest_framework import serializers
-
-from sessions_app.api.serializers.base import Flag, JsonObject, StrictSerializer, Text, Whole
+from sessions_app.api.serializers.base import Flag, JsonObject, List, StrictSerializer, Text, Whole
 from sessions_app.api.serializers.fields import CapabilityScope, CredentialScope, Keys
 
 MOST_TARGETS: Final = 20
@@ -19,7 +17,7 @@ class SessionPolicy(StrictSerializer):
     credential_scope = CredentialScope(required=False)
 
 
-class Targets(serializers.ListField):
+class Targets(List):
     """Handles ``{"plugin", "address"}``; ``handles.normal`` judges them."""
 
     def __init__(self, **kwargs: Any) -> None:

@@ -12,6 +12,7 @@ from sessions_app.api.serializers.base import (
     Flag,
     Identifier,
     JsonObject,
+    List,
     Moment,
     PageQuery,
     StrictSerializer,
@@ -169,9 +170,7 @@ class Selector(StrictSerializer):
     """Which observations: each type takes the members it is named after."""
 
     type = Choice(choices=tuple(selection.SELECTORS))
-    observation_ids = serializers.ListField(
-        child=Text(max_length=60), required=False, max_length=selection.MOST_OBSERVATIONS
-    )
+    observation_ids = List(child=Text(max_length=60), required=False, max_length=selection.MOST_OBSERVATIONS)
     source_id = Text(max_length=128, required=False)
     stream_id = Text(max_length=128, required=False)
     capture_group_id = Text(max_length=128, required=False)
@@ -190,7 +189,7 @@ class _Looking(StrictSerializer):
         help_text="auto: the files still kept; never: only the facts; always: every file, or 409.",
     )
     fail_when_empty = Flag(default=True)
-    reply_targets = serializers.ListField(child=JsonObject(), required=False, max_length=_MOST_TARGETS)
+    reply_targets = List(child=JsonObject(), required=False, max_length=_MOST_TARGETS)
 
 
 class MaterializeBody(_Looking):

@@ -15,7 +15,7 @@ from kheish_site.lib.canonical import sha256_hex
 from kheish_site.lib.errors import BadRequest
 from sessions_app.api.limits import check_metadata
 from sessions_app.api.problems import field_errors
-from sessions_app.api.serializers.base import Choice, StrictSerializer, Text, Whole
+from sessions_app.api.serializers.base import Choice, List, StrictSerializer, Text, Whole
 
 LARGEST_CONTENT_BYTES: Final = 1_048_576
 LARGEST_ASSET_BYTES: Final = 1_048_576
@@ -51,7 +51,7 @@ class _Relation(StrictSerializer):
 
 
 class _Thread(StrictSerializer):
-    path = serializers.ListField(child=_Word(max_length=500), max_length=32, required=False, default=list)
+    path = List(child=_Word(max_length=500), max_length=32, required=False, default=list)
 
 
 class _Item(StrictSerializer):
@@ -85,10 +85,8 @@ class Event(StrictSerializer):
     thread = _Thread(required=False)
     routing_key = _Word(required=False, max_length=500, default="")
     content = Text(required=False, allow_blank=True, default="")
-    input_items = serializers.ListField(child=_Item(), max_length=MOST_ITEMS, required=False, default=list)
-    attachments = serializers.ListField(
-        child=_Attachment(), max_length=MOST_ATTACHMENTS, required=False, default=list
-    )
+    input_items = List(child=_Item(), max_length=MOST_ITEMS, required=False, default=list)
+    attachments = List(child=_Attachment(), max_length=MOST_ATTACHMENTS, required=False, default=list)
     reply_route = Text(max_length=4096, required=False, allow_blank=True, default="")
     metadata = serializers.JSONField(required=False, default=dict)
 

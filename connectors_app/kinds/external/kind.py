@@ -15,7 +15,7 @@ from connectors_app.services.contracts import ConnectorInvalid, InboundEvent
 from connectors_app.services.shapes import ChatSettings, optional_text
 from kheish_site.lib import clock
 from kheish_site.lib.ids import new_id
-from sessions_app.api.serializers.base import Choice, Flag, StrictSerializer, Text
+from sessions_app.api.serializers.base import Choice, Flag, List, StrictSerializer, Text
 from sessions_app.models import SecretSlot
 from sessions_app.tools.addresses import is_public
 
@@ -54,9 +54,7 @@ class ChildProcess(StrictSerializer):
     """
 
     command = Text(max_length=1000)
-    args = serializers.ListField(
-        child=Text(max_length=4000, allow_blank=True), max_length=100, required=False, default=list
-    )
+    args = List(child=Text(max_length=4000, allow_blank=True), max_length=100, required=False, default=list)
     env = Variables()
     credential_slots = Variables()
     working_dir = optional_text(max_length=1000)

@@ -17,7 +17,7 @@ from kheish_site.lib.errors import BadRequest
 from kheish_site.lib.ids import new_id
 from sessions_app.api.limits import check_metadata
 from sessions_app.api.parsers import loads
-from sessions_app.api.serializers.base import JsonObject, StrictSerializer, Text, validated
+from sessions_app.api.serializers.base import JsonObject, List, StrictSerializer, Text, validated
 from sessions_app.api.serializers.fields import LONGEST_KEY, Keys
 from sessions_app.api.serializers.runs import AttachmentItem, InputItem
 
@@ -52,7 +52,7 @@ class HttpEvent(StrictSerializer):
     input_items = InputItem(many=True, required=False, max_length=_MOST_ITEMS)  # type: ignore[call-arg]  # of the list
     attachments = AttachmentItem(many=True, required=False, max_length=_MOST_ATTACHMENTS)  # type: ignore[call-arg]  # of the list
     metadata = serializers.JSONField(required=False)
-    reply_targets = serializers.ListField(child=JsonObject(), required=False, max_length=20)
+    reply_targets = List(child=JsonObject(), required=False, max_length=20)
     reply_plugin = Text(max_length=60, required=False)
     reply_address = serializers.JSONField(required=False)
     idempotency_key = Text(max_length=_LONGEST_IDEMPOTENCY_KEY, required=False)

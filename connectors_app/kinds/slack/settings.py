@@ -11,7 +11,7 @@ from rest_framework import serializers
 from connectors_app.models import Connector
 from connectors_app.services.contracts import ConnectorInvalid
 from connectors_app.services.shapes import ChatSettings
-from sessions_app.api.serializers.base import Flag, StrictSerializer, Text, Whole
+from sessions_app.api.serializers.base import Flag, List, StrictSerializer, Text, Whole
 
 API_BASE_URL: Final = "https://slack.com/api"
 MOST_NAMES: Final = 500
@@ -30,7 +30,7 @@ class SlackId(Text):
         return text
 
 
-class SlackIds(serializers.ListField):
+class SlackIds(List):
     """Ids that are allowed; an empty list allows every one."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -67,10 +67,8 @@ class SlackSettings(ChatSettings):
     allowed_enterprise_ids = SlackIds()
     allowed_team_ids = SlackIds()
     allowed_channel_ids = SlackIds()
-    allowed_file_hosts = serializers.ListField(
-        child=Host(max_length=253), max_length=50, required=False, default=list
-    )
-    team_bot_tokens = TeamToken(many=True, required=False, default=list)
+    allowed_file_hosts = List(child=Host(max_length=253), max_length=50, required=False, default=list)
+    team_bot_tokens = TeamToken(many=True, required=False, default=list, max_length=MOST_NAMES)  # type: ignore[call-arg]  # of the list
 
     def validate_team_bot_tokens(self, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Refuse a team that is named twice. Raises: ValidationError."""

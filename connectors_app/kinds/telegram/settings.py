@@ -10,7 +10,7 @@ from rest_framework import serializers
 from connectors_app.kinds.telegram.names import POLLING, WEBHOOK, chat_name
 from connectors_app.services.contracts import ConnectorInvalid
 from connectors_app.services.shapes import ChatSettings
-from sessions_app.api.serializers.base import Choice, Text, Whole
+from sessions_app.api.serializers.base import Choice, List, Text, Whole
 
 PUBLIC_API: Final = "https://api.telegram.org"
 
@@ -45,7 +45,7 @@ class TelegramSettings(ChatSettings):
     )
     ingress_mode = Choice(choices=[WEBHOOK, POLLING], required=False, default=WEBHOOK)
     polling_timeout_seconds = Whole(min_value=1, max_value=50, required=False, default=30)
-    allowed_chat_ids = serializers.ListField(
+    allowed_chat_ids = List(
         child=ChatNumber(),
         max_length=1000,
         required=False,

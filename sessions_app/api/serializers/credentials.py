@@ -2,7 +2,7 @@
 
 from rest_framework import serializers
 
-from sessions_app.api.serializers.base import Choice, Identifier, Moment, StrictSerializer, Text
+from sessions_app.api.serializers.base import Choice, Identifier, List, Moment, StrictSerializer, Text
 from sessions_app.models import Right, Role
 from sessions_app.services.secrets import LARGEST_VALUE
 
@@ -34,9 +34,10 @@ class TokenBody(StrictSerializer):
 
     name = Identifier()
     role = Choice(choices=Role.values)
-    rights = serializers.ListField(
+    rights = List(
         child=Choice(choices=Right.values),
         required=False,
+        max_length=20,
         help_text="What an operator's token may do beside its role; an admin's may do it all.",
     )
     expires_at = Moment(required=False)

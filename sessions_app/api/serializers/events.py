@@ -7,7 +7,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
 
-from sessions_app.api.serializers.base import Query, Text, _Limit
+from sessions_app.api.serializers.base import List, Query, Text, _Limit
 from sessions_app.services.events import InvalidCursor, parse_seq
 
 _KIND: Final = re.compile(r"[a-z_]{1,30}\.[a-z_]{1,30}")
@@ -25,7 +25,7 @@ class Seq(Text):
 @extend_schema_field(
     {"type": "array", "items": {"type": "string", "pattern": r"^[a-z_]{1,30}\.[a-z_]{1,30}$"}, "maxItems": 60}
 )
-class Kinds(serializers.ListField):
+class Kinds(List):
     """Entry kinds, given more than once or separated by commas."""
 
     child = Text()
@@ -46,8 +46,8 @@ class EventQuery(Query):
     )
     cursor = Seq(required=False, help_text="`next_cursor` of the page before.")
     after = Seq(required=False, help_text="Show entries with a larger `seq`.")
-    kind = Kinds(required=False)
-    kinds = Kinds(required=False)
+    kind = Kinds(max_length=60, required=False)
+    kinds = Kinds(max_length=60, required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Merge the synonyms. Raises: InvalidCursor."""

@@ -11,6 +11,7 @@ from sessions_app.api.serializers.base import (
     Choice,
     Flag,
     JsonObject,
+    List,
     StrictSerializer,
     Text,
     Whole,
@@ -25,7 +26,7 @@ _TOOL_CHOICES: Final = ("auto", "none", "required")
 _RULE: Final[dict[str, Any]] = {name: part for name, part in RULE_SCHEMA.items() if name != "$schema"}
 
 
-class Keys(serializers.ListField):
+class Keys(List):
     """Names: of conversations, chats, hosts."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -42,7 +43,7 @@ class ModeChoice(Choice):
 
 
 @extend_schema_field({"type": "array", "maxItems": 200, "items": _RULE})
-class Rules(serializers.ListField):
+class Rules(List):
     """Permission rules; ``tools.policy.parse_rules`` judges them."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -173,7 +174,7 @@ def one_route(attrs: dict[str, Any]) -> str:
     return str(route_id or provider)
 
 
-class _Names(serializers.ListField):
+class _Names(List):
     child = Text(max_length=300, allow_blank=False)
 
 

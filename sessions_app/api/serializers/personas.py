@@ -6,6 +6,7 @@ from sessions_app.api.serializers.base import (
     Choice,
     Identifier,
     JsonObject,
+    List,
     Moment,
     PageQuery,
     StrictSerializer,
@@ -22,7 +23,7 @@ class PersonaChanges(StrictSerializer):
     owner = Text(max_length=200, required=False, allow_blank=True)
     soul = Text(max_length=200_000, required=False, allow_blank=True)
     capability_scope = JsonObject(required=False)
-    default_skills = serializers.ListField(child=Text(max_length=200), max_length=200, required=False)
+    default_skills = List(child=Text(max_length=200), max_length=200, required=False)
     metadata = JsonObject(required=False)
 
 

@@ -7,6 +7,7 @@ from sessions_app.api.serializers.base import (
     Flag,
     Identifier,
     JsonObject,
+    List,
     Moment,
     StrictSerializer,
     Text,
@@ -22,7 +23,7 @@ class RouteChanges(StrictSerializer):
     auth_ref = Text(
         max_length=200, required=False, allow_blank=True, help_text="The slot with its credential."
     )
-    fallbacks = serializers.ListField(child=Text(max_length=200), max_length=20, required=False)
+    fallbacks = List(child=Text(max_length=200), max_length=20, required=False)
     options = JsonObject(required=False)
     default = Flag(required=False)
 

@@ -9,6 +9,7 @@ from sessions_app.api.serializers.base import (
     Choice,
     JsonObject,
     JsonValue,
+    List,
     PageQuery,
     Query,
     StrictSerializer,
@@ -138,8 +139,11 @@ class RunQuery(PageQuery):
     """Filters of the run list."""
 
     session_id = Text(required=False, max_length=200)
-    status = serializers.ListField(
-        child=Choice(choices=RunStatus.values), required=False, help_text="May be given more than once."
+    status = List(
+        child=Choice(choices=RunStatus.values),
+        required=False,
+        max_length=20,
+        help_text="May be given more than once.",
     )
     kind = Text(required=False, max_length=40)
     route_id = Text(required=False, max_length=200)

@@ -6,7 +6,15 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from sessions_app.api.limits import check_setting
-from sessions_app.api.serializers.base import Choice, Flag, JsonObject, PageQuery, StrictSerializer, Text
+from sessions_app.api.serializers.base import (
+    Choice,
+    Flag,
+    JsonObject,
+    List,
+    PageQuery,
+    StrictSerializer,
+    Text,
+)
 from sessions_app.api.serializers.fields import (
     CapabilityScope,
     CredentialScope,
@@ -32,7 +40,7 @@ from sessions_app.services.projections import SESSION_STATUSES
         },
     }
 )
-class ReplyTargets(serializers.ListField):
+class ReplyTargets(List):
     """Where answers go besides the session's own outputs; captured by each run when it is created."""
 
     child = JsonObject()

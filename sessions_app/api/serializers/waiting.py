@@ -4,7 +4,15 @@ from typing import Final
 
 from rest_framework import serializers
 
-from sessions_app.api.serializers.base import Choice, Flag, JsonObject, PageQuery, StrictSerializer, Text
+from sessions_app.api.serializers.base import (
+    Choice,
+    Flag,
+    JsonObject,
+    List,
+    PageQuery,
+    StrictSerializer,
+    Text,
+)
 from sessions_app.models import ApprovalStatus, DecisionOutcome, DecisionStatus, QuestionStatus, Risk
 
 DIGEST_HELP: Final = (
@@ -109,7 +117,7 @@ class AnswerBody(StrictSerializer):
     """The answer to one question: options, or own words."""
 
     question_id = Text(max_length=100)
-    selected_option_ids = serializers.ListField(child=Text(max_length=100), required=False, max_length=20)
+    selected_option_ids = List(child=Text(max_length=100), required=False, max_length=20)
     freeform_answer = Text(max_length=20_000, required=False, allow_blank=True, allow_null=True)
 
 

@@ -1,6 +1,7 @@
 """Strict fields: a text is a text."""
 
 import pytest
+from django.urls import get_resolver
 from rest_framework import serializers
 
 from sessions_app.api.serializers import base
@@ -56,6 +57,34 @@ def test_unknown_members_have_their_own_pointer():
     serializer = Body(data={"name": "a", "nmae": "b"})
     assert not serializer.is_valid()
     assert serializer.errors == {"nmae": ["unknown field"]}
+
+
+def test_a_list_that_is_too_long_is_said_once():
+    """Its members are not looked at: a body has room for hundreds of thousands of wrong ones."""
+
+    class Body(base.StrictSerializer):
+        names = base.List(child=base.Text(), max_length=3)
+
+    serializer = Body(data={"names": [1, 2, 3, 4]})
+    assert not serializer.is_valid()
+    assert serializer.errors == {"names": ["Ensure this field has no more than 3 elements."]}
+    assert Body(data={"names": ["a", "b", "c"]}).is_valid()
+
+
+def test_every_list_that_is_sent_has_a_longest_length():
+    assert get_resolver().url_patterns  # every view and its shapes are loaded
+    shapes = [base.StrictSerializer]
+    for shape in shapes:
+        shapes += shape.__subclasses__()
+    lists = [
+        (shape.__name__, name, field)
+        for shape in shapes
+        for name, field in shape().fields.items()
+        if isinstance(field, serializers.ListField | serializers.ListSerializer)
+        and not shape.__module__.startswith("tests.")
+    ]
+    assert len(lists) > 20
+    assert [(shape, name) for shape, name, field in lists if not field.max_length] == []
 
 
 def test_of_many_unknown_members_some_are_named():

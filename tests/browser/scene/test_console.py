@@ -180,3 +180,16 @@ def test_buttons_are_large_and_under_the_thumb(browser: Browser, scene: Morning)
         where = "return arguments[0].getBoundingClientRect().toJSON()"
         box = browser.driver.execute_script(where, browser.find(selector))
         assert box["height"] >= 44 and box["top"] > 844 / 2 and box["bottom"] <= 844, (selector, box)
+
+
+def test_an_endless_word_sticks_out_of_no_pane(browser: Browser, scene: Morning) -> None:
+    """What agents and strangers write is not broken by them."""
+    said = ".kh-why, .kh-for dd, .kh-note, legend, .kh-option label, .kh-ask-gist"
+    for page in (scene.inbox("approval", "approval"), scene.inbox("question", "question")):
+        browser.open(page)
+        browser.driver.execute_script(
+            "for (const part of document.querySelectorAll(arguments[0])) part.append('W'.repeat(400))", said
+        )
+        for width in WIDTHS:
+            browser.look(width, "light")
+            assert browser.overflow() <= 0, (page, width)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from selenium.webdriver.common.by import By
 
 from kheish_site.screenshots.scene import TOKEN
 from tests.browser.browser import COLOURS, WIDTHS, Browser, chromium
@@ -123,6 +124,7 @@ def test_every_page_of_connectors_and_captures_fits_and_is_silent(
         fits(browser, name, shots)
 
 
+BOX = "return arguments[0].getBoundingClientRect().toJSON()"
 READ = """
 const all = selector => document.querySelectorAll(selector).length;
 return {headings: all('h1'), heading: document.querySelector('h1')?.innerText,
@@ -177,8 +179,7 @@ def test_buttons_are_large_and_under_the_thumb(browser: Browser, scene: Morning)
     browser.look("phone", "light")
     browser.open(scene.inbox("approval", "approval"))
     for selector in ("[data-approve]", "[data-deny]"):
-        where = "return arguments[0].getBoundingClientRect().toJSON()"
-        box = browser.driver.execute_script(where, browser.find(selector))
+        box = browser.driver.execute_script(BOX, browser.find(selector))
         assert box["height"] >= 44 and box["top"] > 844 / 2 and box["bottom"] <= 844, (selector, box)
 
 
@@ -193,3 +194,16 @@ def test_an_endless_word_sticks_out_of_no_pane(browser: Browser, scene: Morning)
         for width in WIDTHS:
             browser.look(width, "light")
             assert browser.overflow() <= 0, (page, width)
+
+
+def test_an_open_menu_is_all_in_the_window(browser: Browser, scene: Morning) -> None:
+    for page in (scene.run_page("approval"), scene.run_page("finished"), "/admin/sessions_app/run/"):
+        browser.open(page)
+        for width, pixels in WIDTHS.items():
+            browser.look(width, "light")
+            for menu in browser.all(".kh-menu-button, .kh-filter"):
+                menu.find_element(By.CSS_SELECTOR, "summary").click()
+                inside = menu.find_element(By.CSS_SELECTOR, "div, ul")
+                box = browser.driver.execute_script(BOX, inside)
+                assert box["left"] >= 0 and box["right"] <= pixels, (page, width, box)
+                menu.find_element(By.CSS_SELECTOR, "summary").click()

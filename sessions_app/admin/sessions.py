@@ -218,6 +218,8 @@ VERIFY = Verb(
     many=False,
     explain="Recomputes the hash chain of every entry and compares its head with the session.",
 )
+AT_HAND = (INTERRUPT, END)
+"""What its page has as buttons; the rest is in a menu, so that its head stays low on a phone."""
 
 
 @admin.register(Session)
@@ -284,11 +286,13 @@ class SessionAdmin(ConsoleAdmin):
     def page_of(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """Return what the template of the page needs."""
         verbs = self.verbs_of(request, row)
+        offers = verbs["console_verbs"]
         return {
             "title": row.session_id,
             **verbs,
-            "console_say": any(offer["verb"] is SAY for offer in verbs["console_verbs"]),
-            "console_verbs": [offer for offer in verbs["console_verbs"] if offer["verb"] is not SAY],
+            "console_say": any(offer["verb"] is SAY for offer in offers),
+            "console_verbs": [offer for offer in offers if offer["verb"] in AT_HAND],
+            "console_more_verbs": [offer for offer in offers if offer["verb"] not in (SAY, *AT_HAND)],
             "console_once": new_key(),
             "console_badge": self.state(row),
             **session_page.context(row),

@@ -197,7 +197,8 @@ def test_an_endless_word_sticks_out_of_no_pane(browser: Browser, scene: Morning)
 
 
 def test_an_open_menu_is_all_in_the_window(browser: Browser, scene: Morning) -> None:
-    for page in (scene.run_page("approval"), scene.run_page("finished"), "/admin/sessions_app/run/"):
+    session = "/admin/sessions_app/session/incident-4821/change/"
+    for page in (scene.run_page("approval"), scene.run_page("finished"), session, "/admin/sessions_app/run/"):
         browser.open(page)
         for width, pixels in WIDTHS.items():
             browser.look(width, "light")
@@ -207,3 +208,10 @@ def test_an_open_menu_is_all_in_the_window(browser: Browser, scene: Morning) -> 
                 box = browser.driver.execute_script(BOX, inside)
                 assert box["left"] >= 0 and box["right"] <= pixels, (page, width, box)
                 menu.find_element(By.CSS_SELECTOR, "summary").click()
+
+
+def test_what_stays_in_sight_of_a_session_leaves_room_on_a_phone(browser: Browser) -> None:
+    browser.open("/admin/sessions_app/session/incident-4821/change/")
+    for width in ("phone", "small"):
+        browser.look(width, "light")
+        assert browser.driver.execute_script(BOX, browser.find(".kh-sticky"))["height"] < 844 / 4, width

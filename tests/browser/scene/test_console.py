@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from kheish_site.screenshots.scene import TOKEN
 from tests.browser.browser import COLOURS, WIDTHS, Browser, chromium
@@ -215,3 +217,20 @@ def test_what_stays_in_sight_of_a_session_leaves_room_on_a_phone(browser: Browse
     for width in ("phone", "small"):
         browser.look(width, "light")
         assert browser.driver.execute_script(BOX, browser.find(".kh-sticky"))["height"] < 844 / 4, width
+
+
+COVERED = """
+const focused = document.activeElement, box = focused.getBoundingClientRect();
+const top = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+const seen = top && (focused.contains(top) || top.contains(focused));
+return focused === document.body || seen ? "" : focused.outerHTML;
+"""
+
+
+def test_nothing_covers_what_has_the_focus(browser: Browser, scene: Morning) -> None:
+    for width in ("desk", "zoomed"):
+        browser.look(width, "light")
+        browser.open(scene.run_page("finished"))
+        for _ in range(60):
+            ActionChains(browser.driver).send_keys(Keys.TAB).perform()
+            assert browser.driver.execute_script(COVERED) == "", width

@@ -9,16 +9,20 @@
   const $ = (selector, root = document) => root.querySelector(selector);
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const after = (ms, call) => setTimeout(call, ms);
-  const part = (url, more = {}) => fetch(url, { ...more, headers: { "X-Console": "part", ...more.headers } });
+  async function part(url, more = {}) {
+    const answer = await fetch(url, { ...more, headers: { "X-Console": "part", ...more.headers } });
+    if (answer.redirected && answer.url.includes("/login/")) { out = true; tell("out"); throw new Error("signed out"); }
+    return answer;
+  }
   document.documentElement.classList.add("kh-js");
 
-  /* ---- the dot: Live, Reconnecting, Paused, Ended, Polling ---- */
-  const WORDS = { live: "Live", reconnecting: "Reconnecting", paused: "Paused", ended: "Ended", polling: "Polling" };
+  /* ---- the dot: Live, Reconnecting, Paused, Ended, Polling, Signed out ---- */
+  const WORDS = { live: "Live", reconnecting: "Reconnecting", paused: "Paused", ended: "Ended", polling: "Polling", out: "Signed out" };
   const dot = $("[data-dot]");
-  let paused = false;
+  let paused = false, out = false;
   function tell(state) {
     if (!dot) return;
-    const shown = paused && state !== "ended" ? "paused" : state;
+    const shown = out ? "out" : paused && state !== "ended" ? "paused" : state;
     dot.hidden = false;
     if (dot.dataset.state === shown) return;
     dot.dataset.state = shown;
@@ -155,7 +159,7 @@
     const pane = $("[data-pane]");
     const where = $("[data-refresh]")?.dataset.refresh || (pane ? pane.dataset.url : location.href.split("#")[0]);
     const answer = await part(where);
-    if (!answer.ok || (answer.redirected && answer.url.includes("/login/"))) return;
+    if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const old of all("[data-part]")) {
       const next = $(`[data-part="${old.dataset.part}"]`, fresh);
@@ -184,7 +188,7 @@
   }
   async function count(query = "") {
     const answer = await part(settings.counts + query).catch(() => null);
-    if (!answer?.ok || answer.redirected) return null;
+    if (!answer?.ok) return null;
     const told = await answer.json(), { waiting } = told;
     for (const badge of all("[data-waiting]")) { badge.textContent = waiting; badge.hidden = !waiting; }
     document.title = (waiting ? `(${waiting}) ` : "") + document.title.replace(/^\(\d+\) /, "");
@@ -232,6 +236,7 @@
   });
   document.addEventListener("visibilitychange", () => { if (!document.hidden && stale) refresh(); });
   dot?.addEventListener("click", () => {
+    if (out) { location.reload(); return; }                     // the form to sign in, and back
     paused = !paused;
     tell(line ? dot.dataset.state : bell || "reconnecting");
     if (paused) stream?.close(), stream = null;
@@ -265,7 +270,7 @@
     try {
       const answer = await part(`${line.dataset.lines}?after=${line.dataset.last}`);
       if (answer.ok) add(await answer.text());
-    } catch { more = true; }
+    } catch { more = !out; }
     fetching = false;
     wanted = after(250, refresh);
     if (more) { more = false; pull(); }

@@ -68,6 +68,19 @@ def test_the_dot_says_paused_while_it_is(browser: Browser, scene: Morning) -> No
         browser.until(lambda: browser.dot == "live")
 
 
+def test_who_is_signed_out_is_told_and_shown_nothing_else(browser: Browser, scene: Morning) -> None:
+    """A page that is still open when its login ends asks for its parts and is sent to the form."""
+    run = asking(scene, "signing-out")
+    browser.open(page_of(run))
+    browser.until(lambda: browser.dot == "live" and "Waits for approval" in browser.text)
+    browser.driver.delete_cookie("kheish_session")
+    decide(scene, waits(run)[0])
+    browser.until(lambda: browser.dot == "out")
+    assert not browser.all("#id_username")
+    browser.find("[data-dot]").click()
+    browser.wait_for("#id_username")
+
+
 def test_what_happens_is_there_at_once(browser: Browser, scene: Morning) -> None:
     """Within a second where nothing else is to do; how long it took here is printed."""
     run = asking(scene, "at-once")

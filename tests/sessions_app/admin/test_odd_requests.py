@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.urls import reverse
 from django.utils.http import urlencode
 
@@ -54,3 +55,19 @@ def test_a_seal_of_no_row_is_no_seal(desk: Desk, number: str) -> None:
     form = "application/x-www-form-urlencoded"
     answer = desk("operator").post(addresses.of_verb(row, "allow"), sent, content_type=form)
     assert "does not say what was looked at" in answer.content.decode()
+
+
+def test_an_address_of_nothing_says_so_and_leads_back(desk: Desk) -> None:
+    client = desk("viewer")
+    for address in ("/admin/sessions_app/run/run_x/change/", "/admin/inbox/apr_x/", "/nothing/"):
+        answer = client.get(address)
+        assert answer.status_code == 404
+        assert "Nothing is at this address" in answer.content.decode()
+        assert f'href="{reverse("admin:index")}"' in answer.content.decode()
+
+
+def test_a_form_of_an_older_login_says_what_to_do(desk: Desk) -> None:
+    row, client = waiting_approval(), Client(enforce_csrf_checks=True)
+    answer = client.post(addresses.of_verb(row, "deny"), {"confirmed": "yes"})
+    assert answer.status_code == 403
+    assert "Nothing was done" in answer.content.decode() and "DEBUG" not in answer.content.decode()

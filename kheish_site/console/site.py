@@ -5,18 +5,19 @@ It stands outside of them: the admin makes its site when the first of them regis
 """
 
 from collections.abc import Callable
-from functools import wraps
-from typing import Any, cast
+from functools import update_wrapper, wraps
+from typing import Any, Final, cast
 
 from django.conf import settings
-from django.contrib import admin
-from django.http import Http404, HttpRequest, HttpResponseBase
+from django.contrib import admin, messages
+from django.http import Http404, HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, path, reverse
 
 from kheish_site.lib.errors import NotFound
 
 View = Callable[..., HttpResponseBase]
+LATE: Final = "Your login had ended, so nothing was done. Sign in and send it again."
 
 
 class ConsoleSite(admin.AdminSite):
@@ -41,6 +42,19 @@ class ConsoleSite(admin.AdminSite):
         """Put our pages before the admin's."""
         ours = [path(route, self.admin_view(view), name=name) for route, name, view in self._pages]
         return [*ours, *super().get_urls()]
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        """Tell whoever sends a form after the login ended that nothing was done."""
+        guarded = super().admin_view(view, cacheable)
+
+        def inner(request: HttpRequest, *given: Any, **named: Any) -> HttpResponseBase:
+            answer = guarded(request, *given, **named)
+            sent_away = isinstance(answer, HttpResponseRedirect) and not self.has_permission(request)
+            if request.method == "POST" and sent_away and answer.url.startswith(reverse("admin:login")):
+                messages.warning(request, LATE)
+            return answer
+
+        return update_wrapper(inner, guarded)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """Add what the frame of every page shows."""

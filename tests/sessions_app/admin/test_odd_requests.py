@@ -71,3 +71,12 @@ def test_a_form_of_an_older_login_says_what_to_do(desk: Desk) -> None:
     answer = client.post(addresses.of_verb(row, "deny"), {"confirmed": "yes"})
     assert answer.status_code == 403
     assert "Nothing was done" in answer.content.decode() and "DEBUG" not in answer.content.decode()
+
+
+def test_a_form_sent_after_the_login_ended_is_said_to_have_done_nothing(desk: Desk) -> None:
+    row, client = waiting_approval(), desk("operator")
+    client.logout()
+    told = client.post(addresses.of_verb(row, "deny"), {"confirmed": "yes"}, follow=True)
+    assert "nothing was done" in told.content.decode()
+    assert Approval.objects.get().status == "pending"
+    assert "nothing was done" not in Client().get(addresses.of(row), follow=True).content.decode()

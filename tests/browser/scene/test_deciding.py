@@ -126,6 +126,7 @@ def test_approving_without_scripts(scene: Morning, service: Service) -> None:
         assert "Check dependency advisories" in plain.text and "Asks to run read_file" in plain.text
         plain.driver.find_element("partial link text", "Review in inbox").click()
         plain.open(f"/admin/inbox/{key}/")
+        assert not plain.find("[data-show-keys]").is_displayed()  # it would do nothing
         plain.find("#kh-reason").send_keys("it only reads")
         plain.find("[data-approve]").click()
         assert "Approved: read_file." in plain.find(".messagelist").text

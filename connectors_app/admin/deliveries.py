@@ -20,6 +20,7 @@ from connectors_app.models import (
 from connectors_app.services.deliveries import attachments, control, find, operate
 from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin, Section, all_of, latest
+from sessions_app.admin.filters import ByStatus
 from sessions_app.admin.verbs import Act, Cleaned, NothingToSay, Outcome, ReasonForm, Tone, Verb
 from sessions_app.models import Asset
 from sessions_app.services.access import Principal
@@ -132,7 +133,7 @@ class DeliveryAdmin(ConsoleAdmin):
     verbs = VERBS
 
     list_display = ("shown_id", "shown_status", "target_link", "session_link", "run_link", "attempts", "born")
-    list_filter = (ByNeed, "status", "kind", "target__plugin")
+    list_filter = (ByNeed, ("status", ByStatus), "kind", "target__plugin")
     search_fields = ("delivery_id__exact", "run__run_id__exact", "session__session_id__startswith")
     search_help_text = "A delivery or run id, or the beginning of a session's name"
     fieldsets = (

@@ -9,6 +9,7 @@ from django.utils.safestring import SafeString
 
 from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin, Section, latest
+from sessions_app.admin.filters import ByStatus
 from sessions_app.admin.verbs import Cleaned, Outcome, ReasonForm, Verb
 from sessions_app.models import (
     Approval,
@@ -31,7 +32,7 @@ class ToolCallAdmin(ConsoleAdmin):
     empty = "No agent has called a tool yet."
 
     list_display = ("shown_id", "shown_state", "what", "effect", "run_link", "attempt", "asked")
-    list_filter = ("state", "effect")
+    list_filter = (("state", ByStatus), "effect")
     list_select_related = ("run",)
     search_fields = ("call_id__exact", "run__run_id__exact", "idempotency_key__exact")
     search_help_text = "A call id, a run id or an idempotency key"

@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 
 from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin
+from sessions_app.admin.filters import ByStatus
 from sessions_app.admin.forms import TextArea
 from sessions_app.admin.verbs import Act, Cleaned, Outcome, Tone, Verb
 from sessions_app.models import DecisionOutcome, DecisionStatus, OperatorDecision
@@ -115,7 +116,7 @@ class DecisionAdmin(ConsoleAdmin):
     verbs = VERBS
 
     list_display = ("shown_id", "shown_status", "call", "session_link", "run_link", "asked", "shown_outcome")
-    list_filter = ("status", "outcome")
+    list_filter = ("status", ("outcome", ByStatus))
     list_select_related = ("session", "run", "tool_call")
     search_fields = ("decision_id__exact", "run__run_id__exact", "session__session_id__startswith")
     search_help_text = "A decision or run id, or the beginning of a session's name"

@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 from django.http import HttpRequest
 
 from kheish_site.cli.words import KINDS
+from sessions_app.admin import show
 from sessions_app.models import LIVE, WAITING, Persona, Route
 
 
@@ -58,11 +59,10 @@ class ByStatus(admin.ChoicesFieldListFilter):
 
     def choices(self, changelist: Any) -> Iterator[Any]:
         """All statuses."""
-        for choice in super().choices(changelist):
-            yield {
-                **choice,
-                "display": str(choice["display"]).replace("Waiting For", "Waits for").capitalize(),
-            }
+        everything, *each = super().choices(changelist)
+        yield everything
+        for (status, _), choice in zip(self.field.flatchoices, each, strict=True):
+            yield {**choice, "display": show.words_of(status).capitalize()}
 
 
 class ByLiveness(admin.SimpleListFilter):

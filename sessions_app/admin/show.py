@@ -40,8 +40,12 @@ Shown = Callable[[Any, Any], Any]
 def badge(status: str) -> SafeString:
     """Return a status as word, icon and colour; waiting is amber, only failures are red."""
     colour = "wait" if status.startswith("waiting_") else _COLOURS.get(status, "calm")
-    words = _WORDS.get(status) or status.replace("waiting_for_", "waits for ").replace("_", " ")
-    return badge_as(colour, words or NOTHING, _status_icon(status, colour))
+    return badge_as(colour, words_of(status) or NOTHING, _status_icon(status, colour))
+
+
+def words_of(status: str) -> str:
+    """Return a status in the words of its badge."""
+    return _WORDS.get(status) or status.replace("waiting_for_", "waits for ").replace("_", " ")
 
 
 def badge_as(colour: str, words: str, name: str = "") -> SafeString:

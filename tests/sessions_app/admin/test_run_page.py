@@ -199,6 +199,20 @@ def test_tabs_count_by_status(desk: Desk) -> None:
     assert len(answer.context["cl"].result_list) == 3
 
 
+@pytest.mark.parametrize(
+    ("table", "words", "others"),
+    [
+        ("sessions_app_run", "Waits for an answer", "Waits for user question"),
+        ("sessions_app_toolcall", "Awaiting approval", "Awaiting Approval"),
+        ("sessions_app_operatordecision", "Not happened", "Not Happened"),
+        ("connectors_app_delivery", "Dead lettered", "Dead Lettered"),
+    ],
+)
+def test_filters_by_status_speak_as_badges_do(desk: Desk, table: str, words: str, others: str) -> None:
+    page = desk("viewer").get(reverse(f"admin:{table}_changelist")).content.decode()
+    assert words in page and others not in page
+
+
 def test_a_run_is_exported_from_its_page(desk: Desk) -> None:
     run, client = drive({"text": "done"}), desk("viewer")
     page = text(client, run)

@@ -73,6 +73,13 @@ def test_a_form_of_an_older_login_says_what_to_do(desk: Desk) -> None:
     assert "Nothing was done" in answer.content.decode() and "DEBUG" not in answer.content.decode()
 
 
+def test_refusals_carry_the_name_of_the_service(desk: Desk) -> None:
+    client = desk("viewer")
+    for address, heading in (("/nothing/", "Not found"), (new_url(Persona, "persona"), "Not allowed")):
+        page = client.get(address).content.decode()
+        assert f"<title>{heading} | Kheish</title>" in page and "Django" not in page
+
+
 def test_a_form_sent_after_the_login_ended_is_said_to_have_done_nothing(desk: Desk) -> None:
     row, client = waiting_approval(), desk("operator")
     client.logout()

@@ -129,7 +129,7 @@ def test_approving_without_scripts(scene: Morning, service: Service) -> None:
         assert not plain.find("[data-show-keys]").is_displayed()  # it would do nothing
         plain.find("#kh-reason").send_keys("it only reads")
         plain.find("[data-approve]").click()
-        assert "Approved: read_file." in plain.find(".messagelist").text
+        assert "Approved: read_file." in plain.wait_for(".messagelist").text
     assert approval(scene, key)["decision"]["justification"] == "it only reads"  # type: ignore[index]
 
 

@@ -133,11 +133,9 @@ class WorkerProcess:
         if room <= 0 or self.heartbeat.draining.is_set():
             return
         for session_pk in recovery.due_sessions():
-            if session_pk not in self._taken:
-                self._take_up(session_pk)
-                room -= 1
-                if room <= 0:
-                    return
+            room -= self._take_up(session_pk)
+            if room <= 0:
+                return
 
     def _heed(self) -> None:
         """Take up the sessions that are rung for, while there is room for them."""
@@ -166,19 +164,20 @@ class WorkerProcess:
         with self._taking:
             return settings.KHEISH.worker_threads - len(self._taken)
 
-    def _take_up(self, session_pk: int) -> None:
-        """Offer a session to the pool; one that it has already is looked at again when it is done.
+    def _take_up(self, session_pk: int) -> bool:
+        """Offer a session to the pool, and say so; one that it has already is looked at again when it is done.
 
         Whoever leaves takes up nothing: what it was rung for is due, and another worker's sweep finds it.
         """
         with self._taking:
             if self.heartbeat.draining.is_set():
-                return
+                return False
             if session_pk in self._taken:
                 self._again.add(session_pk)
-                return
+                return False
             self._taken.add(session_pk)
         self._offer(session_pk)
+        return True
 
     def done(self, session_pk: int) -> None:
         """Say that a thread of the pool has let go of a session."""

@@ -78,6 +78,18 @@ def test_a_ring_for_a_session_in_hand_is_heard_when_it_is_let_go(
     assert offered == [7, 7] and process._room() > 0
 
 
+def test_what_comes_in_before_a_thread_says_that_it_let_go_is_looked_at_then(
+    process: WorkerProcess, offered: list[int]
+) -> None:
+    session = make_session()
+    process._take_up(session.pk)
+    make_run(session)
+    process._feed()
+    assert offered == [session.pk]
+    process.done(session.pk)
+    assert offered == [session.pk] * 2
+
+
 def test_a_draining_worker_takes_nothing_up_again(process: WorkerProcess, offered: list[int]) -> None:
     process._take_up(7)
     process._take_up(7)

@@ -270,7 +270,10 @@
     try {
       const answer = await part(`${line.dataset.lines}?after=${line.dataset.last}`);
       if (answer.ok) add(await answer.text());
-    } catch { more = !out; }
+    } catch {
+      more = !out;
+      await new Promise(done => after(1000, done));
+    }
     fetching = false;
     wanted = after(250, refresh);
     if (more) { more = false; pull(); }

@@ -4,13 +4,14 @@ A session of a browser carries when it was born, when it was last used, and whet
 shown. The middleware and the WebSocket ask ``standing`` before they believe a login.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final
 
 from django.conf import settings
+from django.contrib.sessions.models import Session
 
 from kheish_site.lib import clock
 from kheish_site.lib.errors import KheishError
@@ -176,6 +177,13 @@ def standing(session: Any, *, active: bool = True) -> Standing:
     if state == WANTED or (state == NOT_ASKED and settings.KHEISH.second_factor_required):
         return Standing.FACTOR_MISSING
     return Standing.GOOD
+
+
+def lasting(keys: Collection[str]) -> frozenset[str]:
+    """Return the keys of those sessions that still count, whoever looks at their pages or not. One query."""
+    rows = Session.objects.filter(session_key__in=keys, expire_date__gt=clock.now()) if keys else ()
+    good = [row for row in rows if standing(row.get_decoded(), active=False) is Standing.GOOD]
+    return frozenset(row.session_key for row in good)
 
 
 def _is_over(now: datetime, since: datetime, minutes: float) -> bool:

@@ -1,6 +1,6 @@
 """Who calls, as every service is told: a name, a role, and how they proved who they are."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from sessions_app.models import Right, Role
@@ -22,6 +22,8 @@ class Principal:
     auth_method: AuthMethod
     remote_addr: str = ""
     rights: frozenset[str] = frozenset()
+    login: str = field(default="", repr=False)
+    """The key of the browser's session, where what they opened must end with it."""
 
     def may(self, right: Right) -> bool:
         """Tell whether the caller holds ``right``: an admin every one, an operator those that were given."""

@@ -4,6 +4,7 @@ Browsers let any page open a socket with the visitor's cookies, so a login count
 ``Origin`` that is this service's own (or one the operator trusts), under a host name it answers to.
 """
 
+from dataclasses import replace
 from http.cookies import CookieError
 from importlib import import_module
 from typing import Any
@@ -28,21 +29,24 @@ def socket_caller(scope: dict[str, Any]) -> Principal:
     headers = {name.decode("latin1").lower(): value.decode("latin1") for name, value in scope["headers"]}
     peer = str((scope.get("client") or [""])[0])[:64]
     authorization = headers.get("authorization", "")
-    user = None if authorization else _login(headers.get("cookie", ""))
-    caller = access.authenticate(authorization, user, remote_addr=peer)
+    key = "" if authorization else _session_key(headers.get("cookie", ""))
+    caller = access.authenticate(authorization, _login(key), remote_addr=peer)
     if caller.auth_method == "session" and not origins.is_ours(
         headers.get("origin", ""), headers.get("host", "")
     ):
         raise Forbidden("a login counts only on this service's own pages", code="origin_refused")
     access.require(caller, Role.VIEWER)
-    return caller
+    return replace(caller, login=key)
 
 
-def _login(cookie_header: str) -> Any:
+def _session_key(cookie_header: str) -> str:
     try:
-        key = parse_cookie(cookie_header).get(settings.SESSION_COOKIE_NAME)
+        return parse_cookie(cookie_header).get(settings.SESSION_COOKIE_NAME, "")
     except CookieError:
-        return None
+        return ""
+
+
+def _login(key: str) -> Any:
     if not key:
         return None
     request = HttpRequest()

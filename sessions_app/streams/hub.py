@@ -6,7 +6,7 @@ somebody is subscribed and lets go of its listener with the last one.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import groupby
@@ -14,10 +14,11 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from kheish_site.lib.errors import Unavailable
-from sessions_app.services import access, events
+from sessions_app.services import access, events, logins
 from sessions_app.services.doorbell.listening import Ears, Listener, listener
 from sessions_app.services.doorbell.live import Delta
 from sessions_app.services.events import Event, Page, Place
+from sessions_app.services.principal import Principal
 from sessions_app.streams.limits import Limits
 from sessions_app.streams.reading import in_reader
 from sessions_app.streams.shutdown import at_shutdown
@@ -28,7 +29,7 @@ logger: Final = logging.getLogger(__name__)
 POLL_SECONDS: Final = 1.0
 """How often the rows are looked at without a ring: a lost doorbell costs this much time."""
 STANDING_SECONDS: Final = 5.0
-"""How often whoever reads is asked for: so long a stream may outlive its token or account."""
+"""How often whoever reads is asked for: so long a stream may outlive its token, account or login."""
 _HELD_SECONDS: Final = 0.05
 _MANY: Final = 50
 _HEADS: Final = 500
@@ -215,16 +216,23 @@ class Hub:
                 return
 
     async def _dismiss(self) -> None:
-        """Now and then, close the streams of those who may read no more: revoked tokens, closed accounts."""
+        """Now and then, close the streams of those who may read no more (``_may_read``)."""
         now = asyncio.get_running_loop().time()
         if now - self._asked < STANDING_SECONDS:
             return
         self._asked = now
-        names = {joined.caller for joined in self._joined() if joined.caller}
-        held = await in_reader(partial(access.roles_held_by, names)) if names else {}
+        readers = {joined.caller for joined in self._joined() if joined.caller}
+        may = await in_reader(partial(_may_read, readers)) if readers else readers
         for joined in self._joined():
-            if joined.caller in names and not held.get(joined.caller):
+            if joined.caller in readers - may:
                 joined.close()
+
+
+def _may_read(readers: Collection[Principal]) -> set[Principal]:
+    """Return those whose token or account is in force, and whose login lasts, if they came by one."""
+    held = access.roles_held_by({reader.name for reader in readers})
+    lasting = logins.lasting({reader.login for reader in readers if reader.login})
+    return {reader for reader in readers if held.get(reader.name) and reader.login in {"", *lasting}}
 
 
 def _events(after: dict[int, int]) -> tuple[Event, ...]:

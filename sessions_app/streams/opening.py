@@ -36,7 +36,7 @@ def open_session(principal: Principal, session_id: str, cursors: Iterable[str]) 
     session = sessions.get(session_id)
     source, head = SessionSource(session_pk=session.pk), _head(session)
     position = _within(after, head, default=head)
-    return Opened(source=source, position=position, head=head, caller=principal.name)
+    return Opened(source=source, position=position, head=head, caller=principal)
 
 
 @_comparable()
@@ -52,11 +52,9 @@ def open_run(principal: Principal, run_id: str, cursors: Iterable[str]) -> Opene
     position = _within(after, head, default=0)
     source = RunSource(session_pk=run.session_id, run_pk=run.pk, run_id=run.run_id)
     if run.status not in TERMINAL:
-        return Opened(source=source, position=position, head=head, caller=principal.name)
+        return Opened(source=source, position=position, head=head, caller=principal)
     seen = not JournalEntry.objects.filter(run_id=run.pk, seq__gt=position).exists()
-    return Opened(
-        source=source, position=position, head=head, caller=principal.name, status=run.status, seen=seen
-    )
+    return Opened(source=source, position=position, head=head, caller=principal, status=run.status, seen=seen)
 
 
 @_comparable()
@@ -81,7 +79,7 @@ def open_everything(
     )
     head = events.global_head()
     position = _within(after, head, default=head)
-    return Opened(source=EverySource(filters=filters), position=position, head=head, caller=principal.name)
+    return Opened(source=EverySource(filters=filters), position=position, head=head, caller=principal)
 
 
 def open_topic(principal: Principal, topic: str, cursor: str) -> AnyOpened:

@@ -9,6 +9,7 @@ from typing import Final, Generic, Protocol
 from sessions_app.services import events
 from sessions_app.services.doorbell.live import Delta
 from sessions_app.services.events import Event, Filters, P, Page, Place
+from sessions_app.services.principal import Principal
 
 DELTA_KIND: Final = "message.delta"
 ENDED_KIND: Final = "run.ended"
@@ -124,13 +125,13 @@ class Opened(Generic[P]):
     """A stream somebody may read: from where, and up to where the journal was when we looked.
 
     ``status`` is set when the run was already over, so that nothing live is to come; ``seen`` when its
-    reader has all of it. ``caller`` is the name of who reads.
+    reader has all of it. ``caller`` is who reads.
     """
 
     source: Source[P]
     position: P
     head: P
-    caller: str = ""
+    caller: Principal | None = None
     status: str = ""
     seen: bool = False
 

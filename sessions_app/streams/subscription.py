@@ -8,6 +8,7 @@ from typing import Final, Generic
 
 from sessions_app.services.doorbell.live import Delta
 from sessions_app.services.events import Event, P
+from sessions_app.services.principal import Principal
 from sessions_app.streams.sources import Source
 
 _AT_ONCE: Final = 8
@@ -58,7 +59,13 @@ class Subscription(Generic[P]):
     """Fed by its topic, drained by ``follow``; both live in one event loop."""
 
     def __init__(
-        self, source: Source[P], position: P, topic: Topic[P], *, buffer_events: int, caller: str = ""
+        self,
+        source: Source[P],
+        position: P,
+        topic: Topic[P],
+        *,
+        buffer_events: int,
+        caller: Principal | None = None,
     ) -> None:
         self.source: Source[P] = source
         self.position: P = position

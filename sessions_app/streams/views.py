@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -93,6 +94,8 @@ def _open(request: HttpRequest, opener: Opener, known: tuple[str, ...]) -> AnyOp
         getattr(request, "user", None),
         remote_addr=str(request.META.get("REMOTE_ADDR") or "")[:64],
     )
+    if caller.auth_method == "session":
+        caller = replace(caller, login=request.session.session_key or "")
     _check_query(request, known)
     return opener(caller, [request.headers.get("Last-Event-ID", ""), request.GET.get("cursor", "")])
 

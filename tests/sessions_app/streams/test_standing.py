@@ -1,14 +1,17 @@
-"""A stream outlives the token or account of its reader by seconds, and a socket opens nothing more for it."""
+"""A stream outlives what its reader came by by seconds, and a socket opens nothing more for it."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.test import Client
 
+from kheish_site.lib import clock
 from kheish_site.lib.ids import new_id
 from sessions_app.models import ApiToken
-from sessions_app.services import tokens
+from sessions_app.services import logins, tokens
 from sessions_app.streams import hub
 from tests.sessions_app.streams.helpers import Stream, append, in_thread, make_session, make_token
 from tests.sessions_app.streams.test_websocket import close_code, connected
@@ -43,6 +46,39 @@ def test_a_stream_ends_with_what_opened_it(path: str, end: Any) -> None:
             assert stream.status == 200
             await in_thread(end)
             await asyncio.wait_for(stream.rest(), 10)
+
+    asyncio.run(scenario())
+
+
+def log_out(client: Client) -> None:
+    client.logout()
+
+
+def idle(client: Client) -> None:
+    carried = client.session
+    carried[logins.BORN] = carried[logins.SEEN] = (clock.now() - timedelta(days=2)).timestamp()
+    carried.save()
+
+
+@pytest.mark.parametrize("end", [log_out, idle])
+def test_a_stream_ends_with_the_login_that_opened_it(end: Any) -> None:
+    session = make_session("desk")
+    person = User.objects.create_superuser("ann")
+    clients = [Client(), Client()]
+    for client in clients:
+        client.force_login(person)
+    here, there = ({"Cookie": f"kheish_session={client.session.session_key}"} for client in clients)
+
+    async def scenario() -> None:
+        async with (
+            Stream("/v1/sessions/desk/stream", headers=here) as goes,
+            Stream("/v1/sessions/desk/stream", headers=there) as stays,
+        ):
+            await in_thread(end, clients[0])
+            await asyncio.wait_for(goes.rest(), 10)
+            await in_thread(append, session, n=1)
+            (frame,) = await stays.take(1)
+            assert frame.data["payload"] == {"n": 1}
 
     asyncio.run(scenario())
 

@@ -165,7 +165,7 @@ class WorkerProcess:
             return settings.KHEISH.worker_threads - len(self._taken)
 
     def _take_up(self, session_pk: int) -> bool:
-        """Offer a session to the pool, and say so; one that it has already is looked at again when it is done.
+        """Offer a session to the pool, and say so; one that it has is looked at again when it is done.
 
         Whoever leaves takes up nothing: what it was rung for is due, and another worker's sweep finds it.
         """

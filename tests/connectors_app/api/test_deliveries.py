@@ -9,7 +9,7 @@ from connectors_app.services.contracts import Ambiguous, Refused
 from connectors_app.services.deliveries import claims
 from sessions_app.models import Session
 from tests.connectors_app.conftest import say
-from tests.factories import code_of, make_client, make_run, make_session
+from tests.factories import code_of, make_asset, make_client, make_run, make_session
 
 pytestmark = pytest.mark.django_db
 SECRET = "canary-4711-header"
@@ -164,6 +164,24 @@ def test_what_its_metadata_names_reaches_a_target_once(session: Session) -> None
     send("paid", "order-1", "https://example.com/b")
     assert Delivery.objects.count() == 3
     assert [send("paid", name).status_code for name in ("", " ", 7, None)] == [400] * 4
+
+
+def test_files_that_are_sent_by_hand_go_along(session: Session) -> None:
+    asset = make_asset()
+    body = {
+        "session_id": "desk",
+        "output": {"content": "look", "attachments": [asset.asset_id]},
+        "handle": {"type": "http", "url": "https://example.com/hook"},
+    }
+    answer = make_client("operator").post("/v1/deliveries", body)
+    assert answer.status_code == 202, answer.content
+    assert Delivery.objects.get().attachments == [asset.asset_id]
+
+
+def test_a_target_names_the_connector_it_is_reached_by(dead: str) -> None:
+    DeliveryTarget.objects.update(connector_name="ops")
+    (target,) = make_client("viewer").get("/v1/delivery-targets").json()["items"]
+    assert target["connector"] == "ops"
 
 
 def test_targets_pause_resume_reset(dead: str) -> None:

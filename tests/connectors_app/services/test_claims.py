@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from connectors_app.models import Delivery, DeliveryStatus, DeliveryTarget
 from connectors_app.services.contracts import Ambiguous, RetryLater, Sent
-from connectors_app.services.deliveries import claims, queue, states, targets
+from connectors_app.services.deliveries import claims, policy, queue, states, targets
 from kheish_site.lib.errors import Conflict
 from kheish_site.lib.transactions import TransactionRequired, locked, write
 from sessions_app.models import ActionChain, ExternalAction, JournalEntry, Session
@@ -74,6 +74,25 @@ def test_sending_commits_before_anything_leaves(session: Session) -> None:
     row = Delivery.objects.get()
     assert (row.status, row.attempts) == ("sending", 1)
     assert (work.delivery.pk, work.epoch) == (row.pk, 1)
+
+
+def test_what_has_left_its_queue_says_when(session: Session) -> None:
+    work = begin(session, PLAIN, "one")
+    claims.settle(work, RetryLater("internal", "later"), go_on=False)
+    row = Delivery.objects.get()
+    assert (row.status, row.settled_at) == ("retrying", None) and row.next_attempt_at is not None
+    with write():
+        states.advance(row, DeliveryStatus.SENDING)
+        states.advance(row, DeliveryStatus.DELIVERED)
+    row.refresh_from_db()
+    assert row.settled_at is not None and row.next_attempt_at is None
+
+
+def test_the_records_of_an_attempt_name_its_delivery(session: Session) -> None:
+    work = begin(session, PLAIN, "one")
+    claims.settle(work, Sent(), go_on=False)
+    named = ExternalAction.objects.order_by("seq").values_list("phase", "delivery_id")
+    assert list(named) == [(phase, work.delivery.delivery_id) for phase in ("started", "finished")]
 
 
 @pytest.mark.parametrize(
@@ -189,6 +208,13 @@ def test_targets_have_a_pace(session: Session, pace: Callable[..., None]) -> Non
     assert claims.settle(work, Sent(), go_on=True) is None
     target = DeliveryTarget.objects.get()
     assert (target.next_at - target.last_attempt_at).total_seconds() == 60  # type: ignore[operator]
+
+
+def test_a_circuit_opens_at_the_first_failure_or_never_as_it_is_set(pace: Callable[..., None]) -> None:
+    pace(circuit_failure_threshold=1)
+    assert policy.opens_circuit(1)
+    pace(circuit_failure_threshold=0)
+    assert not policy.opens_circuit(1_000)
 
 
 def test_settling_and_beginning_the_next_is_one_commit(session: Session) -> None:

@@ -13,6 +13,7 @@ from connectors_app.services import connectors, ingress, resolution
 from connectors_app.services.ingress import IngressConflict
 from kheish_site.lib import clock
 from kheish_site.lib.errors import KheishError, RateLimited
+from kheish_site.lib.redaction import MASK, register_secret
 from sessions_app.models import JournalEntry, Run, Session
 from sessions_app.services import runs, sessions
 from sessions_app.services.sessions import NewSession
@@ -114,6 +115,12 @@ def test_a_refused_event_leaves_nothing_and_can_come_again() -> None:
     assert not (Session.objects.exists() or IngressReceipt.objects.exists() or BindingKey.objects.exists())
     sessions.create(NewSession(session_id="desk"), principal="alice")
     assert not ingress.accept(connector, make_event("a", binding_keys=("k",))).duplicate
+
+
+def test_a_refusal_that_people_read_holds_no_secret() -> None:
+    register_secret("test", "canary-in-a-refusal-12")
+    ingress.note_refusal(make_connector(), KheishError("no session canary-in-a-refusal-12"))
+    assert IngressRefusal.objects.get().detail == f"no session {MASK}"
 
 
 def test_the_policy_makes_the_session_and_is_held_against_an_existing_one() -> None:

@@ -21,11 +21,13 @@ from connectors_app.services.deliveries import (
     health,
     operate,
     retention,
+    shown,
     states,
     targets,
 )
 from kheish_site.lib import clock, crypto
 from kheish_site.lib.errors import BadRequest
+from kheish_site.lib.redaction import MASK, register_secret
 from kheish_site.lib.transactions import write
 from kheish_site.settings.keys import new_master_key
 from sessions_app.models import JournalEntry, Session
@@ -246,6 +248,11 @@ def test_gauges(session: Session, dead: Delivery, doubtful: Delivery) -> None:
     assert "kheish_delivery_ready 1\n" in text and "kheish_delivery_dispatchable 1\n" in text
     lag = int(text.rpartition("kheish_delivery_worker_lag_ms ")[2])
     assert 0 <= lag < 60_000
+    DeliveryTarget.objects.update(next_at=clock.now() - timedelta(hours=1))
+    for target in DeliveryTarget.objects.all():
+        control.pause(target.digest, principal=SYSTEM)
+    text = health.metrics()
+    assert "kheish_delivery_dispatchable 0\n" in text and "kheish_delivery_worker_lag_ms 0\n" in text
 
 
 def test_gauges_do_not_read_what_is_settled(session: Session, dead: Delivery) -> None:
@@ -308,6 +315,16 @@ def test_settled_deliveries_go_and_what_waits_for_people_stays(session: Session)
     assert not Delivery.objects.filter(pk=sent.pk).exists()
     assert DeliveryTarget.objects.count() == 1
     assert retention.purge() == 0
+
+
+def test_a_secret_that_was_stored_since_is_masked_in_what_a_delivery_says(session: Session) -> None:
+    word = "canary-stored-since-41"
+    (row,) = say(session, HOOK, word, parts=[{"type": "text", "text": word}], metadata={"note": word})
+    assert word in row.content
+    register_secret("since", word)
+    shown_now = shown.delivery_detail(find.get(row.delivery_id), content=True)
+    assert word not in str(shown_now)
+    assert (shown_now["content"], shown_now["metadata"]) == (MASK, {"note": MASK})
 
 
 def test_a_session_goes_when_nothing_of_it_waits(session: Session, settings: Any) -> None:

@@ -74,6 +74,16 @@ def test_words_arrive_in_order_and_are_told(session: Session, target: HttpTarget
     assert row.name.startswith("http:address_sha256:") and "127.0.0.1" not in row.name + row.sealed
 
 
+def test_a_commit_of_this_process_is_not_waited_for(
+    session: Session, target: HttpTarget, pump: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectors_app.services.deliveries.pump.LOOK_SECONDS", 600)
+    pump()
+    for number in range(1, 4):
+        say(session, target.handle, f"word {number}")
+        assert settled(number) == ["delivered"] * number
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_what_may_pass_is_tried_again(
     session: Session, target: HttpTarget, pump: Start, hurried: None, status: int

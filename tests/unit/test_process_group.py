@@ -50,6 +50,8 @@ def test_what_a_command_leaves_behind_is_reaped_with_it(tmp_path: Path) -> None:
     group = spawn(tmp_path, "sh", "-c", "sleep 600 & echo $! > inner; exit 3")
     assert group.reap() == 3
     assert group.is_gone
+    with pytest.raises(OSError):
+        os.fstat(group._lifeline)
     started = int((tmp_path / "inner").read_text())
     until(lambda: not alive(started), 10, lambda: started)
 

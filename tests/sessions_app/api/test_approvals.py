@@ -68,6 +68,13 @@ def test_the_same_decision_again_is_200_and_another_409_with_the_winner() -> Non
     assert other.json()["approval_status"] == "allowed"
 
 
+def test_a_no_said_again_is_the_same_whatever_call_it_names() -> None:
+    _, (approval,) = ask_approvals(make_session())
+    first = resolve(caller(name="ann"), approval, "deny")
+    again = resolve(caller(name="ben"), approval, "deny", digest="0" * 64)
+    assert (again.status_code, again.json()) == (200, first.json())
+
+
 def test_the_same_key_is_answered_once() -> None:
     _, (approval,) = ask_approvals(make_session())
     client, path = caller(), f"/v1/approvals/{approval.approval_id}/resolve"

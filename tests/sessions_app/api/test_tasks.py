@@ -6,6 +6,7 @@ import pytest
 
 from kheish_site.lib import clock
 from sessions_app.models import RunStatus, TaskOutput
+from sessions_app.services import shell_tasks
 from tests.factories import code_of
 from tests.sessions_app.api.rows import caller, make_run, make_session, make_task, move, stranger
 
@@ -45,6 +46,23 @@ def test_list_filters_and_pages() -> None:
     assert client.get(f"{BASE}?limit=1").json()["pagination"]["has_more"] is True
     assert client.get(f"{BASE}?status=odd").status_code == 400
     assert client.get("/v1/sessions/nobody/tasks").status_code == 404
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_a_long_output_the_newest_pieces_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shell_tasks, "KEEP_BYTES", 10)
+    monkeypatch.setattr(shell_tasks, "ROTATE_TO_BYTES", 6)
+    task = make_task(move(make_run(make_session()), RunStatus.RUNNING))
+    watch = shell_tasks._Watch(task)
+    said = []
+    for piece in ("aaaa", "bbbbbb", "cccc"):
+        watch.on_output(piece)
+        view = caller("viewer").get(f"{BASE}/{task.task_id}/output?full=true").json()
+        kept = (view["task"]["output_size_bytes"], view["task"]["output_rotated"])
+        said.append((view["output_text"], view["output_truncated"], *kept))
+    assert said == [
+        ("aaaa", False, 4, False), ("aaaabbbbbb", False, 10, False), ("cccc", True, 4, True),
+    ]  # fmt: skip
 
 
 def test_output_of_a_finished_task_is_a_success_whatever_its_exit() -> None:

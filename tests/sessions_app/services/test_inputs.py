@@ -104,7 +104,14 @@ def test_many_long_documents_share_a_room() -> None:
     ids = [make_asset(bytes([97 + n]) * 70_000, "text/plain").asset_id for n in range(6)]
     content = submit(attachments=[{"asset_id": asset_id} for asset_id in ids]).input_message["content"]
     assert len(content) < inputs.LONGEST_DOCUMENTS + 2_000
+    assert all(letter * 60_000 in content for letter in "abcd")
     assert ids[5] in content and "ffff" not in content
+
+
+def test_a_picture_is_named_as_a_model_is_sent_it() -> None:
+    asset = make_asset(picture("GIF", (3_000, 2)), "image/gif", "wide.gif")
+    (part,) = submit(attachments=[{"asset_id": asset.asset_id}]).input_message["parts"]
+    assert (part["media_type"], part["sha256"]) == ("image/jpeg", asset.view_sha256)
 
 
 def test_secrets_in_a_file_are_masked_in_what_the_run_holds() -> None:

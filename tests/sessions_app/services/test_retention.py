@@ -166,6 +166,17 @@ def test_a_chain_that_was_written_to_lately_stays(settings: Any) -> None:
     assert retention.purge()["action_chains"] == 0
 
 
+def test_a_chain_whose_session_came_back_meanwhile_stays_beside_one_that_goes(settings: Any) -> None:
+    settings.KHEISH = replace(settings.KHEISH, keep_external_actions_days=1)
+    _signed("back"), _signed("gone")
+    ActionChain.objects.update(at=clock.now() - timedelta(days=800))
+    found = ActionChain.objects.get(bucket="back")
+    make_session("back")
+    assert retention._delete_chain(found.pk, 1) == 0
+    assert retention.purge()["action_chains"] == 1
+    assert ActionChain.objects.get() == found and ExternalAction.objects.get().bucket == "back"
+
+
 def test_a_session_takes_its_references_along_and_leaves_the_files_to_their_own_time(
     ended: Session, settings: Any
 ) -> None:

@@ -19,9 +19,19 @@ from sessions_app.services.approvals import Vote
 from sessions_app.services.heartbeat import Heartbeat
 from sessions_app.services.sessions import NewSession
 from sessions_app.tools import registry
+from tests.factories import make_route, make_run, make_session
+from tests.sessions_app.api.rows import ask_approvals
 from tests.sessions_app.engine.conftest import ALICE, call, kinds, payloads, pending, submit
 from tests.support import engine
-from tests.support.engine import Died, at_crashpoint, check_ended, check_session, dying_at, expire_lease
+from tests.support.engine import (
+    LONG_AGO,
+    Died,
+    at_crashpoint,
+    check_ended,
+    check_session,
+    dying_at,
+    expire_lease,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Script = Callable[..., Any]
@@ -499,6 +509,32 @@ def test_a_probe_that_breaks_says_nothing_of_the_effect(
     loop.drive(free.pk, Heartbeat("worker-2"))
     assert runs.get(run.run_id).status == "waiting_for_operator"
     assert "run.disrupted" not in kinds(run)
+
+
+def test_a_tool_that_is_gone_when_its_call_is_approved_is_told(
+    script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script({"tool_calls": [call("bash", command="echo x")]}, {"text": "done"})
+    run = submit(session)
+    loop.drive(session.pk, heartbeat)
+    approvals.resolve(pending(run)[0].approval_id, Vote(behavior="allow"), principal=ALICE)
+    monkeypatch.setattr(registry, "get", lambda name: None)
+    loop.drive(session.pk, heartbeat)
+    assert runs.get(run.run_id).status == "completed"
+    assert [told["error_code"] for told in payloads(run, "tool.returned")] == ["tool_unknown"]
+    check_session(session.pk)
+
+
+def test_a_lease_that_ran_out_goes_where_nothing_is_to_be_driven() -> None:
+    """Where something is, its session is found by that lease."""
+    make_route()
+    waits, queued = make_session("waits"), make_session("queued")
+    ask_approvals(waits)
+    for session in (waits, queued):
+        make_run(session)
+    Session.objects.update(lease_owner="worker-1", lease_expires_at=LONG_AGO)
+    assert [leases.clear_expired(session.pk) for session in (waits, waits, queued)] == [True, False, False]
+    assert recovery.due_sessions() == [queued.pk]
 
 
 def test_a_draining_worker_starts_no_queued_run(

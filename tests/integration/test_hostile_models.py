@@ -80,6 +80,17 @@ def test_unspeakable_text_is_stored_readable(speak: Speak, session: Session, hea
     assert run.outputs[0]["content"] == "a\ufffdb?c"
 
 
+def test_a_call_keeps_the_id_its_provider_gave_it_unless_that_cannot_be_kept(
+    speak: Speak, session: Session, heartbeat: Heartbeat
+) -> None:
+    given = ("theirs", "theirs", "x" * 2_000, CANARY, "")
+    speak(("", [(one, "none", "{}") for one in given]), ("done", []))
+    finish(session, heartbeat)
+    kept, *ours = ToolCall.objects.order_by("index").values_list("provider_call_id", "call_id")
+    assert kept[0] == "theirs" and len(ours) == 4
+    assert all(theirs == own for theirs, own in ours)
+
+
 def test_no_row_keeps_a_secret_the_model_repeats(
     speak: Speak, session: Session, heartbeat: Heartbeat
 ) -> None:

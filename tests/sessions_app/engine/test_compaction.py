@@ -27,6 +27,8 @@ def test_a_full_window_is_compacted_into_a_checkpoint_and_the_journal_stays(
     folded = context.fold(session.pk)
     assert folded.summary and len(folded.placed) < 20
     assert folded.placed[-1].message.content.startswith("noted")
+    kept = int(folded.placed[0].message.content.removeprefix("input "))
+    assert folded.compacted == {"input": f"input {kept - 1}", "assistant_messages": 1}
     session.refresh_from_db()
     assert journal.verify(session).whole
     assert JournalEntry.objects.filter(session=session, kind="message.created").count() == 32

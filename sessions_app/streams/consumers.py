@@ -39,7 +39,6 @@ class StreamConsumer(AsyncWebsocketConsumer):
     """One socket. Reads only: it writes no row."""
 
     channel_layer_alias = "none"  # the hub carries everything: no layer, and no Redis, per socket
-    _known = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve the socket; whatever ends it ends what it started."""
@@ -65,7 +64,6 @@ class StreamConsumer(AsyncWebsocketConsumer):
         await self.accept(PROTOCOL if offered else None)
         try:
             await in_reader(partial(socket_caller, self.scope))
-            self._known = True
         except (Unauthorized, RateLimited):
             await self._end(UNAUTHORIZED)
         except Forbidden:
@@ -75,7 +73,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Carry out one message; a bad one is answered, and the socket stays open."""
-        if self._closed or not self._known:
+        if self._closed:
             return  # what a client says while it is being sent away counts no more
         message: dict[str, Any] = {}
         try:

@@ -163,7 +163,7 @@ def _go_on(target: DeliveryTarget, sessions: Collection[int], *, wanted: bool = 
     while True:
         first = targets.head(target.pk)
         when = targets.due_at(target, first, now)
-        is_due = first is not None and when is not None and when <= now
+        is_due = when is not None and when <= now
         if first is None or not (is_due and wanted and target.paused_at is None):
             break
         if first.session_id not in sessions:

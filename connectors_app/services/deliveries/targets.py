@@ -154,7 +154,7 @@ def take(pk: int, owner: str) -> DeliveryTarget | None:
     row = lock(pk)
     if row is None or row.paused_at is not None or row.next_at is None or row.next_at > row.db_now:
         return None
-    if row.lease_owner and row.lease_expires_at is not None and row.lease_expires_at > row.db_now:
+    if row.lease_expires_at is not None and row.lease_expires_at > row.db_now:
         return None
     change(row, lease_owner=owner, lease_epoch=row.lease_epoch + 1, lease_expires_at=expiry(row))
     return row

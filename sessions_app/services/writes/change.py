@@ -125,7 +125,6 @@ class Committed:
     queued_runs: int
     blocked: bool
     released: bool
-    run_pk: int | None = None
 
 
 class LeaseLost(KheishError):

@@ -71,7 +71,6 @@ def commit(change: Change) -> Committed:
         queued_runs=row["queued_runs"],
         blocked=row["blocked"],
         released=released,
-        run_pk=run_pk,
     )
 
 
@@ -100,7 +99,7 @@ def _check_guard(row: dict[str, Any], change: Change, moment: datetime) -> None:
             raise LeaseLost
     if change.seen_epoch not in (None, row["lease_epoch"]) or change.seen_seq not in (None, row["next_seq"]):
         raise StaleRun
-    if change.take and row["lease_owner"] and alive:
+    if change.take and alive:
         raise LeaseBusy
     if change.accept is not None and row["ended_at"] is not None:
         raise SessionEnded

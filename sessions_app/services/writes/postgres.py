@@ -113,7 +113,6 @@ def commit(change: Change) -> Committed:
         queued_runs=found.queued_runs,
         blocked=found.blocked,
         released=bool(change.release) and not found.owner,
-        run_pk=found.run_pk,
     )
 
 

@@ -54,6 +54,21 @@ def test_rings_and_deltas_cross_redis() -> None:
 
 
 @pytest.mark.services_only
+@pytest.mark.django_db(transaction=True)
+def test_who_listens_is_rung_for_when_a_journal_has_grown() -> None:
+    async def scenario() -> None:
+        heard, listener = Heard(), RedisListener(settings.KHEISH.redis_url)
+        listener.start(heard.ears)
+        await until(lambda: heard.rings == [(None, 0)])
+        session = await in_thread(make_session)
+        seq = await in_thread(append, session)
+        await until(lambda: (session.pk, seq) in heard.rings)
+        listener.stop()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.services_only
 def test_a_redis_that_is_down_is_noticed_once(caplog: pytest.LogCaptureFixture) -> None:
     url = f"redis://127.0.0.1:{free_port()}/0"
     bell = RedisBell(url)

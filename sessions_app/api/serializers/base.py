@@ -140,7 +140,7 @@ class List(serializers.ListField):
 
     def to_internal_value(self, data: Any) -> Any:
         """Return the list. Raises: ValidationError."""
-        if isinstance(data, list) and len(data) > self.max_length:
+        if isinstance(data, list) and self.max_length is not None and len(data) > self.max_length:
             self.fail("max_length", max_length=self.max_length)
         return super().to_internal_value(data)
 

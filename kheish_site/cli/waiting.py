@@ -18,6 +18,7 @@ PENDING = (
     ("question", "pending_question_ids"),
     ("operator", "pending_decision_ids"),
 )
+MASKED = "Parts of the input are masked: this is not all of the call."
 PLURALS = {"approval": "approvals", "question": "questions", "operator": "decisions"}
 
 
@@ -44,6 +45,8 @@ def announce(context: Context, run: Mapping[str, Any]) -> None:
     for kind, identifier in needs:
         item = _fetch(context, kind, identifier)
         context.out.word(f"{hand} {run_id} waits for {_what(kind, identifier, item)}", "amber")
+        if item.get("input_masked"):
+            context.out.word(f"   {MASKED}", "amber")
         for label, command in _answers(kind, identifier, item):
             context.out.word(f"   {label + ':':8} {context.command(command)}")
     if sum(kind == "approval" for kind, _ in needs) > 1:
@@ -75,7 +78,9 @@ def _what(kind: str, identifier: str, item: Mapping[str, Any]) -> str:
 
 def _answers(kind: str, identifier: str, item: Mapping[str, Any]) -> list[tuple[str, str]]:
     if kind == "approval":
+        look = [("Look", look_command(item))] if item.get("input_masked") else []
         return [
+            *look,
             ("Allow", allow_command(identifier, item)),
             ("Deny", f'approvals deny {identifier} --reason "…"'),
             ("Edit", f"approvals allow {identifier} --edit"),
@@ -98,6 +103,11 @@ def allow_command(approval_id: str, approval: Mapping[str, Any]) -> str:
     """The command that allows the call as shown here, and no other one."""
     digest = approval.get("digest")
     return f"approvals allow {approval_id}" + (f" --digest {one_line(digest)}" if digest else "")
+
+
+def look_command(approval: Mapping[str, Any]) -> str:
+    """The command that shows a masked call whole, to whoever may see that."""
+    return f"approvals get {approval['approval_id']} --unredacted"
 
 
 def example_answer(item: Mapping[str, Any]) -> str:

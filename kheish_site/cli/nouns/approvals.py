@@ -7,12 +7,12 @@ from typing import Any, Literal
 from kheish_site.cli.client import path
 from kheish_site.cli.command import PAGING, REASON, YES, Command, Context, arg, declined, given, listed
 from kheish_site.cli.edit import edited_input, show_diff
-from kheish_site.cli.exits import Exit, UsageError
+from kheish_site.cli.exits import CliError, Exit, UsageError
 from kheish_site.cli.output import pretty
 from kheish_site.cli.resources import APPROVAL, show_list, show_one, status_style
 from kheish_site.cli.text import one_line
 from kheish_site.cli.transport import Problem
-from kheish_site.cli.waiting import allow_command
+from kheish_site.cli.waiting import MASKED, allow_command, look_command
 from kheish_site.lib.visible import visible
 
 Behavior = Literal["allow", "deny"]
@@ -25,11 +25,26 @@ def list_approvals(context: Context) -> None:
 
 def get(context: Context) -> None:
     approval = context.client.get(path("approvals", context.args.approval_id))
+    if context.args.unredacted:
+        approval = _unmasked(context, approval)
     show_one(context, APPROVAL, approval)
     if context.out.mode == "human" and approval.get("input_masked"):
-        context.out.word("Parts of the input are masked: this is not all of the call.", "amber")
+        context.out.word(f"{MASKED} All of it: {context.command(look_command(approval))}", "amber")
     if context.out.mode == "human" and approval.get("status") == "pending":
         context.out.word(f"Allow: {context.command(allow_command(approval['approval_id'], approval))}", "dim")
+
+
+def _unmasked(context: Context, approval: dict[str, Any]) -> dict[str, Any]:
+    """The approval with the exact input. Of an edited call that waits only what was asked is to be had."""
+    exact = context.client.get(
+        path("tool-calls", approval["call_id"], "unredacted"), query=given(context.args, "reason")
+    )
+    if exact["digest"] != approval["digest"]:
+        export = context.command(f"runs export {approval['run_id']} --unredacted")
+        raise CliError(
+            "a voter changed the call: this shows only what the agent asked for", cure=f"See: {export}"
+        )
+    return approval | {"input": exact["input"], "input_masked": False}
 
 
 def allow(context: Context) -> int:
@@ -79,7 +94,7 @@ def _show_call(context: Context, approval: dict[str, Any]) -> None:
     for line in pretty(approval.get("input") or {}).splitlines():
         out.word(f"  {line}")
     if approval.get("input_masked"):
-        out.word("  Parts of the input are masked: this is not all of the call.", "amber")
+        out.word(f"  {MASKED} All of it: {context.command(look_command(approval))}", "amber")
     if approval.get("edited"):
         out.word("  A voter changed it: this is not what the agent asked for.", "amber")
 
@@ -198,9 +213,13 @@ COMMANDS = (
     Command(
         noun="approvals",
         verb="get",
-        help="show one approval with the exact input",
+        help="show one approval with its input",
         run=get,
-        arguments=(APPROVAL_ID,),
+        arguments=(
+            APPROVAL_ID,
+            arg("--unredacted", action="store_true", help="with the exact input, nothing masked; recorded"),
+            REASON,
+        ),
     ),
     Command(
         noun="approvals",

@@ -301,6 +301,42 @@ def test_a_call_that_is_not_shown_whole_says_so(service, kheish, masked) -> None
     assert ("Parts of the input are masked" in kheish("approvals", "get", "apr_1").err) is masked
 
 
+EXACT = {"call_id": "call_1", "digest": "d1", "input": {"command": "curl -u me:secret"}}
+MASKED = APPROVAL | {
+    "call_id": "call_1",
+    "run_id": "run_1",
+    "input_masked": True,
+    "input": {"command": "***"},
+}
+
+
+def test_a_masked_call_is_shown_whole_to_whoever_asks(service, kheish) -> None:
+    service.on("GET", "/v1/approvals/apr_1", MASKED)
+    service.on("GET", "/v1/tool-calls/call_1/unredacted", EXACT)
+    assert "All of it: kheish approvals get apr_1 --unredacted" in kheish("approvals", "get", "apr_1").err
+    shown = kheish("approvals", "get", "apr_1", "--unredacted", "--reason", "why")
+    assert "curl -u me:secret" in shown.out
+    assert "masked:" not in shown.err and "approvals allow apr_1 --digest d1" in shown.err
+    assert service.last("GET").query == {"reason": "why"}
+
+
+def test_what_was_asked_is_not_shown_for_what_was_edited(service, kheish) -> None:
+    service.on("GET", "/v1/approvals/apr_1", MASKED | {"digest": "d2", "edited": True})
+    service.on("GET", "/v1/tool-calls/call_1/unredacted", EXACT)
+    shown = kheish("approvals", "get", "apr_1", "--unredacted")
+    assert (shown.code, shown.out) == (1, "")
+    assert "a voter changed the call" in shown.err and "runs export run_1 --unredacted" in shown.err
+
+
+def test_who_waits_hears_that_a_call_is_masked(service, kheish) -> None:
+    waiting = {"run_id": "run_1", "status": "waiting_for_approval", "pending_approval_ids": ["apr_1"]}
+    service.on("GET", "/v1/runs/run_1", waiting)
+    service.on("GET", "/v1/approvals/apr_1", [MASKED, APPROVAL])
+    told = kheish("runs", "get", "run_1").err
+    assert "not all of the call" in told and "Look:    kheish approvals get apr_1 --unredacted" in told
+    assert "unredacted" not in kheish("runs", "get", "run_1").err
+
+
 @pytest.mark.parametrize(
     ("questions", "choices", "texts", "expected"),
     [

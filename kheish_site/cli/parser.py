@@ -128,6 +128,17 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return found, unknown
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Name the word that was meant, of verbs and of other choices, instead of all there are."""
+        words = list(action.choices or ())
+        if words and value not in words:
+            from difflib import get_close_matches  # here for start-up cost
+
+            kind = str(action.metavar or action.dest).lower()
+            for meant in get_close_matches(str(value), words, n=1):
+                self.error(f"no {kind} {value!r}; did you mean {meant}?")
+        super()._check_value(action, value)
+
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
         self.exit(2, f"error: {message}\n  See: {self.prog} --help\n")

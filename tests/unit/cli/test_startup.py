@@ -70,6 +70,20 @@ def test_a_wrong_verb_is_a_usage_error(kheish, capsys) -> None:
 
 
 @pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        ("runs wach", "no verb 'wach'; did you mean watch?"),
+        ("sessions reply-targets sett", "no verb 'sett'; did you mean set?"),
+        ("runz list", "no noun 'runz'; did you mean runs?"),
+        ("decisions decide d1 hapened", "no outcome 'hapened'; did you mean happened?"),
+    ],
+)
+def test_a_misspelt_word_is_answered_with_the_one_that_was_meant(kheish, capsys, argv, told) -> None:
+    assert kheish(*argv.split()).code == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("argv", "prog"),
     [
         ("observations sources list --colour", "observations sources list"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from kheish_site.cli.client import path as path_to
 from kheish_site.cli.command import Context
 from kheish_site.cli.output import Style
 from kheish_site.cli.text import age, one_line
@@ -422,7 +423,16 @@ def fetch_items(context: Context, path: str, query: Mapping[str, object] | None 
         items += page["items"]
         cursor = page["pagination"].get("next_cursor")
         if not cursor or len(items) >= wanted:
+            if not items:
+                _ask_for_what_was_named(context, query or {})
             return {"items": items, "pagination": page["pagination"]}
+
+
+def _ask_for_what_was_named(context: Context, query: Mapping[str, object]) -> None:
+    """Nothing of a session or run may mean that there is none of that name: then this raises its Problem."""
+    for name, kind in (("session_id", "sessions"), ("run_id", "runs")):
+        if query.get(name):
+            context.client.get(path_to(kind, str(query[name])))
 
 
 def show_one(context: Context, resource: Resource, item: Item) -> None:

@@ -33,6 +33,30 @@ def test_a_quiet_list_is_ids(service, kheish) -> None:
     assert service.last("GET").query == {"status": "completed", "limit": "50"}
 
 
+@pytest.mark.parametrize("mode", [(), ("--json",), ("-q",)])
+@pytest.mark.parametrize("noun", ["approvals", "deliveries", "runs"])
+def test_nothing_of_a_session_that_is_not_there_is_an_error(service, kheish, noun, mode) -> None:
+    service.on("GET", f"/v1/{noun}", page())
+    service.on("GET", "/v1/sessions/nope", problem(404, "session_not_found", "there is no session nope"))
+    service.on("GET", "/v1/sessions/demo", SESSION)
+    result = kheish(noun, "list", "--session-id", "nope", *mode)
+    assert (result.code, result.out) == (1, "")
+    assert "there is no session nope" in result.err and "sessions create nope" in result.err
+    assert kheish(noun, "list", "--session-id", "demo", *mode).code == 0
+
+
+def test_a_session_of_which_something_is_found_is_not_asked_for(service, kheish) -> None:
+    service.on("GET", "/v1/runs", page(*RUNS))
+    assert kheish("runs", "list", "--session-id", "demo").code == 0
+    assert len(service.seen) == 1
+
+
+def test_nothing_of_a_run_that_is_not_there_is_an_error(service, kheish) -> None:
+    service.on("GET", "/v1/approvals", page())
+    service.on("GET", "/v1/runs/nope", problem(404, "run_not_found", "there is no run nope"))
+    assert kheish("approvals", "list", "--run-id", "nope").code == 1
+
+
 def test_more_pages_are_mentioned(service, kheish) -> None:
     service.on("GET", "/v1/runs", page(RUNS[0], next_cursor="c9", total=7))
     assert "1 of 7 shown; add --all, or --cursor c9" in kheish("runs", "list", "--limit", "1").err

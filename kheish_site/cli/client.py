@@ -34,8 +34,11 @@ LARGEST_PAGE = 100
 
 def path(*parts: str) -> str:
     """`/v1/...` from parts, each quoted, so that an id can never become another path. Raises: UsageError."""
-    if not all(parts):
-        raise UsageError("an id is empty", cure="Is a variable of the shell not set?")
+    for part in parts:
+        if not part:
+            raise UsageError("an id is empty", cure="Is a variable of the shell not set?")
+        if "/" in part:
+            raise UsageError(f"{part!r} is no id", cure="Ids hold letters, digits and . _ : @ - alone.")
     return "/v1/" + "/".join(quote(part, safe="") for part in parts)
 
 

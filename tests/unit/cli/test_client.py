@@ -68,7 +68,13 @@ def test_long_retry_after_is_reported(service, kheish) -> None:
 
 
 def test_ids_cannot_become_other_paths() -> None:
-    assert path("sessions", "../tokens?x") == "/v1/sessions/..%2Ftokens%3Fx"
+    assert path("sessions", "..?tokens#x%e") == "/v1/sessions/..%3Ftokens%23x%25e"
+
+
+def test_what_can_be_no_id_is_not_asked_for(service, kheish) -> None:
+    result = kheish("sessions", "get", "a/b?c#d%e")
+    assert (result.code, service.seen) == (2, [])
+    assert "'a/b?c#d%e' is no id" in result.err and "letters, digits and . _ : @ -" in result.err
 
 
 def test_an_empty_id_is_refused_here(service, kheish) -> None:

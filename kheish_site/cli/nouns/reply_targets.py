@@ -6,6 +6,7 @@ from typing import Any
 
 from kheish_site.cli.client import path
 from kheish_site.cli.command import Command, Context, arg, parse_json
+from kheish_site.cli.exits import UsageError
 from kheish_site.cli.nouns.sessions import SESSION_ID
 
 
@@ -34,11 +35,19 @@ def _address(context: Context) -> str:
 
 
 def _handles(context: Context) -> list[Any]:
-    """A URL is short for an http target; everything else is JSON."""
-    return [
-        {"type": "http", "url": text} if text.startswith(("http:", "https:")) else parse_json(text, what=text)
-        for text in context.args.handle
-    ]
+    return [_handle(text) for text in context.args.handle]
+
+
+def _handle(text: str) -> Any:
+    """A URL is short for an http target; everything else is a JSON object."""
+    if text.startswith(("http:", "https:")):
+        return {"type": "http", "url": text}
+    if not text.lstrip().startswith("{"):
+        raise UsageError(
+            f"{text!r} is neither a URL nor a JSON object",
+            cure='Write https://…, or an object with its type, as in \'{"type": "slack", …}\'.',
+        )
+    return parse_json(text, what=text)
 
 
 def _print(context: Context, answer: Any) -> None:

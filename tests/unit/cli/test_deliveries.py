@@ -76,3 +76,10 @@ def test_reply_targets(service: Any, kheish: Any) -> None:
     assert service.last("PUT").headers["if-match"] == '"4"'
     assert kheish("sessions", "reply-targets", "clear", "demo", "-q").out == "demo\n"
     assert service.last("DELETE").headers["if-match"] == '"4"'
+
+
+@pytest.mark.parametrize("text", ["foo", "ftp://a", "[1]", "3"])
+def test_what_is_no_reply_target_is_said(service, kheish, text) -> None:
+    result = kheish("sessions", "reply-targets", "add", "demo", text)
+    assert (result.code, service.seen) == (2, [])
+    assert "neither a URL nor a JSON object" in result.err and '{"type": "slack", …}' in result.err

@@ -65,10 +65,8 @@ def _cure(context: Context, problem: Problem) -> str:
         return "Ask for a token with a higher role: an operator decides, an admin configures."
     if problem.status == 404:
         return _where_to_look(context, problem)
-    if problem.code == "approval_digest_required":
-        return f"Look at it: {context.command('approvals get ' + str(problem.document.get('approval_id')))}"
     if problem.status in (409, 412, 428):
-        return _who_won(problem)
+        return _who_won(problem) or _look_again(context, problem)
     if problem.status == 429:
         seconds = problem.retry_after_seconds
         return f"Try again in {seconds:.0f} s." if seconds is not None else "Try again in a while."
@@ -138,3 +136,10 @@ def _field_errors(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _starter() -> str:
     return "python3 manage.py serve"
+    return ""
+
+
+def _look_again(context: Context, problem: Problem) -> str:
+    """Nobody won, so what was looked at is another one by now."""
+    if approval_id := problem.document.get("approval_id"):
+        return f"Look at it: {context.command(f'approvals get {one_line(approval_id)}')}"

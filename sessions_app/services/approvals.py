@@ -191,7 +191,7 @@ def resolve(approval_id: str, vote: Vote, *, principal: Principal) -> Approval:
         if approval.expires_at is not None and approval.expires_at <= clock.now():
             raise ApprovalExpired("the approval has expired", approval_id=approval_id)
         if vote.digest and vote.digest != approval.digest:
-            raise ApprovalConflict("the call was edited since you looked", approval_id=approval_id)
+            raise ApprovalConflict(_of_another_call(approval, vote.digest), approval_id=approval_id)
         if refused := refusal(approval, run, vote.behavior, principal):
             raise refused
         if vote.behavior == "allow" and not vote.digest and not _knows_call(approval, principal):
@@ -210,6 +210,16 @@ def resolve(approval_id: str, vote: Vote, *, principal: Principal) -> Approval:
         entries += _settle_if_decided(approval, run, vote, principal)
         waiting.commit_settled(run, *entries)
     return get(approval_id)
+
+
+def _of_another_call(approval: Approval, digest: str) -> str:
+    """Return why a vote's digest does not count: an edit came between, or it never was one of this call.
+
+    Only the beginning of the right one is told: enough to compare, too little to vote without looking.
+    """
+    was_one = digest == approval.tool_call.digest or approval.votes.filter(digest=digest).exists()
+    why = "the call was edited since you looked" if was_one else "the digest is not one of this call"
+    return f"{why}: its digest is now {approval.digest[:12]}…"
 
 
 def expire(approval: Approval) -> bool:

@@ -120,6 +120,7 @@ def test_a_yes_to_what_was_edited_meanwhile_does_not_count() -> None:
     assert (seen["edited"], edited["edited"]) == (False, True)
     stale = resolve(cat, approval, digest=seen["digest"])
     assert (stale.status_code, code_of(stale)) == (409, "approval_state_conflict")
+    assert "edited since you looked" in stale.json()["detail"]
     for body in ({}, {"updated_input": {"command": "make"}}):
         blind = resolve(cat, approval, **body)
         assert (blind.status_code, code_of(blind)) == (409, "approval_digest_required")
@@ -143,6 +144,13 @@ def test_a_digest_of_the_call_as_asked_counts() -> None:
     assert resolve(caller(), one, digest=one.digest).json()["status"] == "allowed"
     assert code_of(resolve(caller(), two, digest="0" * 64)) == "approval_state_conflict"
     assert resolve(caller(), two, digest="").status_code == 400
+
+
+def test_a_digest_of_no_call_is_not_called_an_edit() -> None:
+    _, (one,) = ask_approvals(make_session())
+    refused = resolve(caller(), one, digest="deadbeef").json()
+    assert refused["detail"] == f"the digest is not one of this call: its digest is now {one.digest[:12]}…"
+    assert refused["approval_id"] == one.approval_id
 
 
 def test_an_edit_must_fit_the_tool() -> None:

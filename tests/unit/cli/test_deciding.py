@@ -96,6 +96,13 @@ def test_an_edited_call_nobody_looked_at_is_left_to_the_service(approvals, kheis
     assert approvals.last().body == {"behavior": "allow"}
 
 
+def test_a_digest_of_another_call_says_how_to_look_again(approvals, kheish) -> None:
+    refused = problem(409, "approval_state_conflict", "the digest is another one", approval_id="apr_1")
+    approvals.on("POST", "/v1/approvals/apr_1/resolve", refused)
+    result = kheish("approvals", "allow", "apr_1", "--digest", "deadbeef")
+    assert result.code == 6 and "Look at it: kheish approvals get apr_1" in result.err
+
+
 def test_a_digest_may_be_given(approvals, kheish) -> None:
     approvals.on("GET", "/v1/approvals/apr_1", EDITED)
     assert "approvals allow apr_1 --digest d2" in kheish("approvals", "get", "apr_1").err

@@ -9,7 +9,7 @@ from kheish_site.cli.command import Context
 from kheish_site.cli.exits import CliError, Exit
 from kheish_site.cli.resources import RESOURCES
 from kheish_site.cli.text import one_line
-from kheish_site.cli.transport import Problem, Unreachable
+from kheish_site.cli.transport import Foreign, Problem, Unreachable
 
 STATUS_EXITS = {
     400: Exit.USAGE,
@@ -44,9 +44,19 @@ WITHIN = {
 def explain_unreachable(context: Context, error: Unreachable) -> CliError:
     """No answer: is the service running, and is this its address?"""
     cure = f"Start it with: {_starter()}" if error.refused else "Try again; nothing is done twice."
-    if context.connection.url_source not in ("default", "--base-url"):
-        cure += f"\n  The address comes from {context.connection.url_source}."
+    cure += _whence(context)
     return CliError(f"no service at {error.base_url} ({error.reason})", cure=cure, code=Exit.NO_SERVICE)
+
+
+def explain_foreign(context: Context, error: Foreign) -> CliError:
+    """An answer nobody here understands: is this the address of Kheish?"""
+    cure = f"Is {context.connection.base_url} Kheish, and of this version?" + _whence(context)
+    return CliError(one_line(error), cure=cure)
+
+
+def _whence(context: Context) -> str:
+    source = context.connection.url_source
+    return "" if source in ("default", "--base-url") else f"\n  The address comes from {source}."
 
 
 def explain_problem(context: Context, problem: Problem) -> CliError:
@@ -118,6 +128,13 @@ def _who_won(problem: Problem) -> str:
             what = word or state or "decided"
             when = decision.get("at") or decision.get("resolved_at")
             return one_line(f"{what} by {who}" + (f" at {when}" if when else ""))
+    return ""
+
+
+def _look_again(context: Context, problem: Problem) -> str:
+    """Nobody won, so what was looked at is another one by now."""
+    if approval_id := problem.document.get("approval_id"):
+        return f"Look at it: {context.command(f'approvals get {one_line(approval_id)}')}"
     return "It was changed meanwhile; look again." if problem.status == 412 else ""
 
 
@@ -136,10 +153,3 @@ def _field_errors(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _starter() -> str:
     return "python3 manage.py serve"
-    return ""
-
-
-def _look_again(context: Context, problem: Problem) -> str:
-    """Nobody won, so what was looked at is another one by now."""
-    if approval_id := problem.document.get("approval_id"):
-        return f"Look at it: {context.command(f'approvals get {one_line(approval_id)}')}"

@@ -13,7 +13,7 @@ from kheish_site.cli.client import Client
 from kheish_site.cli.command import Context
 from kheish_site.cli.config import resolve
 from kheish_site.cli.exits import CliError, Exit, UsageError
-from kheish_site.cli.failures import explain_problem, explain_unreachable
+from kheish_site.cli.failures import explain_foreign, explain_problem, explain_unreachable
 from kheish_site.cli.output import Output
 from kheish_site.cli.parser import build_parser, overview
 from kheish_site.cli.transport import Foreign, Problem, Unreachable
@@ -89,7 +89,7 @@ def _run(argv: Sequence[str], out: Output, stdin: TextIO, environ: Mapping[str, 
     except Unreachable as error:
         raise explain_unreachable(context, error) from error
     except Foreign as error:
-        raise CliError(str(error), cure=f"Is {connection.base_url} Kheish, and of this version?") from error
+        raise explain_foreign(context, error) from error
 
 
 def _nowhere() -> TextIO:

@@ -23,6 +23,7 @@ LONGEST_RETRY_AFTER_SECONDS = 10.0
 MAX_BODY_BYTES = 64 * 1024 * 1024
 PIECE_BYTES = 64 * 1024
 PASSING_STATUSES = (429, 502, 503, 504)
+NAMED_STATUSES = (404, 405, 501)  # never without a code of its own from Kheish, which redirects nobody either
 
 BROKEN = (OSError, http.client.HTTPException)
 
@@ -204,11 +205,14 @@ class Transport:
 
 
 def read_answer(response: http.client.HTTPResponse, raw: bytes) -> Reply:
-    """A complete body as a Reply; raises Problem from status 300 on."""
+    """A complete body as a Reply; from status 300 on raises Problem, or Foreign where Kheish says more."""
     headers = {name.lower(): value for name, value in response.getheaders()}
     body = _parse(raw, headers.get("content-type", ""))
     if response.status >= 300:
-        raise Problem(response.status, body if isinstance(body, dict) else {}, headers)
+        document = body if isinstance(body, dict) else {}
+        if "code" not in document and (response.status < 400 or response.status in NAMED_STATUSES):
+            raise Foreign(f"the answer is only {response.status} {response.reason}".strip())
+        raise Problem(response.status, document, headers)
     return Reply(status=response.status, body=body, headers=headers)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from kheish_site.cli import parser
 from kheish_site.cli.parser import COMMANDS, build_parser, names_of_commands
+from tests.unit.cli.fake_service import Answer
 
 CHECK = """
 import sys
@@ -111,6 +112,15 @@ def test_an_answer_of_something_else_is_named(kheish, service, answer) -> None:
     result = kheish("sessions", "list")
     assert result.code == 1
     assert result.err.startswith("error: the answer ") and f"Is {service.url} Kheish" in result.err
+
+
+@pytest.mark.parametrize("status", [302, 404])
+@pytest.mark.parametrize("body", ["<h1>Not Found</h1>", {"detail": "Not Found"}])
+def test_a_refusal_of_something_else_is_named(kheish, service, status, body) -> None:
+    service.on("GET", "/v1/sessions", Answer(status, body))
+    result = kheish("sessions", "list")
+    assert result.code == 1 and f"Is {service.url} Kheish" in result.err
+    assert f"only {status} " in result.err and "comes from KHEISH_URL" in result.err
 
 
 def test_help_tells_the_exit_codes(kheish, capsys) -> None:

@@ -28,12 +28,17 @@ LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """How to reach the service. `*_source` say where a value came from, for people."""
+    """How to reach the service. `*_source` say where a value came from, for people.
+
+    `state_folder` is where a service of this machine was looked for, `last_url` where the last one on it was.
+    """
 
     base_url: str
     url_source: str
     token: str = field(repr=False)
     token_source: str
+    state_folder: str = ""
+    last_url: str = ""
 
 
 def resolve(
@@ -42,9 +47,17 @@ def resolve(
     """Settle address and token. Raises UsageError for an unreadable file or a malformed address."""
     stored = _read_config(_config_path(environ))
     folder = Path(environ.get("KHEISH_STATE_DIR") or cwd / ".kheish")
-    url, url_source = _find_url(base_url, environ, stored, folder)
+    told = _told(folder / LOCK_FILE_NAME)
+    url, url_source = _find_url(base_url, environ, stored, folder, told)
     token, token_source = _find_token(token_file, environ, stored, url, folder)
-    return Connection(base_url=url, url_source=url_source, token=token, token_source=token_source)
+    return Connection(
+        base_url=url,
+        url_source=url_source,
+        token=token,
+        token_source=token_source,
+        state_folder=str(folder),
+        last_url=told[0],
+    )
 
 
 def is_loopback(url: str) -> bool:
@@ -81,7 +94,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _find_url(
-    flag: str | None, environ: Mapping[str, str], stored: dict[str, Any], folder: Path
+    flag: str | None, environ: Mapping[str, str], stored: dict[str, Any], folder: Path, told: tuple[str, int]
 ) -> tuple[str, str]:
     if flag:
         return check_url(flag), "--base-url"
@@ -89,19 +102,21 @@ def _find_url(
         return check_url(environ["KHEISH_URL"]), "KHEISH_URL"
     if stored.get("url"):
         return check_url(str(stored["url"])), stored["_path"]
-    lock = folder / LOCK_FILE_NAME
-    served = _served(lock)
-    return (served, str(lock)) if served else (DEFAULT_URL, "default")
+    served, pid = told
+    return (served, str(folder / LOCK_FILE_NAME)) if _lives(pid) else (DEFAULT_URL, "default")
 
 
-def _served(lock: Path) -> str:
-    """Return the address of the service that holds ``lock``, "" when none runs on this machine."""
+def _told(lock: Path) -> tuple[str, int]:
+    """Return address and process of the last service of this machine that took ``lock``, else ("", 0).
+
+    One that was killed is told as well; one that ended took its word back.
+    """
     try:
         told = json.loads(lock.read_text(encoding="utf-8"))
         url, pid = check_url(str(told["url"])), int(told["pid"])
     except (OSError, ValueError, TypeError, KeyError, UsageError):
-        return ""
-    return url if is_loopback(url) and _lives(pid) else ""
+        return "", 0
+    return (url, pid) if is_loopback(url) else ("", 0)
 
 
 def _lives(pid: int) -> bool:

@@ -44,7 +44,7 @@ WITHIN = {
 def explain_unreachable(context: Context, error: Unreachable) -> CliError:
     """No answer: is the service running, and is this its address?"""
     cure = f"Start it with: {_starter()}" if error.refused else "Try again; nothing is done twice."
-    cure += _whence(context)
+    cure += _whence(context) + _where_looked(context)
     return CliError(f"no service at {error.base_url} ({error.reason})", cure=cure, code=Exit.NO_SERVICE)
 
 
@@ -57,6 +57,15 @@ def explain_foreign(context: Context, error: Foreign) -> CliError:
 def _whence(context: Context) -> str:
     source = context.connection.url_source
     return "" if source in ("default", "--base-url") else f"\n  The address comes from {source}."
+
+
+def _where_looked(context: Context) -> str:
+    """The state folder that named no running service, where the address is a guess for want of one."""
+    found = context.connection
+    if found.url_source != "default":
+        return ""
+    last = f" The last one was at {found.last_url} and did not end by itself." if found.last_url else ""
+    return f"\n  No service runs on the state folder {found.state_folder}.{last}"
 
 
 def explain_problem(context: Context, problem: Problem) -> CliError:

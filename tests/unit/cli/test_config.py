@@ -42,6 +42,15 @@ def test_the_service_that_runs_here_is_found(tmp_path) -> None:
     assert settle(tmp_path).base_url == "https://kheish.example"
 
 
+def test_a_service_that_was_killed_is_named_with_its_folder(tmp_path, kheish, monkeypatch) -> None:
+    monkeypatch.setattr("kheish_site.cli.config.DEFAULT_URL", "http://127.0.0.1:9")  # nobody is there
+    state = {"KHEISH_STATE_DIR": str(tmp_path / "state"), "KHEISH_URL": ""}
+    told = kheish("status", env=state).err
+    assert f"No service runs on the state folder {tmp_path / 'state'}." in told and "last" not in told
+    write(tmp_path / "state/serve.lock", json.dumps({"pid": 4194305, "url": "http://127.0.0.1:4410"}))
+    assert "The last one was at http://127.0.0.1:4410" in kheish("status", env=state).err
+
+
 @pytest.mark.parametrize(
     "told",
     [

@@ -190,8 +190,8 @@ class RouteAdmin(ConsoleAdmin):
 
     @admin.display(description="problems")
     def problems(self, row: Route) -> str:
-        """Why it cannot be called."""
-        return "; ".join(_problems(row)) or "none"
+        """Why it cannot be called, and what of it has no effect."""
+        return "; ".join([*_problems(row), *routes.doubts(row)]) or "none"
 
     def status_line(self, row: Route) -> Sequence[Any]:
         """Readiness and whether it is the default."""

@@ -1,6 +1,7 @@
 """Drivers by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Final
 
 from sessions_app.providers.base import Endpoint, Provider, ProviderError
 
@@ -21,16 +22,36 @@ def _scripted(endpoint: Endpoint) -> Provider:
 
 
 _factories: dict[str, Factory] = {"openai": _openai, "scripted": _scripted}
+OPTIONS: Final = frozenset(
+    {
+        "connect_timeout_seconds",
+        "read_timeout_seconds",
+        "total_timeout_seconds",
+        "images",
+        "context_window",
+    }
+)
+"""Options of a route whatever its driver (docs/operations.md)."""
+_own_options: dict[str, frozenset[str]] = {
+    "openai": frozenset({"headers", "extra_body"}),
+    "scripted": frozenset({"script", "script_path", "delay_ms", "chunk_delay_ms"}),
+}
 
 
-def register(name: str, factory: Factory) -> None:
-    """Add a driver, or replace one; called while the process starts."""
+def register(name: str, factory: Factory, *, options: Iterable[str] = ()) -> None:
+    """Add a driver, or replace one; called while the process starts. ``options`` are those it reads."""
     _factories[name] = factory
+    _own_options[name] = frozenset(options)
 
 
 def drivers() -> list[str]:
     """Names that ``Endpoint.driver`` may have, sorted."""
     return sorted(_factories)
+
+
+def unread_options(endpoint: Endpoint) -> list[str]:
+    """The options that neither the driver nor anything else reads, sorted."""
+    return sorted(set(endpoint.options) - OPTIONS - _own_options.get(endpoint.driver, frozenset()))
 
 
 def build(endpoint: Endpoint) -> Provider:

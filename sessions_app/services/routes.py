@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from sessions_app.services import audit, secrets
 logger = logging.getLogger(__name__)
 
 BUILTIN: Final = "scripted"
+WELCOME: Final = "welcome"
 _NEEDS_NO_MODEL: Final = frozenset({"scripted"})
 
 
@@ -182,6 +184,16 @@ def readiness_of(routes: Iterable[Route]) -> dict[str, list[str]]:
     return {route.route_id: list(_problems(route, slots)) for route in rows}
 
 
+def doubts(route: Route) -> list[str]:
+    """Return what of the route has no effect, a sentence each. It can be called all the same."""
+    endpoint = Endpoint(driver=route.driver, options=route.options)
+    found = [f"driver {route.driver} reads no option {name}" for name in registry.unread_options(endpoint)]
+    chosen = {"script", "script_path"} & set(route.options)
+    if route.driver == "scripted" and route.model not in ("", WELCOME) and not chosen:
+        found.append(f"model {route.model} chooses no script, so {WELCOME} is played: set option script")
+    return found
+
+
 def endpoint_for(route: Route) -> Endpoint:
     """Return what a provider needs to call the route, its key unsealed. Raises: SecretMissing, Unreadable."""
     return Endpoint(
@@ -197,7 +209,7 @@ def ensure_builtin() -> None:
     with write():
         exclusive("configuration")
         if not Route.objects.exists():
-            create(BUILTIN, RouteFields(driver="scripted", model="welcome", options={"script": "welcome"}))
+            create(BUILTIN, RouteFields(driver="scripted", model=WELCOME, options={"script": WELCOME}))
 
 
 def check_revision(revision: int, expected: frozenset[int] | None) -> None:
@@ -280,5 +292,8 @@ def _problems(route: Route, slots: Mapping[str, SecretSlot]) -> Iterable[str]:
         yield f"secret slot {route.auth_ref} is missing"
     elif route.auth_ref and not secrets.is_readable(slots[route.auth_ref]):
         yield f"secret slot {route.auth_ref} cannot be read with the master key"
+    script_path = route.options.get("script_path")
+    if route.driver == "scripted" and script_path is not None and not Path(str(script_path)).is_file():
+        yield f"script_path {script_path} is not a file"
     if route.driver == "openai" and not route.base_url and not route.auth_ref:
         yield "auth_ref names no secret slot, and the public API needs a key"

@@ -62,7 +62,12 @@ FIELDS = (
     arg(
         "--fallback", metavar="ROUTE", action="append", help="next route when this one fails; may be repeated"
     ),
-    arg("--option", metavar="KEY=JSON", action="append", help="an option of the driver; may be repeated"),
+    arg(
+        "--option",
+        metavar="KEY=JSON",
+        action="append",
+        help="an option (docs/operations.md lists them); may be repeated",
+    ),
     arg("--default", action="store_true", help="use it where nothing else is said"),
 )
 DRIVER = arg("--driver", metavar="DRIVER", help="openai or scripted")

@@ -46,7 +46,10 @@ class RouteView(serializers.Serializer):
     fallbacks = serializers.ListField(child=serializers.CharField())
     default = serializers.BooleanField()
     options = JsonObject()
-    status = Choice(choices=("ok", "warning", "error"))
+    status = Choice(
+        choices=("ok", "warning", "error"),
+        help_text="`error`: it cannot be called; `warning`: something of it has no effect.",
+    )
     problems = serializers.ListField(child=serializers.CharField())
     revision = serializers.IntegerField()
     created_at = Moment()

@@ -68,6 +68,7 @@ def route_views(rows: Iterable[Route]) -> list[View]:
     """Return the routes with their readiness, in the order given; one query more."""
     found = list(rows)
     problems = routes.readiness_of(found)
+    doubts = {row.route_id: routes.doubts(row) for row in found}
     return [
         {
             "route_id": row.route_id,
@@ -78,8 +79,8 @@ def route_views(rows: Iterable[Route]) -> list[View]:
             "fallbacks": row.fallbacks,
             "default": row.is_default,
             "options": redact(row.options),
-            "status": "error" if problems[row.route_id] else "ok",
-            "problems": problems[row.route_id],
+            "status": "error" if problems[row.route_id] else "warning" if doubts[row.route_id] else "ok",
+            "problems": [*problems[row.route_id], *doubts[row.route_id]],
             "revision": row.revision,
             "created_at": time(row.created_at),
             "updated_at": time(row.updated_at),

@@ -1,8 +1,11 @@
 """/v1/routes."""
 
+from pathlib import Path
+
 import pytest
 
 from sessions_app.models import Route, SecretSlot
+from sessions_app.providers import registry
 from sessions_app.services import routes
 from tests.factories import code_of, make_client, make_route, make_run, make_secret, make_session
 
@@ -71,6 +74,44 @@ def test_what_is_missing_shows_and_blocks_runs():
     make_session()
     answer = client.post("/v1/sessions/desk/runs", {"content": "go"})
     assert (answer.status_code, code_of(answer)) == (409, "route_not_ready")
+
+
+def test_what_has_no_effect_is_a_warning_and_blocks_nothing():
+    created = make_client().post(PATH, {**OPENAI, "options": {"foo": 1, "images": True}}).json()
+    assert (created["status"], created["problems"]) == ("warning", ["driver openai reads no option foo"])
+    route = routes.get("main")
+    assert routes.readiness(route) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "model", "said"),
+    [
+        ({}, "nosuchscript", "model nosuchscript chooses no script, so welcome is played: set option script"),
+        ({}, "", ""),
+        ({}, "welcome", ""),
+        ({"script": "echo"}, "any", ""),
+    ],
+)
+def test_a_scripted_route_says_when_its_model_chooses_nothing(options, model, said):
+    body = {"route_id": "s", "driver": "scripted", "model": model, "options": options}
+    created = make_client().post(PATH, body).json()
+    assert (created["status"], created["problems"]) == (("warning", [said]) if said else ("ok", []))
+
+
+def test_a_script_that_went_away_is_a_problem(tmp_path):
+    script = tmp_path / "mine.yaml"
+    script.write_text("turns: [{text: hello}]")
+    body = {"route_id": "s", "driver": "scripted", "options": {"script_path": str(script)}}
+    assert make_client().post(PATH, body).json()["status"] == "ok"
+    script.unlink()
+    view = make_client().get(f"{PATH}/s").json()
+    assert (view["status"], view["problems"]) == ("error", [f"script_path {script} is not a file"])
+
+
+def test_every_option_is_documented():
+    text = Path("docs/operations.md").read_text(encoding="utf-8")
+    for names in (registry.OPTIONS, *registry._own_options.values()):
+        assert [name for name in names if f"`{name}`" not in text] == []
 
 
 def test_the_public_api_needs_a_key():

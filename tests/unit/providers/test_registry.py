@@ -13,10 +13,12 @@ from sessions_app.providers.base import Endpoint, ProviderError
 
 @pytest.fixture
 def restored() -> Iterator[None]:
-    before = dict(registry._factories)
+    before, options = dict(registry._factories), dict(registry._own_options)
     yield
     registry._factories.clear()
     registry._factories.update(before)
+    registry._own_options.clear()
+    registry._own_options.update(options)
 
 
 def test_the_drivers_there_are() -> None:

@@ -20,7 +20,7 @@ _KEPT: Final = frozenset(
         "PATH", "HOME", "LANG", "LANGUAGE", "TZ",
         "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS",
         "TMPDIR", "TEMP", "TMP",
-        "PYTHONHOME", "PYTHONPATH", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONUNBUFFERED", "VIRTUAL_ENV",
+        "PYTHONHOME", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONUNBUFFERED", "VIRTUAL_ENV",
         "SYSTEMROOT", "WINDIR", "COMSPEC", "PATHEXT", "SYSTEMDRIVE", "USERPROFILE", "APPDATA", "LOCALAPPDATA",
     }
 )  # fmt: skip
@@ -41,7 +41,10 @@ def of_child(connector: Connector, sidecar: Sidecar, lease: Issued) -> dict[str,
 
 
 def kept(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what a child may see of our own environment: where things are, never what they hold."""
+    """Return what a child may see of our own environment: where things are, never what they hold.
+
+    Not ``PYTHONPATH``, in which ``serve`` names our own code: its names would be in the way of a sidecar's.
+    """
     return {
         name: value for name, value in environment.items() if name.upper() in _KEPT or name.startswith("LC_")
     }

@@ -66,6 +66,16 @@ def test_what_the_file_left_alone_is_not_touched(file: Path) -> None:
     assert connectors.secret(connectors.get("http", "inline"), "bearer_token") == "rotated-token-value"
 
 
+def test_a_switch_outlasts_a_load(file: Path) -> None:
+    connectors_file.load(file)
+    connectors.set_enabled("http", "alerts", False)
+    connectors.set_paused("http", "orders", True, principal="ada")
+    file.write_text(GOOD.replace("incident-1", "incident-2"))
+    connectors_file.load(file)
+    alerts, orders = connectors.get("http", "alerts"), connectors.get("http", "orders")
+    assert not alerts.enabled and orders.paused_at is not None
+
+
 def test_a_connector_made_again_works(file: Path) -> None:
     connectors_file.load(file)
     connectors.set_enabled("http", "alerts", False)

@@ -132,6 +132,7 @@ def test_a_child_is_started_and_told_what_it_needs(
     crew: Crew, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KHEISH_MASTER_KEY", VALUE)
+    monkeypatch.setenv("PYTHONPATH", "/our/own/code")
     connector = make_child(folder, working_dir=str(folder))
     crew.start()
     row = until_running(folder)
@@ -151,6 +152,7 @@ def test_a_child_is_started_and_told_what_it_needs(
         "CREDENTIAL_KEYS_JSON": '["EMAIL_PASSWORD"]',
     }
     assert VALUE not in json.dumps(said)
+    assert "PYTHONPATH" not in environment and "PATH" in environment
     assert {name for name in environment if name.startswith("KHEISH")} == {prefix + name for name in own} | {
         prefix + "CREDENTIAL_TOKEN"
     }

@@ -1,5 +1,6 @@
 """Connectors over HTTP: the control plane's side. Events come in elsewhere, in each kind's folder."""
 
+from dataclasses import asdict
 from typing import Any
 
 from rest_framework.request import Request
@@ -176,7 +177,7 @@ class Reload(KheishView):
 
     @describe(
         "connectors_reload", "Load the connectors file again", body=NoBody, answer=shapes.ReloadView,
-        example={"written": ["http/alerts"], "removed": []},
+        example={"file": "/etc/kheish/connectors.toml", "written": ["http/alerts"], "removed": []},
         description="The workers also notice a changed file by themselves. 400 names file and line.",
     )  # fmt: skip
     @idempotent
@@ -184,7 +185,7 @@ class Reload(KheishView):
         """Reload."""
         self.body(NoBody)
         applied = connectors_file.reload()
-        return Response({"written": applied.written, "removed": applied.removed})
+        return Response(asdict(applied))
 
 
 def check_name(name: str) -> None:

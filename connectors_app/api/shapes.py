@@ -85,5 +85,6 @@ class TestView(serializers.Serializer):
 class ReloadView(serializers.Serializer):
     """What loading the file changed, as ``kind/name``."""
 
+    file = serializers.CharField(help_text="The file that is in force; empty where none is configured.")
     written = serializers.ListField(child=serializers.CharField())
     removed = serializers.ListField(child=serializers.CharField())

@@ -45,8 +45,9 @@ class ConnectorsFileInvalid(KheishError):
 
 @dataclass(frozen=True, kw_only=True)
 class Applied:
-    """What a load changed, as ``kind/name``."""
+    """What a load changed, as ``kind/name``. ``file`` is what is in force now, "" where there is none."""
 
+    file: str = ""
     written: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
 
@@ -80,8 +81,9 @@ def load(path: Path) -> Applied:
             raise
         raise ConnectorsFileInvalid(f"{path}: {error.detail}") from error
     if written or removed:
-        logger.info("connectors file applied", extra={"action": "connectors.load", "changed": len(written)})
-    return Applied(written=written, removed=removed)
+        changed = {"changed": len(written) + len(removed), "removed": len(removed)}
+        logger.info("connectors file applied", extra={"action": "connectors.load", **changed})
+    return Applied(file=str(path), written=written, removed=removed)
 
 
 def removable(row: Connector) -> bool:

@@ -18,6 +18,7 @@ from kheish_site.cli.command import (
 )
 from kheish_site.cli.exits import Exit, UsageError
 from kheish_site.cli.resources import CONNECTOR, show_gone, show_list, show_one
+from kheish_site.cli.text import one_line
 
 
 def list_connectors(context: Context) -> None:
@@ -72,8 +73,14 @@ def reload(context: Context) -> None:
     answer = context.client.request("POST", path("runtime", "connectors", "reload"), {})
     if context.out.mode == "json":
         context.out.document(answer)
-    else:
-        context.out.record({name: ", ".join(items) or "none" for name, items in answer.items()})
+        return
+    changes = {name: answer[name] for name in ("written", "removed")}
+    context.out.record({name: ", ".join(items) or "none" for name, items in changes.items()})
+    if not answer.get("file"):
+        context.out.word("No file is configured: KHEISH_CONNECTORS_FILE names one.", "amber")
+    elif not any(changes.values()):
+        words = f"{one_line(answer['file'])} is in force as it is. What a worker loaded before:"
+        context.out.word(f"{words} {context.command('audit log')}", "dim")
 
 
 def _address(context: Context) -> str:

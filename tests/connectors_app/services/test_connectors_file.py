@@ -42,7 +42,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_it_is_applied_and_applying_it_again_changes_nothing(file: Path) -> None:
     assert connectors_file.load(file).written == ["http/alerts", "http/orders"]
-    assert connectors_file.load(file) == connectors_file.Applied()
+    assert connectors_file.load(file) == connectors_file.Applied(file=str(file))
     alerts = connectors.get("http", "alerts")
     assert alerts.source == "file"
     assert alerts.settings["session_policy"]["create_if_missing"] is False
@@ -64,6 +64,19 @@ def test_what_the_file_left_alone_is_not_touched(file: Path) -> None:
     assert connectors.get("http", "inline").revision == before["inline"] + 1
     assert connectors.get("http", "alerts").revision == before["alerts"]
     assert connectors.secret(connectors.get("http", "inline"), "bearer_token") == "rotated-token-value"
+
+
+def test_a_removal_is_counted_and_answered(
+    file: Path, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    connectors_file.load(file)
+    settings.KHEISH = replace(settings.KHEISH, connectors_file=file)
+    file.write_text(GOOD[: GOOD.rindex("[[")])
+    with caplog.at_level("INFO", logger=connectors_file.logger.name):
+        answer = make_client().post("/v1/runtime/connectors/reload", {}).json()
+    assert answer == {"file": str(file), "written": [], "removed": ["http/orders"]}
+    line = [record for record in caplog.records if record.message == "connectors file applied"][-1]
+    assert (line.changed, line.removed) == (1, 1)  # type: ignore[attr-defined]
 
 
 def test_a_switch_outlasts_a_load(file: Path) -> None:

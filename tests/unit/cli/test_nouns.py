@@ -470,3 +470,17 @@ def test_an_empty_search_says_where_it_looked(service, kheish) -> None:
     shown = kheish("search", "x")
     assert (shown.code, shown.out) == (0, "")
     assert "newest 2000" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ({"file": "/c.toml", "written": [], "removed": []}, "/c.toml is in force as it is."),
+        ({"file": "", "written": [], "removed": []}, "No file is configured"),
+        ({"file": "/c.toml", "written": ["http/a"], "removed": []}, ""),
+    ],
+)
+def test_a_reload_says_what_is_in_force(service, kheish, answer, told) -> None:
+    service.on("POST", "/v1/runtime/connectors/reload", answer)
+    result = kheish("connectors", "reload")
+    assert result.err.startswith(told) and bool(result.err) is bool(told)

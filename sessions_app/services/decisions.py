@@ -138,8 +138,9 @@ def tell_agent(run: Run, call: ToolCall, *, partial_output: str = "", note: str 
 
 def _same_or_conflict(decision: OperatorDecision, judgement: Judgement) -> None:
     if decision.outcome != judgement.outcome:
+        who = decision.resolved_by or "the daemon"
         raise DecisionConflict(
-            f"already {decision.outcome or decision.status} by {decision.resolved_by or 'the daemon'}",
+            f"already decided: {decision.outcome or decision.status}, by {who}",
             decision_id=decision.decision_id,
             outcome=decision.outcome,
             resolved_by=decision.resolved_by,

@@ -33,7 +33,7 @@ ARGUMENTS: Final = object_schema(
     ("questions",),
     questions={"type": "array", "minItems": 1, "maxItems": 4, "items": _QUESTION},
     expires_at={"type": "string", "description": "RFC 3339 time with its zone."},
-    expires_after_seconds=integer(1, 31_536_000),
+    expires_after_seconds=integer(1, 31_536_000, "How long it may be answered, instead of expires_at."),
 )
 ANSWERS: Final[dict[str, Any]] = {
     "type": "array",

@@ -17,6 +17,6 @@ SHA256: Final[dict[str, Any]] = {
 TASK_ID: Final[dict[str, Any]] = {"type": "string", "minLength": 1, "maxLength": 100}
 
 
-def integer(minimum: int, maximum: int, description: str = "") -> dict[str, Any]:
+def integer(minimum: int, maximum: int, description: str) -> dict[str, Any]:
     """Return the schema of a whole number in a range."""
     return {"type": "integer", "minimum": minimum, "maximum": maximum, "description": description}

@@ -35,7 +35,7 @@ class TaskOutput:
             ("task_id",),
             task_id=TASK_ID,
             wait={"type": "boolean"},
-            timeout_ms=integer(0, 90_000),
+            timeout_ms=integer(0, 90_000, "How long to wait for its end; 30000 when absent."),
             tail_bytes=integer(1, MAX_TAIL_BYTES, "How much of the end to show; 8192 when absent."),
             full={"type": "boolean", "description": "Show all that is kept."},
         ),

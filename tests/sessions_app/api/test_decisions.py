@@ -46,6 +46,7 @@ def test_every_outcome_settles_once(outcome: str, call_state: str, run_status: R
     assert (run.status, decision.tool_call.state) == (run_status, call_state)
     other = resolve(caller(), decision, "happened" if outcome != "happened" else "give_up")
     assert (other.status_code, code_of(other)) == (409, "decision_state_conflict")
+    assert other.json()["detail"] == f"already decided: {outcome}, by ann"
     assert (other.json()["outcome"], other.json()["resolved_by"]) == (outcome, "ann")
 
 

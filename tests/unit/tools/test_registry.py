@@ -1,6 +1,7 @@
 """Every tool declares itself fully, and arguments are checked before anything runs."""
 
 import dataclasses
+import json
 from typing import Any
 
 import pytest
@@ -131,3 +132,8 @@ def test_clip_keeps_whole_characters(text, limit):
     assert len(clipped.encode()) <= limit
     assert text.startswith(clipped)
     assert truncated == (clipped != text)
+
+
+@pytest.mark.parametrize("name", sorted(EFFECTS))
+def test_no_description_of_an_argument_is_empty(name):
+    assert '"description": ""' not in json.dumps(registry.get(name).spec.schema)

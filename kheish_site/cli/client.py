@@ -43,7 +43,7 @@ def path(*parts: str) -> str:
 
 
 class Client:
-    """Speaks to one service. Methods raise `Unreachable` and `Problem` (kheish_site.cli.transport).
+    """Speaks to one service. Methods raise `Unreachable`, `Problem`, `Foreign` (kheish_site.cli.transport).
 
     patience_seconds: how long GETs and streams outlast a restarting service; POSTs are repeated with the same
     Idempotency-Key only when the answer got lost.

@@ -11,6 +11,7 @@ from kheish_site.cli.client import path
 from kheish_site.cli.command import CURSOR, DELTAS, Command, Context, arg, given
 from kheish_site.cli.config import is_loopback
 from kheish_site.cli.exits import Exit
+from kheish_site.cli.failures import explain_unreachable
 from kheish_site.cli.output import Style
 from kheish_site.cli.text import one_line
 from kheish_site.cli.timeline import Timeline
@@ -74,7 +75,7 @@ def _checks(context: Context) -> Iterator[Check]:
         yield True, f"the service is {one_line(ready)}", ""
         answer = context.client.get(path("status"))
     except Unreachable as error:
-        yield False, f"nobody answers: {error.reason}", "Start it with: python3 manage.py serve"
+        yield False, f"nobody answers: {error.reason}", explain_unreachable(context, error).cure
         return
     except Problem as problem:
         cure = "Sign in: set KHEISH_TOKEN or --token-file." if problem.status in (401, 403) else ""

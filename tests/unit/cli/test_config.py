@@ -49,6 +49,7 @@ def test_a_service_that_was_killed_is_named_with_its_folder(tmp_path, kheish, mo
     assert f"No service runs on the state folder {tmp_path / 'state'}." in told and "last" not in told
     write(tmp_path / "state/serve.lock", json.dumps({"pid": 4194305, "url": "http://127.0.0.1:4410"}))
     assert "The last one was at http://127.0.0.1:4410" in kheish("status", env=state).err
+    assert "The last one was at http://127.0.0.1:4410" in kheish("doctor", env=state).out
 
 
 @pytest.mark.parametrize(

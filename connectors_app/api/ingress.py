@@ -1,6 +1,6 @@
 """What the ways in share: the raw body, the connector, and problems that a sender understands."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django.conf import settings
 from rest_framework.request import Request
@@ -8,13 +8,17 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from connectors_app.models import Connector
-from connectors_app.services import connectors, ingress
+from connectors_app.services import connectors, ingress, registry
+from connectors_app.services.ingress import Accepted
 from connectors_app.services.resolution import DOMAIN
 from kheish_site.lib.errors import KheishError, PayloadTooLarge, Unauthorized
 from kheish_site.lib.http import MethodNotAllowed
 from sessions_app.api import problems
 from sessions_app.api.views.base import SECRETS_AGE_SECONDS
-from sessions_app.services import secrets
+from sessions_app.services import projections, secrets
+
+_MAY_BE_ABSENT: Final = frozenset({"waiting_for", "error"})
+"""What a run says beside its outputs; members that a view without them does not have."""
 
 
 class IngressUnauthorized(Unauthorized):
@@ -69,6 +73,17 @@ class IngressView(APIView):
         known = problems.translate(exc)
         known.error_domain = DOMAIN
         return super().handle_exception(known)
+
+    def answer(self, accepted: Accepted) -> Response:
+        """Answer with the run of the event. Who proved nothing is not told what the run said.
+
+        Whoever guesses an event and its key would read the agent's answer: a repeat gets the first run.
+        """
+        view = projections.run_view(accepted.run)
+        if registry.takes_from_anybody(self.connector):
+            view = {name: value for name, value in view.items() if name not in _MAY_BE_ABSENT}
+            view["outputs"] = []
+        return Response(view, headers={"Idempotent-Replayed": "true"} if accepted.duplicate else {})
 
     def _body(self, request: Request) -> bytes:
         body = request._request.body

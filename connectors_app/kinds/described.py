@@ -191,7 +191,8 @@ def _describe_http() -> None:
             description=(
                 "One event is one run, however often it comes: a repeat gets the run of the first. Proved by "
                 "the connector's `bearer_token`, by a signature (also of Standard Webhooks), or both. With "
-                "`body_format` `event` the body is any JSON."
+                "`body_format` `event` the body is any JSON. A connector that takes events of anybody "
+                "answers without what the run said."
             ),
         ),
     )

@@ -11,7 +11,6 @@ from connectors_app.api.ingress import IngressUnauthorized, IngressView
 from connectors_app.kinds.http import bodies, signatures
 from connectors_app.kinds.http.signatures import Proof, Signed
 from connectors_app.services import connectors, ingress
-from sessions_app.services import projections
 
 
 class HttpIngress(IngressView):
@@ -24,9 +23,7 @@ class HttpIngress(IngressView):
         headers = {name.lower(): value for name, value in request.headers.items()}
         proof = self._authenticate(request, headers)
         event = bodies.read(self.connector, self.raw, headers, proof)
-        accepted = ingress.accept(self.connector, event)
-        replayed = {"Idempotent-Replayed": "true"} if accepted.duplicate else {}
-        return Response(projections.run_view(accepted.run), headers=replayed)
+        return self.answer(ingress.accept(self.connector, event))
 
     def _authenticate(self, request: Request, headers: Mapping[str, str]) -> Proof:
         """Return what the sender proved: all the connector asks for. Raises: IngressUnauthorized."""

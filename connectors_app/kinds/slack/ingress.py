@@ -16,7 +16,6 @@ from connectors_app.services.ingress import Accepted
 from kheish_site.lib.transactions import release_connection
 from sessions_app.api.auth import remote_addr
 from sessions_app.api.parsers import loads
-from sessions_app.services import projections
 
 _FORM: Final = "application/x-www-form-urlencoded"
 
@@ -81,8 +80,7 @@ class SlackIngress(SlackView):
         accepted = ingress.seen(self.connector, message.key, message.fingerprint)
         if accepted is None:
             accepted = self._accept(message, is_last=_retry_number(request) >= files.LAST_RETRY)
-        headers = {"Idempotent-Replayed": "true"} if accepted.duplicate else {}
-        return Response(projections.run_view(accepted.run), headers=headers)
+        return self.answer(accepted)
 
     def _accept(self, message: Message, *, is_last: bool) -> Accepted:
         said, items = options(self.connector), list[dict[str, Any]]()

@@ -12,7 +12,6 @@ from connectors_app.kinds.telegram.names import POLLING
 from connectors_app.services import connectors
 from kheish_site.lib.errors import Conflict
 from sessions_app.api import parsers
-from sessions_app.services import projections
 
 HEADER = "X-Telegram-Bot-Api-Secret-Token"
 
@@ -36,8 +35,7 @@ class TelegramIngress(IngressView):
         taken = ingress.take(self.connector, parsers.loads(self.raw))
         if taken.accepted is None:
             return Response(_without_run(taken))
-        replayed = {"Idempotent-Replayed": "true"} if taken.accepted.duplicate else {}
-        return Response(projections.run_view(taken.accepted.run), headers=replayed)
+        return self.answer(taken.accepted)
 
     def _authenticate(self, request: Request) -> None:
         """Raise IngressUnauthorized unless the header carries the secret token."""

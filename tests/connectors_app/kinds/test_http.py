@@ -187,6 +187,20 @@ def test_a_named_session_is_bound_to_the_keys() -> None:
     assert answer.json()["session_id"] == "ticket-456"
 
 
+@pytest.mark.parametrize("is_open", [True, False])
+def test_who_proves_nothing_is_not_told_what_the_run_said(is_open: bool) -> None:
+    secrets = {} if is_open else None
+    make_connector(secrets=secrets, allow_unauthenticated_ingress=is_open, fixed_session_id="desk")
+    client = sender("" if is_open else TOKEN)
+    first = client.post(ADDRESS, EVENT).json()
+    said = [{"content": "the database password is on the wall"}]
+    Run.objects.update(status="failed", outputs=said, error={"code": "model_refused", "detail": "no"})
+    again = client.post(ADDRESS, EVENT).json()
+    assert again["run_id"] == first["run_id"]
+    assert again["outputs"] == ([] if is_open else said), "the shape of a run stays"
+    assert ("error" in again) is not is_open
+
+
 def test_open_connectors_take_no_names_from_strangers() -> None:
     make_connector(
         secrets={},

@@ -145,7 +145,11 @@ def test_a_signature_is_needed_wherever_a_secret_is_configured() -> None:
     make_slack(allow_unauthenticated_ingress=True)
     assert bring(envelope(), headers={}).status_code == 401
     make_slack(name="open", secrets={}, allow_unauthenticated_ingress=True, include_self_output=False)
-    assert bring(envelope(), name="open", headers={}).status_code == 200
+    said = envelope()
+    assert bring(said, name="open", headers={}).status_code == 200
+    Run.objects.update(outputs=[{"content": "a secret"}])
+    again = bring(said, name="open", headers={})
+    assert (again["Idempotent-Replayed"], again.json()["outputs"]) == ("true", [])
 
 
 @pytest.mark.parametrize(

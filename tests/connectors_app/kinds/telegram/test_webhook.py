@@ -77,6 +77,9 @@ def test_open_to_all_by_explicit_word() -> None:
     assert post(bot, text_update(), secret=None).status_code == 401, "a secret that is set is asked for"
     connectors.put("telegram", "desk", {}, {"secret_token": None}, principal="alice")
     assert post(bot, text_update(), secret=None).status_code == 200
+    Run.objects.update(outputs=[{"content": "a secret"}])
+    again = post(bot, text_update(), secret=None)
+    assert (again["Idempotent-Replayed"], again.json()["outputs"]) == ("true", [])
 
 
 def test_a_polling_connector_has_no_webhook() -> None:

@@ -17,7 +17,7 @@ class ConnectorsConfig(AppConfig):
         from connectors_app.kinds.http import registration as http
         from connectors_app.kinds.slack import registration as slack
         from connectors_app.kinds.telegram import registration as telegram
-        from connectors_app.services import connectors, ingress, notices, resolution, search
+        from connectors_app.services import connectors, health, ingress, notices, resolution, search
         from connectors_app.services.deliveries import wiring
         from connectors_app.services.observations.keeper import Keeper
         from sessions_app.services import ports
@@ -32,5 +32,6 @@ class ConnectorsConfig(AppConfig):
         ports.on_asked(notices.asked)
         ports.on_task_ended(notices.task_ended)
         ports.register_search(search.find)
+        ports.register_status("connectors", health.status_part)
         ports.bind_with(resolution.bind_named)
         wiring.connect()

@@ -235,9 +235,10 @@ class ConnectorAdmin(ConsoleAdmin):
         return int(_view(row)["activity"]["refused_events"])
 
     def status_line(self, row: Connector) -> Sequence[Any]:
-        """Whether it takes events, and when the last one came."""
+        """Whether it takes events, what keeps it from working, and when the last one came."""
         newest = _view(row)["activity"]["last_event_at"]
-        return (self.state(row), format_html("last event {}", _ago(newest)) if newest else "no event yet")
+        came = format_html("last event {}", _ago(newest)) if newest else "no event yet"
+        return (self.state(row), *_view(row)["problems"], came)
 
     def sections(self, row: Connector) -> Sequence[Section]:
         """What came in, and what was refused."""

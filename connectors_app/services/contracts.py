@@ -210,6 +210,15 @@ class Kind(Protocol):
 
 
 @runtime_checkable
+class KnowsTrouble(Protocol):
+    """A kind that knows more of whether a connector works than its definition says."""
+
+    def trouble(self, rows: Sequence[Connector]) -> Mapping[int, str]:
+        """Return what keeps connectors of this kind from working, by their keys; one query."""
+        ...
+
+
+@runtime_checkable
 class NamesSlots(Protocol):
     """A kind whose settings name secret slots beside its secret fields, such as one for each team."""
 

@@ -8,25 +8,24 @@ from typing import Any, Final
 from django.db.models import Count, IntegerField, OuterRef, Subquery, Sum
 
 from connectors_app.models import Connector, IngressReceipt, IngressRefusal
-from connectors_app.services import connectors, registry
+from connectors_app.services import connectors, health, registry
 from kheish_site.lib import clock
 from kheish_site.lib.redaction import redact
-from sessions_app.models import SecretSlot
 
 WINDOW_SECONDS: Final = 3600
 _SLOTS: Final = "credential_slots"
 
 
 def connector_views(rows: Iterable[Connector]) -> list[dict[str, Any]]:
-    """Return the connectors in the order given; three queries whatever their number."""
+    """Return the connectors in the order given; three queries and one a kind at most."""
     shown = list(rows)
     pks = [row.pk for row in shown]
     activity = {row["pk"]: row for row in _activity(pks)}
     refusals: dict[int, list[IngressRefusal]] = defaultdict(list)
     for refusal in IngressRefusal.objects.filter(connector_id__in=pks).order_by("-last_at"):
         refusals[refusal.connector_id].append(refusal)
-    slots = set(SecretSlot.objects.values_list("slot_id", flat=True))
-    return [_view(row, activity.get(row.pk, {}), refusals[row.pk], slots) for row in shown]
+    problems = health.problems(shown)
+    return [_view(row, activity.get(row.pk, {}), refusals[row.pk], problems.get(row.pk, [])) for row in shown]
 
 
 def _activity(pks: list[int]) -> Iterable[dict[str, Any]]:
@@ -43,20 +42,15 @@ def _activity(pks: list[int]) -> Iterable[dict[str, Any]]:
 
 
 def _view(
-    row: Connector, activity: dict[str, Any], refusals: list[IngressRefusal], slots: set[str]
+    row: Connector, activity: dict[str, Any], refusals: list[IngressRefusal], problems: list[str]
 ) -> dict[str, Any]:
     secrets = {field: _secret(row, field) for field in _secret_fields(row)}
-    missing = [
-        f"the slot of {field} does not exist"
-        for field, place in row.secrets.items()
-        if "slot" in place and place["slot"] not in slots
-    ]
     return {
         "kind": row.kind,
         "name": row.name,
         "source": row.source,
-        "status": _status(row, missing),
-        "problems": missing,
+        "status": _status(row, problems),
+        "problems": problems,
         "settings": _settings(connectors.shown_settings(row)),
         "secrets": secrets,
         "enabled": row.enabled,

@@ -3,8 +3,11 @@
 Also the row in which the sidecar's state is kept for everybody who is not its supervisor.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
+
+from django.db.models import Q
 
 from connectors_app.kinds.external import protocol
 from connectors_app.kinds.external.events import EventRejected
@@ -63,6 +66,22 @@ def note(connector: Connector, **seen: Any) -> None:
         seen["last_error"] = redact(seen["last_error"])[:500]
     with write():
         SidecarState.objects.update_or_create(connector=connector, defaults={**seen, "since": clock.now()})
+
+
+def trouble(pks: Sequence[int]) -> dict[int, str]:
+    """Return what is wrong with the child processes of connectors; one query.
+
+    One that was stopped, or starts for the first time, is no trouble: whoever keeps it goes on at once, and
+    that nobody does is said of the workers.
+    """
+    ill = Q(status__in=[SidecarStatus.BACKOFF, SidecarStatus.FAILED])
+    again = Q(status=SidecarStatus.STARTING) & ~Q(last_error="")
+    states = SidecarState.objects.filter(ill | again, connector__in=pks).order_by()
+    return {
+        state.connector_id: f"its sidecar does not run ({state.status}, restarts: {state.restarts}): "
+        + (state.last_error or "it ended")
+        for state in states
+    }
 
 
 def manifest_now(connector: Connector) -> Manifest:

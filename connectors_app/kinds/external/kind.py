@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from rest_framework import serializers
 
-from connectors_app.kinds.external import events
+from connectors_app.kinds.external import events, instances
 from connectors_app.kinds.external.names import CHILD, NAME, REMOTE, RESERVED, TOKEN
 from connectors_app.models import Connector
 from connectors_app.services.contracts import ConnectorInvalid, InboundEvent
@@ -88,6 +88,10 @@ class ExternalKind:
             _check_child(settings, url)
         else:
             _check_remote(settings, url)
+
+    def trouble(self, rows: Sequence[Connector]) -> dict[int, str]:
+        """Return what is wrong with child processes (``contracts.KnowsTrouble``); others are not watched."""
+        return instances.trouble([row.pk for row in rows if row.settings.get("mode") == CHILD])
 
     def slots_of(self, settings: Mapping[str, Any]) -> list[str]:
         """Return the slots that the child process may read (``contracts.NamesSlots``)."""

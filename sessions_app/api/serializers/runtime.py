@@ -246,6 +246,9 @@ class StatusView(serializers.Serializer):
     provider_readiness = ReadinessView()
     health = HealthView()
     time = Moment()
+    connectors = serializers.DictField(
+        child=serializers.IntegerField(), required=False, help_text="Those that are switched on."
+    )
     deliveries = serializers.DictField(
         child=serializers.IntegerField(), required=False, help_text="Only what is unresolved is trouble."
     )

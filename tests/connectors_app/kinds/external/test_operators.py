@@ -6,6 +6,7 @@ import pytest
 
 from connectors_app.kinds.external import leases
 from connectors_app.models import SidecarState, SidecarStatus
+from connectors_app.services import connectors, health
 from kheish_site.lib import clock
 from sessions_app.services import secrets
 from tests.connectors_app.kinds.external.rows import make_external, push
@@ -68,6 +69,43 @@ def test_the_state_of_one() -> None:
     said = client.get(address).json()
     assert (said["status"], said["last_error"], said["restarts"]) == ("backoff", "it ended", 1)
     assert said["lease_expires_at"] > said["since"]
+
+
+@pytest.mark.parametrize(
+    ("status", "last_error", "is_trouble"),
+    [
+        ("backoff", "not ready within 20 s: /manifest: refused", True),
+        ("failed", "it ended with exit code 1", True),
+        ("starting", "it ended with exit code 1", True),
+        ("starting", "", False),
+        ("running", "", False),
+        ("stopped", "it ended with exit code 1", False),
+    ],
+)
+def test_a_sidecar_that_does_not_run_is_its_connectors_trouble(
+    status: str, last_error: str, is_trouble: bool
+) -> None:
+    connector, client = make_child(), make_client("viewer")
+    SidecarState.objects.create(
+        connector=connector, status=status, last_error=last_error, restarts=3, since=clock.now()
+    )
+    words = f"its sidecar does not run ({status}, restarts: 3): {last_error}"
+    [listed] = client.get("/v1/runtime/connectors").json()["items"]
+    assert (listed["status"], listed["problems"]) == (("error", [words]) if is_trouble else ("ok", []))
+    said = client.get("/v1/status").json()
+    warnings = [one for one in said["health"]["warnings"] if one["code"] == "connector_not_working"]
+    assert [one["message"] for one in warnings] == [f"the connector external/mail: {words}"] * is_trouble
+    assert said["connectors"] == {"enabled": 1, "with_problems": int(is_trouble)}
+
+
+def test_a_connector_that_is_switched_off_is_no_trouble(django_assert_num_queries: Any) -> None:
+    connector = make_child()
+    SidecarState.objects.create(connector=connector, status=SidecarStatus.FAILED, since=clock.now())
+    make_external("more")
+    with django_assert_num_queries(3):
+        assert len(health.status_part().warnings) == 1
+    connectors.set_enabled("external", "mail", False)
+    assert not health.status_part().warnings
 
 
 def test_a_slot_that_a_child_reads_cannot_be_deleted() -> None:

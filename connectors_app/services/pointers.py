@@ -38,8 +38,9 @@ def withdraw(connector: Connector) -> int:
     def is_gone(handle: Mapping[str, Any]) -> bool:
         return handles.goes_through(handle, connector)
 
+    cause = {"reason": f"the connector {connector} was removed", "connector": str(connector)}
     return sum(
-        reply_targets.withdraw(session_id, is_gone, principal=SYSTEM)
+        reply_targets.withdraw(session_id, is_gone, cause=cause, principal=SYSTEM)
         for session_id, targets in _defaults()
         if any(map(is_gone, targets))
     )

@@ -73,8 +73,12 @@ def _wait(payload: Payload) -> str:
     return one_line(payload.get("to") or "").removeprefix("waiting_for_").replace("_", " ")
 
 
+_NO_CHANGES = frozenset({"principal", "reason", "connector", "source_plugin"})
+"""What an entry of a changed session says beside what changed: who and why."""
+
+
 def _changed(payload: Payload) -> str:
-    return one_line(", ".join(sorted(set(payload) - {"principal"})).replace("_", " ")) + _by(payload)
+    return one_line(", ".join(sorted(set(payload) - _NO_CHANGES)).replace("_", " ")) + _by(payload)
 
 
 def _bound(payload: Payload) -> str:

@@ -105,10 +105,17 @@ def append(
     return _change(session_id, added, None, principal, expected_revision)
 
 
-def withdraw(session_id: str, is_gone: Callable[[Mapping[str, Any]], bool], *, principal: Principal) -> bool:
+def withdraw(
+    session_id: str,
+    is_gone: Callable[[Mapping[str, Any]], bool],
+    *,
+    cause: Mapping[str, Any],
+    principal: Principal,
+) -> bool:
     """Take the defaults away that ``is_gone`` names, pinned or not; tell whether there was one.
 
-    Opens its own transaction; nothing is written when there is none.
+    ``cause`` is what the journal says of why: a ``reason``, and what it is about. Opens its own transaction;
+    nothing is written when there is none.
     """
     with write():
         row = locked(Session.objects.filter(session_id=session_id)).first()
@@ -118,7 +125,7 @@ def withdraw(session_id: str, is_gone: Callable[[Mapping[str, Any]], bool], *, p
         def kept(row: Session) -> list[Any]:
             return [handle for handle in row.reply_targets if not is_gone(handle)]
 
-        _change(session_id, kept, None, principal, None)
+        _change(session_id, kept, None, principal, None, cause)
     return True
 
 
@@ -152,16 +159,17 @@ def _change(
     pinned: bool | None,
     principal: Principal,
     expected_revision: int | None,
+    cause: Mapping[str, Any] | None = None,
 ) -> Session:
     """Let ``make`` return the new defaults of the locked session: its scope holds until they are written."""
 
     def apply(row: Session) -> dict[str, Any]:
+        change: dict[str, Any] = {}
         was, row.reply_targets = row.reply_targets, make(row)
-        row.reply_targets_pinned = row.reply_targets_pinned if pinned is None else pinned
-        return {
-            "_fields": ["reply_targets", "reply_targets_pinned"],
-            "reply_targets": {"from": shown(was), "to": shown(row.reply_targets)},
-            "reply_targets_pinned": row.reply_targets_pinned,
-        }
+        if was != row.reply_targets:
+            change["reply_targets"] = {"from": shown(was), "to": shown(row.reply_targets)}
+        if pinned not in (None, row.reply_targets_pinned):
+            change["reply_targets_pinned"] = row.reply_targets_pinned = pinned
+        return {"_fields": list(change), **change, **(cause or {})}
 
     return sessions.change(session_id, apply, principal=principal.name, expected_revision=expected_revision)

@@ -202,7 +202,8 @@ def change(
 ) -> Session:
     """Change one session under its lock and journal it as ``kind``; the door of every setting.
 
-    ``apply`` changes the row and returns what the journal says, with ``_fields`` to be saved.
+    ``apply`` changes the row and returns what the journal says, with ``_fields`` to be saved; without any
+    nothing is written.
     Raises: SessionMissing, PreconditionFailed, SessionBusy.
     """
     with write():
@@ -214,9 +215,10 @@ def change(
         if idle and has_live_runs(row):
             raise SessionBusy(f"session {session_id} has active or queued runs")
         changed = apply(row)
-        row.revision += 1
-        row.save(update_fields=[*changed.pop("_fields"), "revision"])
-        journal.append(row.pk, journal.entry(session_id, kind, {"principal": principal, **changed}))
+        if fields := changed.pop("_fields"):
+            row.revision += 1
+            row.save(update_fields=[*fields, "revision"])
+            journal.append(row.pk, journal.entry(session_id, kind, {"principal": principal, **changed}))
     return get(session_id)
 
 

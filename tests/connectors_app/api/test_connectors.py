@@ -180,6 +180,12 @@ def test_what_answers_through_a_removed_connector_is_forgotten() -> None:
     assert Session.objects.get(session_id="other").revision == revision
     changes = JournalEntry.objects.filter(kind="session.updated")
     assert sorted(changes.values_list("session__session_id", flat=True)) == ["both", "pinned"]
+    assert changes.get(session__session_id="pinned").payload == {
+        "principal": "system",
+        "reply_targets": {"from": [slack, other], "to": [other]},
+        "reason": "the connector slack/ops was removed",
+        "connector": "slack/ops",
+    }
     Session.objects.filter(session_id="both").update(reply_targets=[slack])  # as if it had been cut short
     make_connector("ops", kind="slack", secrets=secrets)
     assert Session.objects.get(session_id="both").reply_targets == []

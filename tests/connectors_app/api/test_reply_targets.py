@@ -153,6 +153,22 @@ def test_a_connectors_targets_become_the_defaults_unless_pinned() -> None:
     assert stored() == [HOOK]
 
 
+def test_only_what_changed_is_journalled() -> None:
+    client = make_client("operator")
+    for handles, more in (((HOOK,), {}), ((HOOK,), {"pinned": True}), ((LOCAL,), {"pinned": False})):
+        assert put(client, *handles, **more).status_code == 200
+    settled = put(client, LOCAL, pinned=False)
+    client.post(ADDRESS, {"reply_targets": [LOCAL]})
+    entries = JournalEntry.objects.filter(kind="session.updated").order_by("seq")
+    told = [{name: said for name, said in entry.payload.items() if name != "principal"} for entry in entries]
+    assert told == [
+        {"reply_targets": {"from": [], "to": [HOOK]}},
+        {"reply_targets_pinned": True},
+        {"reply_targets": {"from": [HOOK], "to": [LOCAL]}, "reply_targets_pinned": False},
+    ]
+    assert client.get(ADDRESS)["ETag"] == settled["ETag"]
+
+
 def test_an_output_names_its_own_targets_first() -> None:
     desk = Session.objects.get(session_id="desk")
     run = make_run(desk, reply_targets=[HOOK])

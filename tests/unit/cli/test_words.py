@@ -44,6 +44,21 @@ def words(kind: str, **payload: object) -> str:
         ("persona.bound", {"persona": {"persona_id": "ops", "revision": 2}}, "persona ops revision 2"),
         ("persona.bound", {"persona": None}, "persona removed"),
         ("session.updated", {"principal": "ana", "route_policy": {}}, "session changed: route policy by ana"),
+        (
+            "session.updated",
+            {"principal": "ana", "source_plugin": "slack", "connector": "slack/ops", "reply_targets": {}},
+            "session changed: reply targets by ana",
+        ),
+        (
+            "session.updated",
+            {
+                "principal": "system",
+                "reply_targets": {},
+                "reason": "the connector slack/ops was removed",
+                "connector": "slack/ops",
+            },
+            "session changed: reply targets by system (the connector slack/ops was removed)",
+        ),
     ],
 )
 def test_entries_read_well(kind, payload, expected) -> None:

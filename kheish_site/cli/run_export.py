@@ -1,4 +1,7 @@
-"""Checking the export of a run from outside: both chains it holds, against a key and against each other."""
+"""Checking the export of a run from outside: both chains it holds, against a key and against each other.
+
+Of its rows, what the journal states too is compared with it (``journal_story``).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from kheish_site.cli import journal_story
 from kheish_site.cli.chain import DIGESTED, GENESIS
 
 TYPE = "kheish.run-export"
@@ -19,7 +23,7 @@ def is_one(document: object) -> bool:
 
 
 def verify(document: Document, public_key: str) -> dict[str, Any]:
-    """Check an export; `{valid, run_id, records, head, journal, problems}`.
+    """Check an export; `{valid, run_id, records, head, journal, compared, not_compared, problems}`.
 
     `problems` have a `place` (`journal 7`, `external action 3`) and say what is wrong there.
     Raises: ValueError when `public_key` is not one.
@@ -40,6 +44,7 @@ def verify(document: Document, public_key: str) -> dict[str, Any]:
     if found.bucket not in (session, f"session/{session}"):
         problems.append({"place": "external actions", "problem": "they are of another session"})
     problems += [{"place": place, "problem": text} for place, text in _journal(journal, run_id, session)]
+    problems += [{"place": place, "problem": text} for place, text in journal_story.differences(document)]
     known = {str(call["call_id"]) for call in document["tool_calls"]}
     for record in held["records"]:
         if record["run_id"] == run_id and record["tool_call_id"] and record["tool_call_id"] not in known:
@@ -51,6 +56,8 @@ def verify(document: Document, public_key: str) -> dict[str, Any]:
         "records": found.records,
         "head": found.head,
         "journal": {"entries": journal["count"], "head": journal["head"]},
+        "compared": list(journal_story.COMPARED),
+        "not_compared": list(journal_story.NOT_COMPARED),
         "problems": problems,
     }
 

@@ -97,6 +97,8 @@ def _show_run(context: Context, found: dict[str, Any]) -> int:
         entries, records = found["journal"]["entries"], found["records"]
         words = f"{found['run_id']}: {entries} journal entries and {records} signed records, whole"
         context.out.line(f"{words}; journal head {found['journal']['head']}", "green")
+        context.out.line(f"As the journal says: {', '.join(found['compared'])}.")
+        context.out.line(f"Not compared with it: {', '.join(found['not_compared'])}.")
     else:
         rows = [[problem["place"], problem["problem"]] for problem in found["problems"]]
         context.out.table(["PLACE", "PROBLEM"], rows, ["red"] * len(rows))

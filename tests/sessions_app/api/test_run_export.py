@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ from django.test.utils import CaptureQueriesContext
 
 from kheish_site.cli import run_export
 from kheish_site.cli.main import main
-from sessions_app.models import AuditEntry, Run, RunStatus, ToolCall
-from sessions_app.services import approvals, external_actions
+from kheish_site.lib.transactions import write
+from sessions_app.models import Approval, AuditEntry, Run, RunStatus, ToolCall
+from sessions_app.services import approvals, decisions, external_actions, questions, run_state
 from sessions_app.services.approvals import Vote
+from sessions_app.services.decisions import Judgement
+from sessions_app.services.questions import Resolution
 from tests.factories import code_of, make_client
 from tests.sessions_app.api.rows import (
     ALICE,
@@ -117,6 +121,22 @@ def change(document: dict[str, Any], what: str) -> None:
             document["run"]["run_id"] = "run_other"
         case "version":
             document["version"] = 9
+        case "status":
+            document["run"]["status"] = "completed"
+        case "asker":
+            document["run"]["request"]["requested_by"] = "mallory"
+        case "voter":
+            document["approvals"][0]["votes"][0]["principal"] = "mallory"
+        case "vote":
+            document["approvals"][0]["votes"].pop()
+        case "decision":
+            document["approvals"][0]["decision"]["principal"] = "mallory"
+        case "approval":
+            document["approvals"].pop()
+        case "more approvals":
+            document["approvals"].append({"approval_id": "apr_other"})
+        case "no list":
+            document["questions"] = None
         case "member":
             del document["journal"]["head"]
 
@@ -125,13 +145,62 @@ def change(document: dict[str, Any], what: str) -> None:
     "what",
     [
         "payload", "order", "gone", "tail", "link", "record", "records", "checkpoint", "call", "stranger",
-        "version", "member",
+        "version", "member", "status", "asker", "voter", "vote", "decision", "approval", "more approvals",
+        "no list",
     ],
 )  # fmt: skip
 def test_a_change_is_found(what: str) -> None:
     document = exported(story())
     change(document, what)
     assert problems(document)
+
+
+def test_answers_and_decisions_are_compared_with_the_journal() -> None:
+    run, question = ask_question(make_session())
+    answer = Resolution(answers=[{"question_id": "where", "selected_option_ids": ["s"]}])
+    questions.resolve(question.question_id, answer, principal=ALICE)
+    document = exported(run)
+    assert problems(document) == []
+    document["questions"][0]["resolved_by"] = "mallory"
+    assert problems(document) == [
+        f"question {question.question_id}: resolved_by is not what the journal says"
+    ]
+    run, decision = ask_decision(make_session("other"))
+    decisions.resolve(decision.decision_id, Judgement(outcome="happened", note="seen"), principal=ALICE)
+    document = exported(run)
+    assert problems(document) == []
+    document["decisions"][0]["outcome"] = "not_happened"
+    assert problems(document) == [f"decision {decision.decision_id}: outcome is not what the journal says"]
+
+
+def test_votes_of_an_edited_call_are_compared_with_the_journal() -> None:
+    run, (approval,) = ask_approvals(make_session())
+    Approval.objects.update(required_votes=2)
+    for vote, who in (
+        (Vote(behavior="allow"), ALICE),
+        (Vote(behavior="allow", updated_input={"command": "make test"}), replace(ALICE, name="bob")),
+        (Vote(behavior="deny", reason="no"), replace(ALICE, name="carol")),
+    ):
+        approvals.resolve(approval.approval_id, vote, principal=who)
+    document = exported(run)
+    assert [vote["voided"] for vote in document["approvals"][0]["votes"]] == [True, False, False]
+    told = [line for line in problems(document) if "required_votes" not in line]  # changed above, unsaid
+    assert told == []
+    document["approvals"][0]["votes"][0]["voided"] = False
+    assert "votes is not what the journal says" in problems(document)[-1]
+
+
+def test_an_answer_is_compared_with_the_journal() -> None:
+    run = make_run(make_session())
+    said = [{"content": "it was Bearer abcdef0123456789", "parts": []}]
+    move(run, RunStatus.RUNNING)
+    with write():
+        fields, session_id = {"outputs": said}, run.session.session_id
+        run_state.transition(run, RunStatus.COMPLETED, session_id=session_id, payload=fields, fields=fields)
+    document = exported(run)
+    assert problems(document) == []
+    document["run"]["outputs"].append({"content": "and more"})
+    assert problems(document) == ["run: outputs is not what the journal says"]
 
 
 def test_another_key_proves_nothing() -> None:
@@ -190,6 +259,7 @@ def test_the_command_line_checks_a_file(tmp_path: Path, broken: bool) -> None:
     argv = ["audit", "verify", str(file), "--public-key", external_actions.public_key()]
     assert main(argv, stdout=out, stderr=err, environ={}) == (1 if broken else 0), err.getvalue()
     assert ("the entry was changed" if broken else "4 signed records, whole") in out.getvalue()
+    assert ("Not compared with it: inputs and results of calls" in out.getvalue()) is not broken
 
 
 def test_a_file_that_was_cut_is_not_read(tmp_path: Path) -> None:

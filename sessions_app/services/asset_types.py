@@ -54,6 +54,7 @@ TYPES: Final = {
         AssetType(media_type="audio/webm", kind="audio", suffix=".weba"),
     )
 }
+_KNOWN: Final = ", ".join(TYPES)
 _OTHER_NAMES: Final = {
     "application/csv": "text/csv",
     "text/x-markdown": "text/markdown",
@@ -87,11 +88,13 @@ def judge(content: bytes, media_type: str, file_name: str) -> AssetType:
     if said in ("", OCTETS):
         known = TYPES.get(found or _of_text(file_name) or "")
         if known is None or (not found and decode(content) is None):
-            raise TypeUnsupported("a file of this kind is not stored here")
+            raise TypeUnsupported(f"{named(file_name)} is of no type that is stored here; known: {_KNOWN}")
         return known
     known = TYPES.get(said)
     if known is None:
-        raise TypeUnsupported(f"files of type {said[:100]} are not stored here; known: {', '.join(TYPES)}")
+        raise TypeUnsupported(
+            f"{named(file_name)} is of type {said[:100]}, which is not stored here; known: {_KNOWN}"
+        )
     if known.kind == "text":
         true = not found and decode(content) is not None and _reads_as(content, known)
     else:
@@ -115,12 +118,21 @@ def decode(content: bytes) -> str | None:
 
 def clean_name(file_name: str, known: AssetType) -> str:
     """Return a file name without folders and characters that deceive; one is made where none is left."""
+    return _bare(file_name) or f"file{known.suffix}"
+
+
+def named(file_name: str) -> str:
+    """Return how a refusal calls a file."""
+    return _bare(file_name) or "the file"
+
+
+def _bare(file_name: str) -> str:
     flat = _NAME_NOISE.sub("", file_name.replace("\\", "/"))
     name = PurePosixPath(flat).name.strip(" .") if flat.strip("/") else ""
     if len(name) > LONGEST_NAME:
         suffix = PurePosixPath(name).suffix[:20]
         name = name[: LONGEST_NAME - len(suffix)] + suffix
-    return name or f"file{known.suffix}"
+    return name
 
 
 def _recognise(content: bytes) -> str:

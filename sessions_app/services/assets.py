@@ -123,7 +123,7 @@ def prepare(data: bytes, *, media_type: str, file_name: str) -> Prepared:
     if len(data) > limit:
         raise AssetTooLarge(f"the file has {len(data)} bytes; {limit} are accepted")
     if not data:
-        raise ContentInvalid("the file is empty")
+        raise ContentInvalid(f"{asset_types.named(file_name)} is empty")
     known = asset_types.judge(data, media_type, file_name)
     derived = asset_text.derive(data, known)
     seen = asset_images.measure(data, known) if known.kind == "image" else None

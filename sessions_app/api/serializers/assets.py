@@ -10,7 +10,7 @@ class NewAsset(StrictSerializer):
 
     file_name = Text(max_length=1000, allow_blank=True, required=False, default="")
     media_type = Text(max_length=200, allow_blank=True, required=False, default="")
-    content_base64 = Text()
+    content_base64 = Text(allow_blank=True)  # an empty file is refused as one
 
 
 class AssetQuery(PageQuery):

@@ -30,7 +30,7 @@ class _File(StrictSerializer):
     asset_id = Text(max_length=60, required=False)
     file_name = Text(max_length=1000, allow_blank=True, required=False)
     media_type = Text(max_length=200, allow_blank=True, required=False, help_text="Found out when absent.")
-    content_base64 = Text(required=False)
+    content_base64 = Text(allow_blank=True, required=False)  # an empty file is refused as one
 
 
 class InputItem(_File):

@@ -84,7 +84,7 @@ def test_a_repeated_key_gets_the_first_answer_whichever_way_it_is_sent() -> None
     [
         (envelope() | {"content_base64": "a,b"}, 400, "asset_content_invalid"),
         (envelope() | {"content_base64": "YQ"}, 400, "asset_content_invalid"),
-        (envelope() | {"content_base64": ""}, 400, "invalid_request"),
+        (envelope(b"", "null"), 400, "asset_content_invalid"),
         (envelope() | {"size": 4}, 400, "invalid_request"),
         ({"file_name": "a"}, 400, "invalid_request"),
         (envelope(b"<html>", "a.html", "text/html"), 400, "asset_type_unsupported"),
@@ -227,6 +227,7 @@ def test_an_input_with_files() -> None:
         ({"attachments": [{"asset_id": "a", "file_name": "b"}]}, 400, "invalid_request"),
         ({"attachments": [{"asset_id": "a"}] * 11}, 400, "invalid_request"),
         ({"attachments": [envelope() | {"content_base64": "!"}]}, 400, "asset_content_invalid"),
+        ({"attachments": [envelope(b"")]}, 400, "asset_content_invalid"),
         ({"attachments": [{"asset_id": "a"}], "input_items": [{"type": "text", "text": "b"}]}, 400,
          "input_ambiguous"),
         ({"input_items": [{"type": "inline_asset", "file_name": "a"}]}, 400, "invalid_request"),

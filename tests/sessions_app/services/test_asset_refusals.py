@@ -61,6 +61,19 @@ def test_octets_are_what_they_turn_out_to_be() -> None:
     with pytest.raises(KheishError) as error:
         kept(b"MZ\x00\x01\x02", "application/octet-stream", "setup.exe")
     assert error.value.error_code == "asset_type_unsupported"
+    assert str(error.value.detail).startswith(
+        "setup.exe is of no type that is stored here; known: text/plain, "
+    )
+
+
+def test_a_refusal_names_the_file() -> None:
+    for data, media_type, name, said in (
+        (b"", "text/plain", "/tmp/empty.txt", "empty.txt is empty"),
+        (b"", "text/plain", "", "the file is empty"),
+        (b"<p>", "text/html", "a.html", "a.html is of type text/html, which is not stored here; known: "),
+    ):
+        with pytest.raises(KheishError, match=f"^{said}"):
+            kept(data, media_type, name)
 
 
 def test_nothing_and_too_much(settings: Any) -> None:

@@ -43,6 +43,8 @@ LONGEST: Final = 200
 MOST: Final = 50
 WINDOW: Final = 2_000
 """Newest runs and sessions in which text is looked for."""
+_SHORTEST_BEGINNING: Final = 3
+"""Fewer characters begin too many ids to name one; as words they are looked for: some are whole ones."""
 _AROUND: Final = 60  # characters of an excerpt on each side of what was found
 _HIGHEST: Final = "\U0010ffff"
 _RUN_LOCATION: Final = "/v1/runs/"
@@ -156,7 +158,7 @@ def _whole_ids(text: str, principal: Principal) -> Iterator[Hit]:
 
 
 def _beginnings(text: str, principal: Principal) -> Iterator[Hit]:
-    if len(text) < 3:
+    if len(text) < _SHORTEST_BEGINNING:
         return
     for table in _tables(text, principal):
         rows = table.model._default_manager.filter(begins(table.column, text))
@@ -191,8 +193,6 @@ def _outside(text: str, principal: Principal) -> Iterator[Hit]:
 
 
 def _texts(text: str, principal: Principal) -> Iterator[Hit]:
-    if len(text) < 3:
-        return
     inside = json.dumps(text, ensure_ascii=not on_postgresql())[1:-1]  # as a JSON column holds it
     runs = _newest(Run).annotate(said=Cast("outputs", TextField()), asked=KT("input_message__content"))
     matching = Q(asked__icontains=text) | Q(said__icontains=inside) | Q(actor_id=text)

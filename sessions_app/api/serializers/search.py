@@ -9,7 +9,13 @@ from sessions_app.services.search import LONGEST, MOST
 class SearchQuery(Query):
     """What to look for."""
 
-    q = Text(max_length=LONGEST, help_text="An id or its beginning, a name other systems use, or words.")
+    q = Text(
+        allow_blank=True,  # judged by the search, which has a code for it
+        help_text=(
+            "An id or its beginning (from 3 characters on), a name other systems use, or words: "
+            f"1 to {LONGEST} characters."
+        ),
+    )
     limit = serializers.IntegerField(required=False, default=20, min_value=1, max_value=MOST)
 
 

@@ -69,7 +69,7 @@ def test_the_beginning_of_an_id_is_enough_but_does_not_jump() -> None:
     assert found(run.run_id[:12]) == [("run", run.run_id, "id")]
     assert found("incident-4") == [("session", "incident-4821", "id")]
     assert jump("incident-4") is None
-    assert found("in") == []
+    assert found("in") == [("session", "incident-4821", "text")], "no beginning of an id, but words"
     assert found("incident_4") == []
     assert found("inc%") == []
 
@@ -149,6 +149,14 @@ def test_each_thing_once_and_a_limit() -> None:
     assert not search.search("checkout-1", principal=VERA, limit=50).more
 
 
+@pytest.mark.parametrize("text", ["x", "ü", "火"])
+def test_a_character_may_be_a_word(text: str) -> None:
+    run = make_run(make_session(), f"say {text}!")
+    assert found(text) == [("run", run.run_id, "text")]
+    told = said(make_run(make_session("other")), f"so: {text}")
+    assert ("run", told.run_id, "text") in found(text)
+
+
 def test_only_the_newest_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     session = make_session()
     old = make_run(session, "needle")
@@ -214,7 +222,8 @@ def test_the_api_answers_viewers_and_refuses_nonsense() -> None:
     assert answer["jump"]["id"] == run.run_id
     assert answer["items"][0]["kind"] == "run"
     assert code_of(client.get("/v1/search")) == "invalid_request"
-    assert code_of(client.get("/v1/search?q=%20")) == "invalid_search"
+    for nonsense in ("", "%20", "x" * 201):
+        assert code_of(client.get(f"/v1/search?q={nonsense}")) == "invalid_search"
     assert client.get("/v1/search?q=x&limit=500").status_code == 400
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.core.validators import ProhibitNullCharactersValidator
 from drf_spectacular.utils import extend_schema_field
@@ -88,12 +88,14 @@ class Text(serializers.CharField):
 class Identifier(serializers.RegexField):
     """An id that people choose: letters, digits and ``. _ : @ -``, beginning with a letter or digit."""
 
+    # Of the class: the field's validator takes its words from here while it is made.
+    default_error_messages: ClassVar[dict[str, Any]] = {
+        "invalid": "must be letters, digits and . _ : @ - alone, and begin with a letter or a digit"
+    }
+
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("max_length", 200)
         super().__init__(r"\A[A-Za-z0-9][A-Za-z0-9._:@\-]*\Z", trim_whitespace=False, **kwargs)
-        self.error_messages["invalid"] = (
-            "must be letters, digits and . _ : @ - and begin with one of the first"
-        )
 
     def to_internal_value(self, data: Any) -> str:
         """Return the id. Raises: ValidationError."""

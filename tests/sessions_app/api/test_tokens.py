@@ -40,6 +40,14 @@ def test_refused(body, code):
     assert code_of(make_client().post(PATH, body)) == code
 
 
+@pytest.mark.parametrize("name", ["a b", "-a", "a/b"])
+def test_a_name_that_cannot_be_one_is_told_in_words(name):
+    answer = make_client().post(PATH, {"name": name, "role": "viewer"})
+    assert code_of(answer) == "invalid_request"
+    told = "must be letters, digits and . _ : @ - alone, and begin with a letter or a digit"
+    assert answer.json()["errors"] == [{"pointer": "/name", "detail": told}]
+
+
 def test_a_name_is_free_again_after_revoking():
     client = make_client()
     first = client.post(PATH, {"name": "ci", "role": "viewer"}).json()

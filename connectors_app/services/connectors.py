@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from connectors_app.models import Connector, ConnectorSource
 from connectors_app.services import handles, identities, pointers, registry
-from connectors_app.services.contracts import ConnectorInvalid, KeepsValues, Kind, NamesSlots
+from connectors_app.services.contracts import ConnectorInvalid, KeepsValues, Kind, NamesSlots, no_slot
 from kheish_site.lib import clock
 from kheish_site.lib.errors import Conflict, KheishError, NotFound, PreconditionFailed, Unavailable
 from kheish_site.lib.prepared import Prepared
@@ -229,7 +229,8 @@ def _places(
     """Return where each secret is once the change is made."""
     unknown = sorted(set(given) - set(kind.secrets))
     if unknown:
-        raise ConnectorInvalid(f"a {kind.name} connector has no secret {unknown[0]}")
+        known = ", ".join(kind.secrets)
+        raise ConnectorInvalid(f"{kind.name} connectors have no secret {unknown[0]}; they have: {known}")
     for field, said in given.items():
         if said is None:
             kept.pop(field, None)
@@ -248,7 +249,7 @@ def _place(row: Connector, field: str, said: Any) -> dict[str, str]:
     if origin == "env":
         return {"origin": "env", "env": text}
     if not SecretSlot.objects.filter(slot_id=text).exists():
-        raise ConnectorInvalid(f"there is no secret slot {text}")
+        raise no_slot(text, provider=row.kind)
     return {"origin": "secret_ref", "slot": text}
 
 

@@ -186,6 +186,15 @@ class ConnectorInvalid(BadRequest):
     code, domain = "invalid_connector", "connectors"
 
 
+def no_slot(slot_id: str, *, provider: str) -> ConnectorInvalid:
+    """Return the refusal of a definition that names a secret slot which is not there, with how to make it."""
+    if not slot_id.strip():
+        return ConnectorInvalid("the name of a secret slot is empty")
+    return ConnectorInvalid(
+        f"there is no secret slot {slot_id}; make it first: secrets set {slot_id} --provider {provider}"
+    )
+
+
 class Kind(Protocol):
     """One transport. ``settings`` describes what an operator writes; ``secrets`` names its secret fields."""
 

@@ -11,7 +11,7 @@ from rest_framework import serializers
 from connectors_app.kinds.external import events, instances
 from connectors_app.kinds.external.names import CHILD, NAME, REMOTE, RESERVED, TOKEN
 from connectors_app.models import Connector
-from connectors_app.services.contracts import ConnectorInvalid, InboundEvent
+from connectors_app.services.contracts import ConnectorInvalid, InboundEvent, no_slot
 from connectors_app.services.shapes import ChatSettings, optional_text
 from kheish_site.lib import clock
 from kheish_site.lib.ids import new_id
@@ -174,7 +174,7 @@ def _check_child(settings: Mapping[str, Any], url: SplitResult) -> None:
     wanted = set(child["credential_slots"].values())
     missing = wanted - set(SecretSlot.objects.filter(slot_id__in=wanted).values_list("slot_id", flat=True))
     if missing:
-        raise ConnectorInvalid(f"there is no secret slot {sorted(missing)[0] or '(empty)'}")
+        raise no_slot(sorted(missing)[0], provider=NAME)
 
 
 def _check_remote(settings: Mapping[str, Any], url: SplitResult) -> None:

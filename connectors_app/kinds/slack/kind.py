@@ -8,7 +8,7 @@ from rest_framework import serializers
 from connectors_app.kinds.slack import events
 from connectors_app.kinds.slack.settings import Options, SlackSettings, check, options
 from connectors_app.models import Connector
-from connectors_app.services.contracts import ConnectorInvalid, InboundEvent
+from connectors_app.services.contracts import InboundEvent, no_slot
 from kheish_site.lib import clock
 from kheish_site.lib.ids import new_id
 from sessions_app.models import SecretSlot
@@ -28,7 +28,7 @@ class SlackKind:
         held = SecretSlot.objects.filter(slot_id__in=wanted).values_list("slot_id", flat=True)
         missing = sorted(set(wanted) - set(held))
         if missing:
-            raise ConnectorInvalid(f"there is no secret slot {missing[0]}")
+            raise no_slot(missing[0], provider=self.name)
 
     def slots_of(self, settings: Mapping[str, Any]) -> list[str]:
         """Return the slots of the teams' own tokens."""

@@ -96,6 +96,20 @@ def test_a_stale_version_is_refused() -> None:
     assert put({"settings": {"actor_id": "two"}}, **{"If-Match": '"2"'}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("secrets", "told"),
+    [
+        ({"nope": {"env": "X"}}, "http connectors have no secret nope; they have: bearer_token, hmac_secret"),
+        (
+            {"bearer_token": {"secret_ref": "missing"}},
+            "there is no secret slot missing; make it first: secrets set missing --provider http",
+        ),
+    ],
+)
+def test_an_unknown_secret_is_refused_with_what_to_do(secrets: dict[str, Any], told: str) -> None:
+    assert put({"settings": {}, "secrets": secrets}).json()["detail"] == told
+
+
 def test_a_slot_in_use_cannot_be_deleted() -> None:
     make_secret("shared-token", TOKEN)
     put({"settings": {}, "secrets": {"bearer_token": {"secret_ref": "shared-token"}}})

@@ -70,7 +70,10 @@ def test_an_address_that_is_none(base_url: str) -> None:
         ({"base_url": "http://127.0.0.1:8931?x"}, "no path"),
         ({"base_url": "http://127.0.0.1:8931#x"}, "no path"),
         ({"child_process": {"command": " "}}, "command is empty"),
-        ({"child_process": {"command": "x", "credential_slots": {"KEY": "nowhere"}}}, "no secret slot"),
+        (
+            {"child_process": {"command": "x", "credential_slots": {"KEY": "nowhere"}}},
+            "slot nowhere; make it",
+        ),
         ({"mode": "remote_http", "allow_private_network": True}, "belongs to mode"),
     ],
 )

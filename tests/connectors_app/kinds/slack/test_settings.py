@@ -27,7 +27,9 @@ def test_the_least_a_connector_needs() -> None:
 
 
 def test_a_team_token_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ConnectorInvalid, match="no secret slot nothing"):
+    with pytest.raises(
+        ConnectorInvalid, match="no secret slot nothing; make it first: secrets set nothing --provider slack"
+    ):
         make_slack(team_bot_tokens=[{"team_id": "T1", "bot_token_secret_ref": "nothing"}])
 
 

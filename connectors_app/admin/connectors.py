@@ -97,7 +97,7 @@ def _delete(row: Connector, cleaned: Cleaned, principal: Principal) -> Outcome:
 
 def _test(row: Connector, cleaned: Cleaned, principal: Principal) -> Outcome:
     connector = connectors.admitted(row.kind, row.name)
-    event = connectors.kind_of(row.kind).test_event(connector)
+    event = connectors.trial(connector)
     return Outcome(word="test event sent", row=ingress.accept(connector, event).run)
 
 

@@ -155,14 +155,17 @@ class TestEvent(KheishView):
         "connectors_test", "Send a test event through a connector", status=202, body=shapes.TestBody,
         answer=shapes.TestView, body_example={"dry_run": False}, example=examples.TEST,
         answers={200: shapes.TestView},
-        description="Takes a real event's way from target resolution on; 200 and no run with `dry_run`.",
+        description=(
+            "Takes a real event's way from target resolution on; 200 and no run with `dry_run`. `event` is "
+            "what a sender would say (kinds http and external); without it the kind's own test event is sent."
+        ),
     )  # fmt: skip
     @idempotent
     def post(self, request: Request, kind: str, name: str) -> Response:
         """Try the way in."""
         body = self.body(shapes.TestBody)
         connector = connectors.admitted(kind, name)
-        event = connectors.kind_of(kind).test_event(connector)
+        event = connectors.trial(connector, body.get("event"))
         target = ingress.plan(connector, event)
         shown = {"session_id": target.session_id, "found_by": target.found_by}
         if body["dry_run"]:

@@ -31,9 +31,10 @@ class ConnectorQuery(PageQuery):
 
 
 class TestBody(StrictSerializer):
-    """``dry_run`` only says where the event would go."""
+    """``dry_run`` only says where the event would go; ``event`` is what a sender would say."""
 
     dry_run = Flag(default=False)
+    event = JsonObject(required=False)
 
 
 class Refusals(serializers.Serializer):

@@ -4,15 +4,26 @@ import logging
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from django.db.models import QuerySet
 
 from connectors_app.models import Connector, ConnectorSource
 from connectors_app.services import handles, identities, pointers, registry
-from connectors_app.services.contracts import ConnectorInvalid, KeepsValues, Kind, NamesSlots, no_slot
+from connectors_app.services.contracts import (
+    ConnectorInvalid,
+    InboundEvent,
+    KeepsValues,
+    Kind,
+    NamesSlots,
+    ReadsTrials,
+    no_slot,
+)
 from kheish_site.lib import clock
+from kheish_site.lib.canonical import sha256_hex
 from kheish_site.lib.errors import Conflict, KheishError, NotFound, PreconditionFailed, Unavailable
+from kheish_site.lib.ids import new_id
 from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.redaction import register_secret
 from kheish_site.lib.transactions import after_commit, exclusive, locked, write
@@ -179,6 +190,26 @@ def put(
         )
     logger.info("connector written", extra={"action": "connectors.put", "connector": str(row)})
     return row, created
+
+
+def trial(connector: Connector, said: Mapping[str, Any] | None = None) -> InboundEvent:
+    """Return an event to try the way in with: the kind's own, or the one ``said`` is; each is a new one.
+
+    Raises: ConnectorInvalid (a kind that reads none), what the way in raises.
+    """
+    kind = kind_of(connector.kind)
+    if said is None:
+        return kind.test_event(connector)
+    if not isinstance(kind, ReadsTrials):
+        raise ConnectorInvalid(f"the test of {connector.kind} connectors takes no event of yours")
+    event, name = kind.trial(connector, said), new_id("test")
+    return replace(
+        event,
+        key=f"{connector}:{name}",
+        receipt_key="",
+        fingerprint=sha256_hex(name),
+        metadata={**event.metadata, "test_event": True},
+    )
 
 
 def kind_of(name: str) -> Kind:

@@ -219,6 +219,15 @@ class Kind(Protocol):
 
 
 @runtime_checkable
+class ReadsTrials(Protocol):
+    """A kind whose way in can be tried with an event that a person wrote."""
+
+    def trial(self, connector: Connector, said: Any) -> InboundEvent:
+        """Return the event that ``said`` is, of a sender that proves all. Raises what the way in raises."""
+        ...
+
+
+@runtime_checkable
 class KnowsTrouble(Protocol):
     """A kind that knows more of whether a connector works than its definition says."""
 

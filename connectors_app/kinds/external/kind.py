@@ -140,6 +140,10 @@ class ExternalKind:
         }
         return events.read(connector, event)
 
+    def trial(self, connector: Connector, said: Any) -> InboundEvent:
+        """See ``contracts.ReadsTrials``."""
+        return events.read(connector, said)
+
 
 def _env_of(settings: Mapping[str, Any]) -> dict[str, str]:
     return dict((settings.get("child_process") or {}).get("env", {}))

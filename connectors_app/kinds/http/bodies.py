@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from rest_framework import serializers
 
-from connectors_app.kinds.http.kind import natural_id, receipt_key
+from connectors_app.kinds.http.names import natural_id, receipt_key
 from connectors_app.kinds.http.signatures import Proof
 from connectors_app.models import Connector
 from connectors_app.services import handles

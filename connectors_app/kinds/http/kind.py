@@ -1,10 +1,14 @@
 """What an HTTP connector is told."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from rest_framework import serializers
 
+from connectors_app.kinds.http import bodies
+from connectors_app.kinds.http.names import natural_id, receipt_key
+from connectors_app.kinds.http.signatures import Proof
 from connectors_app.models import Connector
 from connectors_app.services.contracts import ConnectorInvalid, InboundEvent
 from connectors_app.services.shapes import InboundSettings, Targets, optional_text
@@ -77,16 +81,12 @@ class HttpKind:
             content="Test event: answer in one short sentence that you received it.",
             metadata={"test_event": True},
             binding_keys=keys,
-            natural_session_id=natural_id(connector, keys) or f"http:{connector.name}:test",
+            natural_session_id=natural_id(connector, keys),
             reply_targets=tuple(connector.settings["default_reply_targets"]),
         )
 
-
-def receipt_key(connector: Connector, idempotency_key: str) -> str:
-    """Return the name of an event within its connector."""
-    return f"http:{connector.name}:{sha256_hex(idempotency_key)[:32]}"
-
-
-def natural_id(connector: Connector, keys: Sequence[str]) -> str:
-    """Return the session that the first key stands for; "" without keys."""
-    return f"http:{connector.name}:{sha256_hex(min(keys))[:16]}" if keys else ""
+    def trial(self, connector: Connector, said: Any) -> InboundEvent:
+        """Return the event that a body is, of a sender that proves all (``contracts.ReadsTrials``)."""
+        proof = Proof(authenticated=not self.is_open(connector.settings, sorted(connector.secrets)))
+        headers = {"idempotency-key": new_id("test")}  # a sender may name the event outside of the body
+        return bodies.read(connector, json.dumps(said).encode(), headers, proof)

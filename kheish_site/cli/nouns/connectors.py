@@ -59,7 +59,10 @@ def switch(context: Context) -> None:
 
 
 def test(context: Context) -> None:
-    body = {"dry_run": context.args.dry_run}
+    args = context.args
+    body: dict[str, Any] = {"dry_run": args.dry_run}
+    if args.event:
+        body["event"] = parse_json(read_file(args.event), what=args.event)
     answer = context.client.request("POST", f"{_address(context)}/test", body)
     if context.out.mode == "json":
         context.out.document(answer)
@@ -145,7 +148,11 @@ COMMANDS = (
         verb="test",
         help="send a test event the way of a real one",
         run=test,
-        arguments=(*ONE, arg("--dry-run", action="store_true", help="only say where it would go")),
+        arguments=(
+            *ONE,
+            arg("--dry-run", action="store_true", help="only say where it would go"),
+            arg("--event", metavar="FILE", help="what a sender would say, as JSON (http, external)"),
+        ),
     ),
     Command(noun="connectors", verb="reload", help="load the connectors file again", run=reload),
 )

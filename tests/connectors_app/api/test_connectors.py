@@ -6,6 +6,7 @@ import pytest
 
 from connectors_app.models import Connector, IngressReceipt
 from sessions_app.models import JournalEntry, Run, SecretSlot, Session
+from tests.connectors_app.kinds.external.rows import make_external
 from tests.connectors_app.rows import TOKEN, make_connector, sender
 from tests.factories import code_of, make_client, make_route, make_secret, make_session
 
@@ -136,6 +137,41 @@ def test_a_test_event_takes_the_real_way() -> None:
     sent = client.post(f"{ADDRESS}/test", {})
     assert sent.status_code == 202
     assert Run.objects.get().run_id == sent.json()["run_id"]
+
+
+def test_a_test_event_meets_what_a_real_one_would() -> None:
+    make_connector()
+    client = make_client("operator")
+
+    def dry_run(event: Any = None) -> Any:
+        said = {} if event is None else {"event": event}
+        return client.post(f"{ADDRESS}/test", {"dry_run": True, **said})
+
+    said = {"content": "disk full", "idempotency_key": "1"}
+    for event in (None, said):
+        assert code_of(dry_run(event)) == "session_unresolved"
+    assert dry_run({**said, "session_id": "desk"}).json() == {"session_id": "desk", "found_by": "session_id"}
+    assert dry_run({**said, "binding_keys": ["k"]}).json()["found_by"] == "natural_id"
+    assert code_of(dry_run({**said, "nonsense": 1})) == "invalid_request"
+    for _ in range(2):
+        assert client.post(f"{ADDRESS}/test", {"event": {**said, "session_id": "desk"}}).status_code == 202
+    real = sender().post("/v1/connectors/http/alerts", {**said, "session_id": "desk"})
+    assert real.status_code == 200 and "Idempotent-Replayed" not in real, "a test uses up no key"
+    assert Run.objects.count() == 3
+    assert Run.objects.order_by("pk")[0].metadata["test_event"] is True
+
+
+def test_an_event_of_ones_own_for_other_kinds() -> None:
+    make_external()
+    client, said = make_client("operator"), {"event_id": "1", "content": "hi", "routing_key": "ada"}
+    address = "/v1/runtime/connectors/external/mail/test"
+    assert client.post(address, {"event": said, "dry_run": True}).json()["found_by"] == "natural_id"
+    assert code_of(client.post(address, {"event": {"event_id": "1"}})) == "external_event_rejected"
+    make_connector(
+        "ops", kind="slack", secrets={"bot_token": {"value": "x"}, "signing_secret": {"value": "y"}}
+    )
+    answer = client.post("/v1/runtime/connectors/slack/ops/test", {"event": said})
+    assert code_of(answer) == "invalid_connector"
 
 
 def test_activity_is_shown() -> None:

@@ -18,7 +18,7 @@ BUDGETS = {
     "/v1/tokens": 3,
     "/v1/runtime": 4,
     "/v1/runtime/revisions": 3,
-    "/v1/status": 15,
+    "/v1/status": 16,
 }
 
 

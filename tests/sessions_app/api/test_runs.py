@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from kheish_site.lib.redaction import MASK
 from sessions_app.models import Route, Run, RunStatus, Session
@@ -131,7 +132,7 @@ def test_what_is_too_large_is_413(path: str) -> None:
     assert client.post(path, {"input_items": items}).status_code == 413
     metadata = client.post(path, {"content": "a", "metadata": {"a": "x" * 16_400}})
     assert (metadata.status_code, code_of(metadata)) == (413, "metadata_too_large")
-    body = client.post(path, {"content": "x" * 5_000_000})
+    body = client.post(path, {"content": "x" * settings.KHEISH.max_body_bytes})
     assert (body.status_code, code_of(body)) == (413, "payload_too_large")
 
 

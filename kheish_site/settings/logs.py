@@ -1,7 +1,7 @@
 """Logging: one line an event on stderr, for people or as JSON, every record through the redaction filter.
 
 An error is followed by its traceback; of what goes with a warning, such as a database that is away, one line
-is enough.
+is enough. What Django refuses (a foreign host, too many parameters) is its caller's doing, and so a warning.
 """
 
 import logging
@@ -21,10 +21,17 @@ def logging_config() -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"redact": {"()": "kheish_site.lib.redaction.RedactingFilter"}},
+        "filters": {
+            "redact": {"()": "kheish_site.lib.redaction.RedactingFilter"},
+            "refusals": {"()": Refusals},
+        },
         "formatters": {"line": {"()": structlog.stdlib.ProcessorFormatter, **_processors(style)}},
         "handlers": {
-            "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]},
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "formatter": "line",
+                "filters": ["refusals", "redact"],
+            },
         },
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
@@ -38,6 +45,16 @@ def logging_config() -> dict[str, Any]:
             "django.server": {"handlers": [], "level": level, "propagate": True},
         },
     }
+
+
+class Refusals(logging.Filter):
+    """Django calls each an error, which anybody can cause as often as they like."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass, those as warnings."""
+        if record.name.startswith("django.security."):
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return True
 
 
 def _processors(style: str) -> dict[str, Any]:

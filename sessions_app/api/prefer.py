@@ -7,7 +7,7 @@ from drf_spectacular.utils import OpenApiParameter
 
 from sessions_app.services.patience import LONGEST_SECONDS
 
-_WAIT: Final = re.compile(r'\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(?:;.*)?', re.IGNORECASE | re.ASCII)
+_WAIT: Final = re.compile(r'\s*wait\s*=\s*"?([0-9]{1,20})"?\s*(?:;.*)?', re.IGNORECASE | re.ASCII)
 
 PREFER: Final = OpenApiParameter(
     "Prefer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from kheish_site.cli.client import path
@@ -69,10 +70,11 @@ def replay_bulk(context: Context) -> int:
 
 
 def list_targets(context: Context) -> None:
-    query = given(context.args, "plugin", "connector")
+    query, shown = given(context.args, "plugin", "connector"), TARGET
     if context.args.waiting:
         query["waiting"] = True
-    show_list(context, TARGET, path("delivery-targets"), query)
+        shown = replace(TARGET, empty="Nothing waits for a target.")
+    show_list(context, shown, path("delivery-targets"), query)
 
 
 def switch(context: Context) -> None:

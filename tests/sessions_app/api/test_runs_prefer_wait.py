@@ -3,11 +3,13 @@
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 from django.db import connections
 
 from kheish_site.lib.transactions import write
+from sessions_app.api.prefer import wait_seconds
 from sessions_app.models import Run, RunStatus
 from sessions_app.services import patience, run_state
 from tests.sessions_app.api.rows import caller, make_session
@@ -65,6 +67,11 @@ def test_time_runs_out() -> None:
     assert 0.9 < time.monotonic() - begun < 5
     assert (answer.status_code, answer.json()["status"]) == (202, "queued")
     assert answer["Preference-Applied"] == "wait=1"
+
+
+def test_a_long_wait_is_the_longest() -> None:
+    request = SimpleNamespace(headers={"Prefer": "respond-async, wait=99999999999"})
+    assert wait_seconds(request) == 60
 
 
 @pytest.mark.parametrize("header", ["", "wait=0", "wait=-1", "wait=soon", "respond-async", "wait=1.5"])

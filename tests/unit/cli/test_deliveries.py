@@ -22,6 +22,9 @@ def test_lists(service: Any, kheish: Any) -> None:
     assert service.last("GET").query == {"unresolved": "true", "plugin": "http", "limit": "50"}
     service.on("GET", "/v1/delivery-targets", page(TARGET))
     assert kheish("deliveries", "targets", "--waiting", "-q").out == f"{TARGET['target']}\n"
+    service.on("GET", "/v1/delivery-targets", page())
+    assert kheish("deliveries", "targets").err == "Nothing was sent out yet.\n"
+    assert kheish("deliveries", "targets", "--waiting").err == "Nothing waits for a target.\n"
 
 
 def test_a_doubt_says_how_to_decide(service: Any, kheish: Any) -> None:

@@ -17,15 +17,17 @@ from kheish_site.settings.logs import logging_config
 SECRET = "Bearer abcdefgh12345678"
 
 
-def logged(monkeypatch: pytest.MonkeyPatch, style: str, level: int) -> str:
+def logged(monkeypatch: pytest.MonkeyPatch, style: str, level: int, name: str = "a.test") -> str:
     """What the service's handler writes of an exception."""
     monkeypatch.setenv("KHEISH_LOG_FORMAT", style)
     config = logging_config()
-    line, mask = config["formatters"]["line"], config["filters"]["redact"]
+    line, filters = config["formatters"]["line"], config["filters"]
     handler = logging.StreamHandler(stream := io.StringIO())
     handler.setFormatter(line.pop("()")(**line))
-    handler.addFilter(import_string(mask["()"])())
-    logger = logging.Logger("a.test")
+    for chosen in config["handlers"]["stderr"]["filters"]:
+        made = filters[chosen]["()"]
+        handler.addFilter((import_string(made) if isinstance(made, str) else made)())
+    logger = logging.Logger(name)
     logger.addHandler(handler)
     try:
         raise OSError(f"it is full\n\tsaid {SECRET}")
@@ -53,6 +55,11 @@ def test_a_warning_has_one_line(monkeypatch: pytest.MonkeyPatch, style: str) -> 
         said = json.loads(line)
         assert (said["event"], said["action"]) == ("no room", "try")
         assert said["cause"] == "OSError: it is full said [redacted]"
+
+
+def test_what_django_refuses_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    (line,) = logged(monkeypatch, "json", logging.ERROR, "django.security.DisallowedHost").splitlines()
+    assert json.loads(line)["level"] == "warning" and "exception" not in json.loads(line)
 
 
 DYING = """

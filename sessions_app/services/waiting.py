@@ -63,6 +63,11 @@ _KINDS: Final[tuple[tuple[RunStatus, str, type[Item], Any, str], ...]] = (
     (RunStatus.WAITING_FOR_USER_QUESTION, "question", UserQuestion, QuestionStatus, "resolved_at"),
     (RunStatus.WAITING_FOR_OPERATOR, "decision", OperatorDecision, DecisionStatus, "resolved_at"),
 )
+RESUMED_AS: Final[Mapping[RunStatus, str]] = {
+    RunStatus.WAITING_FOR_APPROVAL: "approval_resume",
+    RunStatus.WAITING_FOR_USER_QUESTION: "user_question_resume",
+}
+"""The kind of a run that goes on after it waited for that; its origin and its request stay as they were."""
 _OPEN: Final = tuple(
     (waits, Prepared[tuple[int]](partial(_open, model, statuses.PENDING), int))
     for waits, _, model, statuses, _ in _KINDS
@@ -80,8 +85,14 @@ def commit_settled(run: Run, *entries: Entry) -> None:
     if run.status not in WAITING or run.status == to:
         journal.append(run.session_id, *entries)
         return
+    kind = RESUMED_AS.get(RunStatus(run.status), run.kind) if to == RunStatus.QUEUED else run.kind
     run_state.transition(
-        run, to, session_id=run.session.session_id, before=entries, payload={"step": run.step}
+        run,
+        to,
+        session_id=run.session.session_id,
+        before=entries,
+        payload={"step": run.step},
+        fields={"kind": kind},
     )
 
 

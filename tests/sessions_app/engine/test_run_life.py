@@ -158,7 +158,7 @@ def test_an_asked_call_waits_and_runs_once_as_edited(
         principal=ALICE,
     )
     assert (done.status, done.decision["edited"]) == ("allowed", True)
-    assert runs.get(run.run_id).status == "queued"
+    assert (runs.get(run.run_id).status, runs.get(run.run_id).kind) == ("queued", "approval_resume")
     run = finish(run, heartbeat)
     assert run.status == "completed", run.error
     assert (sessions.workspace(session) / "log.txt").read_text() == "edited\n"
@@ -256,6 +256,7 @@ def test_a_question_waits_and_its_answer_reaches_the_model(
     questions.resolve(question.question_id, questions.Resolution(answers=[answer]), principal=ALICE)
     run = finish(run, heartbeat)
     assert run.status == "completed" and "Staging" in run.outputs[0]["content"]
+    assert (run.kind, run.source_kind) == ("user_question_resume", "api")
 
 
 def test_questions_no_schema_can_refuse_come_back_as_an_error(

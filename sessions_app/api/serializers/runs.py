@@ -220,7 +220,7 @@ class RunView(serializers.Serializer):
     run_id = serializers.CharField()
     session_id = serializers.CharField()
     kind = serializers.CharField(
-        help_text="`input`; `approval_resume` or `user_question_resume` once it went on after people had decided."
+        help_text="`input`; `approval_resume` or `user_question_resume` once it went on after people decided."
     )
     status = serializers.ChoiceField(choices=RunStatus.values)
     queued_position = serializers.IntegerField(required=False, help_text="From 1; only while queued.")

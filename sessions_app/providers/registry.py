@@ -33,7 +33,7 @@ OPTIONS: Final = frozenset(
 )
 """Options of a route whatever its driver (docs/operations.md)."""
 _own_options: dict[str, frozenset[str]] = {
-    "openai": frozenset({"headers", "extra_body"}),
+    "openai": frozenset({"headers", "extra_body", "tool_protocol"}),
     "scripted": frozenset({"script", "script_path", "delay_ms", "chunk_delay_ms"}),
 }
 

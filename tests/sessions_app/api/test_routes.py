@@ -76,6 +76,12 @@ def test_what_is_missing_shows_and_blocks_runs():
     assert (answer.status_code, code_of(answer)) == (409, "route_not_ready")
 
 
+def test_what_has_an_effect_is_none():
+    read = {"tool_protocol": "json", "headers": {}, "extra_body": {}, "context_window": 9000}
+    created = make_client().post(PATH, {**OPENAI, "options": read}).json()
+    assert (created["status"], created["problems"]) == ("ok", [])
+
+
 def test_what_has_no_effect_is_a_warning_and_blocks_nothing():
     created = make_client().post(PATH, {**OPENAI, "options": {"foo": 1, "images": True}}).json()
     assert (created["status"], created["problems"]) == ("warning", ["driver openai reads no option foo"])

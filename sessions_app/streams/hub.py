@@ -222,17 +222,17 @@ class Hub:
             return
         self._asked = now
         readers = {joined.caller for joined in self._joined() if joined.caller}
-        may = await in_reader(partial(_may_read, readers)) if readers else readers
-        for joined in self._joined():
-            if joined.caller in readers - may:
+        gone = readers - await in_reader(partial(_may_read, readers)) if readers else readers
+        for joined in self._joined() if gone else ():
+            if joined.caller in gone:
                 joined.close()
 
 
 def _may_read(readers: Collection[Principal]) -> set[Principal]:
     """Return those whose token or account is in force, and whose login lasts, if they came by one."""
     held = access.roles_held_by({reader.name for reader in readers})
-    lasting = logins.lasting({reader.login for reader in readers if reader.login})
-    return {reader for reader in readers if held.get(reader.name) and reader.login in {"", *lasting}}
+    lasting = {"", *logins.lasting({reader.login for reader in readers if reader.login})}
+    return {reader for reader in readers if held.get(reader.name) and reader.login in lasting}
 
 
 def _events(after: dict[int, int]) -> tuple[Event, ...]:

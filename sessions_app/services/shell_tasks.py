@@ -228,11 +228,13 @@ class SessionTasks:
         process = ShellProcess(
             command=command, workdir=workdir, env=env, on_output=watch.on_output, on_exit=watch.on_exit
         )
+        with _LIVE_LOCK:  # before it runs, so that it ends no sooner; whoever stops it waits until it runs
+            _LIVE[task.task_id] = process
         try:
-            with _LIVE_LOCK:  # until it runs it cannot be stopped, and it ends no sooner than it is known
-                process.start()
-                _LIVE[task.task_id] = process
+            process.start()
         except StartFailed as error:
+            with _LIVE_LOCK:
+                _LIVE.pop(task.task_id, None)
             _settle(task, TaskStatus.FAILED, None, {"terminal_reason": "start_failed"})
             raise ToolFailure("start_failed", f"the command could not be started: {error}") from error
         with write():

@@ -82,7 +82,7 @@ class ShellProcess:
         self._output_limit_bytes = output_limit_bytes
         self._total_bytes = 0
         self._ending: tuple[TerminalReason, str] | None = None
-        self._ended = threading.Event()
+        self._begun, self._ended = threading.Event(), threading.Event()
         self._guard = threading.Lock()
 
     @property
@@ -91,7 +91,16 @@ class ShellProcess:
         return self._group.pid
 
     def start(self) -> None:
-        """Start the command. Raises StartFailed."""
+        """Start the command, once. Raises StartFailed."""
+        try:
+            self._start()
+        except BaseException:
+            self._ended.set()  # nothing will report it
+            raise
+        finally:
+            self._begun.set()
+
+    def _start(self) -> None:
         try:
             self._group = ProcessGroup(
                 [SHELL, "-c", self.command],
@@ -119,7 +128,13 @@ class ShellProcess:
         return self.report if self._ended.is_set() else None
 
     def stop(self, reason: str = "", *, grace_seconds: float = GRACE_SECONDS) -> ExitReport | None:
-        """Ask the whole group to end, and kill it after ``grace_seconds``. Harmless when it has ended."""
+        """Ask the whole group to end, and kill it after ``grace_seconds``. Harmless when it has ended.
+
+        While it is being started this waits until it runs, and then stops it.
+        """
+        self._begun.wait()
+        if self._ended.is_set():
+            return self.report
         self._end("stopped", reason, signal.SIGTERM)
         report = self.wait(grace_seconds)
         if report is None:

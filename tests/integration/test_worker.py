@@ -328,6 +328,32 @@ def test_a_command_that_is_being_started_while_its_worker_leaves_is_stopped(
     assert (task.status, task.metadata["terminal_reason"]) == ("cancelled", "stopped")
 
 
+def test_a_command_whose_start_takes_long_holds_up_no_other(
+    script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder may be on a disk that does not answer."""
+    start, looked = ShellProcess.start, list[bool]()
+
+    def look() -> None:
+        shell_tasks.stop_settled()
+        connection.close()
+
+    def start_late(process: ShellProcess) -> None:
+        other = threading.Thread(target=look)
+        other.start()
+        other.join(3)
+        looked.append(not other.is_alive())
+        start(process)
+
+    monkeypatch.setattr(ShellProcess, "start", start_late)
+    Session.objects.filter(pk=session.pk).update(permission_mode="bypassPermissions")
+    script({"tool_calls": [call("bash", command="true")]}, {"text": "end"})
+    run = submit(session)
+    loop.drive(session.pk, heartbeat)
+    assert looked == [True]
+    assert ShellTask.objects.get(run=run).status == "completed"
+
+
 def test_a_task_settled_while_its_worker_was_frozen_is_ended_and_says_no_more(
     script: Script, session: Session, heartbeat: Heartbeat
 ) -> None:

@@ -21,6 +21,12 @@ class TypeUnsupported(BadRequest):
     code, domain = "asset_type_unsupported", "assets"
 
 
+class ContentInvalid(BadRequest):
+    """There is no content, or it is not Base64."""
+
+    code, domain = "asset_content_invalid", "assets"
+
+
 class TypeMismatch(BadRequest):
     """The content is not of the type it was sent as."""
 
@@ -80,8 +86,10 @@ _PDF_HEADER_WITHIN: Final = 1024  # bytes; readers accept that much in front of 
 def judge(content: bytes, media_type: str, file_name: str) -> AssetType:
     """Return what ``content`` is. An absent type, or octets, is found out; any other has to be true.
 
-    Raises: TypeUnsupported, TypeMismatch.
+    Raises: ContentInvalid (it is empty), TypeUnsupported, TypeMismatch.
     """
+    if not content:
+        raise ContentInvalid(f"{named(file_name)} is empty")
     said = media_type.partition(";")[0].strip().lower()
     said = _OTHER_NAMES.get(said, said)
     found = _recognise(content)

@@ -19,7 +19,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from kheish_site.lib import clock
 from kheish_site.lib.canonical import sha256_hex
-from kheish_site.lib.errors import BadRequest, Conflict, NotFound, PayloadTooLarge
+from kheish_site.lib.errors import Conflict, NotFound, PayloadTooLarge
 from kheish_site.lib.ids import new_id
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import exclusive, require_transaction, write
@@ -41,12 +41,6 @@ class AssetTooLarge(PayloadTooLarge):
     """The file is larger than ``KHEISH_MAX_ASSET_BYTES``."""
 
     code, domain = "asset_too_large", "assets"
-
-
-class ContentInvalid(BadRequest):
-    """There is no content, or it is not Base64."""
-
-    code, domain = "asset_content_invalid", "assets"
 
 
 class DeleteBlocked(Conflict):
@@ -122,8 +116,6 @@ def prepare(data: bytes, *, media_type: str, file_name: str) -> Prepared:
     limit = settings.KHEISH.max_asset_bytes
     if len(data) > limit:
         raise AssetTooLarge(f"the file has {len(data)} bytes; {limit} are accepted")
-    if not data:
-        raise ContentInvalid(f"{asset_types.named(file_name)} is empty")
     known = asset_types.judge(data, media_type, file_name)
     derived = asset_text.derive(data, known)
     seen = asset_images.measure(data, known) if known.kind == "image" else None
@@ -149,7 +141,7 @@ def from_base64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise ContentInvalid("content_base64 is not Base64") from None
+        raise asset_types.ContentInvalid("content_base64 is not Base64") from None
 
 
 def store(data: bytes, *, media_type: str, file_name: str, principal: str) -> Asset:

@@ -133,7 +133,7 @@ class UploadBody(UploadFacts):
     """A file in Base64 and what the device says of it."""
 
     media_type = Text(max_length=100, required=False, allow_blank=True, default="")
-    content_base64 = Text()
+    content_base64 = Text(allow_blank=True)  # an empty file is refused as one
 
 
 class ObservationView(serializers.Serializer):

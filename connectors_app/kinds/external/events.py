@@ -62,7 +62,7 @@ class _Item(StrictSerializer):
     asset_id = _Word(required=False)
     file_name = _Word(required=False, max_length=255)
     media_type = _Word(required=False)
-    content_base64 = Text(required=False)
+    content_base64 = Text(allow_blank=True, required=False)  # an empty file is refused as one
 
 
 class _Attachment(_Item):

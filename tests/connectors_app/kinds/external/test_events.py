@@ -102,6 +102,7 @@ def test_a_duplicate_keeps_its_ids_when_the_connector_changed_meanwhile() -> Non
         ({"input_items": [{"type": "text", "text": "a"}]}, "not both"),
         ({"attachments": [{"asset_id": "asset_1"}] * 11}, "attachments"),
         ({"attachments": [{"file_name": "a", "media_type": "b", "content_base64": "?"}]}, "not base64"),
+        ({"attachments": [{"file_name": "a.md", "media_type": "b", "content_base64": ""}]}, "a.md is empty"),
         ({"attachments": [{"file_name": "a", "media_type": "b"}]}, "members"),
         ({"metadata": {"a": "x" * 20_000}}, "metadata"),
         ({"reply_route": "x" * 5000}, "reply_route"),

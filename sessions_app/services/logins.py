@@ -4,14 +4,16 @@ A session of a browser carries when it was born, when it was last used, and whet
 shown. The middleware and the WebSocket ask ``standing`` before they believe a login.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final
 
 from django.conf import settings
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.contrib.sessions.models import Session
+from django.utils.crypto import constant_time_compare
 
 from kheish_site.lib import clock
 from kheish_site.lib.errors import KheishError
@@ -180,10 +182,27 @@ def standing(session: Any, *, active: bool = True) -> Standing:
 
 
 def lasting(keys: Collection[str]) -> frozenset[str]:
-    """Return the keys of those sessions that still count, whoever looks at their pages or not. One query."""
-    rows = Session.objects.filter(session_key__in=keys, expire_date__gt=clock.now()) if keys else ()
-    good = [row for row in rows if standing(row.get_decoded(), active=False) is Standing.GOOD]
-    return frozenset(row.session_key for row in good)
+    """Return the keys of those sessions that count, whoever looks at their pages or not. Two queries."""
+    if not keys:
+        return frozenset()
+    rows = Session.objects.filter(session_key__in=keys, expire_date__gt=clock.now())
+    carried = {row.session_key: row.get_decoded() for row in rows}
+    pks = {said[SESSION_KEY] for said in carried.values() if SESSION_KEY in said}
+    people = {str(pk): person for pk, person in get_user_model()._default_manager.in_bulk(pks).items()}
+    return frozenset(
+        key
+        for key, said in carried.items()
+        if standing(said, active=False) is Standing.GOOD and _has_password_of_then(said, people)
+    )
+
+
+def _has_password_of_then(session: Mapping[str, Any], people: Mapping[str, Any]) -> bool:
+    """Tell whether who signed in so still has the password of then, as Django asks for each page."""
+    person = people.get(session.get(SESSION_KEY, ""))
+    if person is None:
+        return False
+    hashes = (person.get_session_auth_hash(), *person.get_session_auth_fallback_hash())
+    return any(constant_time_compare(session.get(HASH_SESSION_KEY, ""), each) for each in hashes)
 
 
 def _is_over(now: datetime, since: datetime, minutes: float) -> bool:

@@ -11,7 +11,7 @@ from django.test import Client
 from kheish_site.lib import clock
 from kheish_site.lib.ids import new_id
 from sessions_app.models import ApiToken
-from sessions_app.services import logins, tokens
+from sessions_app.services import logins, people, tokens
 from sessions_app.streams import hub
 from tests.sessions_app.streams.helpers import Stream, append, in_thread, make_session, make_token
 from tests.sessions_app.streams.test_websocket import close_code, connected
@@ -79,6 +79,21 @@ def test_a_stream_ends_with_the_login_that_opened_it(end: Any) -> None:
             await in_thread(append, session, n=1)
             (frame,) = await stays.take(1)
             assert frame.data["payload"] == {"n": 1}
+
+    asyncio.run(scenario())
+
+
+def test_a_stream_ends_with_the_password_of_its_login() -> None:
+    """Somebody else may have had the old one, and read on."""
+    make_session("desk")
+    person, client = User.objects.create_superuser("ann"), Client()
+    client.force_login(person)
+    cookie = {"Cookie": f"kheish_session={client.session.session_key}"}
+
+    async def scenario() -> None:
+        async with Stream("/v1/sessions/desk/stream", headers=cookie) as goes:
+            await in_thread(people.reset_password, person)
+            await asyncio.wait_for(goes.rest(), 10)
 
     asyncio.run(scenario())
 

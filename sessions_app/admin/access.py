@@ -217,7 +217,7 @@ class IdempotencyAdmin(ConsoleAdmin):
 
     view_role = Role.ADMIN  # it says who asked for what, and when
     plural, singular = "Remembered answers", "Remembered answer"
-    empty = "No request with an Idempotency-Key in the last 24 hours."
+    empty = "No request with an Idempotency-Key is remembered."
 
     list_display = ("__str__", "principal", "status", "made")
     list_filter = ("status",)

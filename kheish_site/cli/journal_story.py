@@ -15,8 +15,22 @@ COMPARED = (
     "answers to questions",
     "operator decisions",
 )
-NOT_COMPARED = ("inputs and results of calls", "steps", "tasks", "deliveries", "events", "times")
+NOT_COMPARED = (
+    "what the run was given and on which route",
+    "what was asked",
+    "inputs and results of calls",
+    "steps",
+    "tasks",
+    "deliveries",
+    "events",
+    "times",
+)
 MASK = "[redacted]"
+_WORDS = frozenset(
+    {"outputs", "error", "answers", "reason", "justification", "note", "actor_id", "decision.reason"}
+    | {"decision.justification", "request.actor_id"}
+)
+"""Members that hold what people, agents and platforms wrote: only of these a part may be masked later."""
 _MOVES = frozenset(
     f"run.{word}"
     for word in ("queued", "started", "waiting", "resumed", "completed", "failed", "cancelled", "interrupted")
@@ -49,7 +63,7 @@ def differences(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _run(said: Iterable[tuple[str, Payload]]) -> dict[str, Any]:
     """Return what the journal states of the run, by the places of its view."""
-    stated: dict[str, Any] = {}
+    stated: dict[str, Any] = {"error": None}
     for kind, payload in said:
         if kind == "run.accepted":
             stated |= {f"request.{name}": payload.get(name) for name in _ORIGIN}
@@ -125,16 +139,33 @@ def _places(place: str, stated: Payload, row: Payload) -> Iterator[tuple[str, st
             found = found.get(part) if isinstance(found, Mapping) else None
         if name == "votes" and isinstance(found, list):
             found = [{key: vote.get(key) for key in (*_VOTED, "voided")} for vote in found]
-        if not _same(value, found):
+        if not _same(value, found, are_words=name in _WORDS):
             yield place, f"{name} is not what the journal says"
 
 
-def _same(stated: Any, found: Any) -> bool:
+def _same(stated: Any, found: Any, *, are_words: bool) -> bool:
     """Tell whether both say the same; what is masked on one side can say nothing of the other."""
     if isinstance(stated, Mapping) and isinstance(found, Mapping):
-        return stated.keys() == found.keys() and all(_same(stated[key], found[key]) for key in stated)
+        return stated.keys() == found.keys() and all(
+            _same(stated[key], found[key], are_words=are_words or key in _WORDS) for key in stated
+        )
     if isinstance(stated, list) and isinstance(found, list):
-        return len(stated) == len(found) and all(map(_same, stated, found))
-    if any(isinstance(side, str) and MASK in side for side in (stated, found)):
-        return True
+        pairs = zip(stated, found, strict=False)
+        return len(stated) == len(found) and all(_same(*pair, are_words=are_words) for pair in pairs)
+    if isinstance(stated, str) and isinstance(found, str) and stated != found:
+        return _is_masked_as(stated, found) or (are_words and _is_masked_as(found, stated))
     return bool(stated == found)
+
+
+def _is_masked_as(masked: str, text: str) -> bool:
+    """Tell whether ``text`` may be what ``masked`` was before some of it was masked."""
+    first, *between = masked.split(MASK)
+    if not between or not text.startswith(first):
+        return False
+    at, last = len(first), between.pop()
+    for piece in between:
+        at = text.find(piece, at)
+        if at < 0:
+            return False
+        at += len(piece)
+    return text.endswith(last) and len(text) - len(last) >= at

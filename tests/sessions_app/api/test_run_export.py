@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 
 from kheish_site.cli import run_export
 from kheish_site.cli.main import main
+from kheish_site.lib.redaction import MASK
 from kheish_site.lib.transactions import write
 from sessions_app.models import Approval, AuditEntry, Run, RunStatus, ToolCall
 from sessions_app.services import approvals, decisions, external_actions, questions, run_state
@@ -123,6 +124,12 @@ def change(document: dict[str, Any], what: str) -> None:
             document["version"] = 9
         case "status":
             document["run"]["status"] = "completed"
+        case "masked status":
+            document["run"]["status"] = MASK
+        case "error":
+            document["run"]["error"] = {"code": "auth", "message": "no"}
+        case "masked voter":
+            document["approvals"][0]["votes"][0]["principal"] = MASK
         case "asker":
             document["run"]["request"]["requested_by"] = "mallory"
         case "voter":
@@ -146,7 +153,7 @@ def change(document: dict[str, Any], what: str) -> None:
     [
         "payload", "order", "gone", "tail", "link", "record", "records", "checkpoint", "call", "stranger",
         "version", "member", "status", "asker", "voter", "vote", "decision", "approval", "more approvals",
-        "no list",
+        "no list", "masked status", "masked voter", "error",
     ],
 )  # fmt: skip
 def test_a_change_is_found(what: str) -> None:
@@ -199,6 +206,10 @@ def test_an_answer_is_compared_with_the_journal() -> None:
         run_state.transition(run, RunStatus.COMPLETED, session_id=session_id, payload=fields, fields=fields)
     document = exported(run)
     assert problems(document) == []
+    for text, is_told in ((MASK, False), (f"it was Bearer {MASK}", False), (f"we hope {MASK}", True)):
+        document["run"]["outputs"][0]["content"] = text
+        assert bool(problems(document)) == is_told, text
+    document = exported(run)
     document["run"]["outputs"].append({"content": "and more"})
     assert problems(document) == ["run: outputs is not what the journal says"]
 
@@ -259,7 +270,7 @@ def test_the_command_line_checks_a_file(tmp_path: Path, broken: bool) -> None:
     argv = ["audit", "verify", str(file), "--public-key", external_actions.public_key()]
     assert main(argv, stdout=out, stderr=err, environ={}) == (1 if broken else 0), err.getvalue()
     assert ("the entry was changed" if broken else "4 signed records, whole") in out.getvalue()
-    assert ("Not compared with it: inputs and results of calls" in out.getvalue()) is not broken
+    assert ("Not compared with it: what the run was given" in out.getvalue()) is not broken
 
 
 def test_a_file_that_was_cut_is_not_read(tmp_path: Path) -> None:

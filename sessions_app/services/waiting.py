@@ -5,7 +5,7 @@ Every verb here runs inside the transaction of a caller that holds the session's
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.db.models import QuerySet
 
@@ -58,25 +58,42 @@ def _prepared(model: type[Item]) -> Prepared[Item]:
 _AGAIN: Final[Mapping[type[Item], Prepared[Item]]] = {
     model: _prepared(model) for model in (Approval, UserQuestion, OperatorDecision)
 }
-_KINDS: Final[tuple[tuple[RunStatus, str, type[Item], Any, str], ...]] = (
-    (RunStatus.WAITING_FOR_APPROVAL, "approval", Approval, ApprovalStatus, "decided_at"),
-    (RunStatus.WAITING_FOR_USER_QUESTION, "question", UserQuestion, QuestionStatus, "resolved_at"),
-    (RunStatus.WAITING_FOR_OPERATOR, "decision", OperatorDecision, DecisionStatus, "resolved_at"),
-)
-RESUMED_AS: Final[Mapping[RunStatus, str]] = {
-    RunStatus.WAITING_FOR_APPROVAL: "approval_resume",
-    RunStatus.WAITING_FOR_USER_QUESTION: "user_question_resume",
-}
-"""The kind of a run that goes on after it waited for that; its origin and its request stay as they were."""
-_OPEN: Final = tuple(
-    (waits, Prepared[tuple[int]](partial(_open, model, statuses.PENDING), int))
-    for waits, _, model, statuses, _ in _KINDS
-)
+
+
+class _Kind(NamedTuple):
+    """What a run may wait for. ``resumed_as`` is its own kind once it goes on; "" leaves that as it is."""
+
+    waits: RunStatus
+    noun: str
+    model: type[Item]
+    statuses: Any
+    closed_at: str
+    resumed_as: str
+    items: Prepared[tuple[int]]
+
+
+def _kind(
+    waits: RunStatus, noun: str, model: type[Item], statuses: Any, closed_at: str, resumed_as: str = ""
+) -> _Kind:
+    items = Prepared[tuple[int]](partial(_open, model, statuses.PENDING), int)
+    return _Kind(waits, noun, model, statuses, closed_at, resumed_as, items)
+
+
+_KINDS: Final = (
+    _kind(
+        RunStatus.WAITING_FOR_APPROVAL, "approval", Approval, ApprovalStatus, "decided_at", "approval_resume"
+    ),
+    _kind(
+        RunStatus.WAITING_FOR_USER_QUESTION, "question", UserQuestion, QuestionStatus, "resolved_at",
+        "user_question_resume",
+    ),
+    _kind(RunStatus.WAITING_FOR_OPERATOR, "decision", OperatorDecision, DecisionStatus, "resolved_at"),
+)  # fmt: skip
 
 
 def status_for(run: Run) -> RunStatus | None:
     """Return the status the open items of ``run`` call for, or None when nothing is open."""
-    return next((status for status, items in _OPEN if items.all(run.pk)), None)
+    return next((kind.waits for kind in _KINDS if kind.items.all(run.pk)), None)
 
 
 def commit_settled(run: Run, *entries: Entry) -> None:
@@ -85,14 +102,15 @@ def commit_settled(run: Run, *entries: Entry) -> None:
     if run.status not in WAITING or run.status == to:
         journal.append(run.session_id, *entries)
         return
-    kind = RESUMED_AS.get(RunStatus(run.status), run.kind) if to == RunStatus.QUEUED else run.kind
+    (waited_for,) = (kind for kind in _KINDS if kind.waits == run.status)
+    goes_on = to == RunStatus.QUEUED and waited_for.resumed_as
     run_state.transition(
         run,
         to,
         session_id=run.session.session_id,
         before=entries,
         payload={"step": run.step},
-        fields={"kind": kind},
+        fields={"kind": waited_for.resumed_as} if goes_on else None,
     )
 
 
@@ -102,11 +120,12 @@ def cancel_open(run: Run, *, why: str) -> None:
     session_id = run.session.session_id
     entries: list[Entry] = []
     now = clock.now()
-    for _, noun, model, statuses, closed_at in _KINDS:
-        for item in model.objects.filter(run=run, status=statuses.PENDING):
-            model.objects.filter(pk=item.pk).update(**{"status": statuses.CANCELLED, closed_at: now})
-            payload: dict[str, Any] = {f"{noun}_id": getattr(item, f"{noun}_id"), "reason": why}
-            entries.append(journal.entry(session_id, f"{noun}.cancelled", payload, run=run))
+    for kind in _KINDS:
+        for item in kind.model.objects.filter(run=run, status=kind.statuses.PENDING):
+            closed = {"status": kind.statuses.CANCELLED, kind.closed_at: now}
+            kind.model.objects.filter(pk=item.pk).update(**closed)
+            payload: dict[str, Any] = {f"{kind.noun}_id": getattr(item, f"{kind.noun}_id"), "reason": why}
+            entries.append(journal.entry(session_id, f"{kind.noun}.cancelled", payload, run=run))
     for call in run.tool_calls.filter(state__in=[ToolCallState.PLANNED, ToolCallState.AWAITING_APPROVAL]):
         effects.settle(
             call,

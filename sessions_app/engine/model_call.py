@@ -84,7 +84,7 @@ def _ask(turn: Turn, request: Request, route: Route, *, first: bool) -> Answer:
     protocol: ToolProtocol = "json" if route.options.get("tool_protocol") == "json" else "native"
     began = time.monotonic()
 
-    def attempt(_: int) -> Completion:
+    def attempt() -> Completion:
         asked = replace(fitting, model=model, attempt=turn.attempt, tool_protocol=protocol)
         turn.attempt += 1  # also on the next route, so that nobody takes two texts for one
         relay = _relay(turn, asked.attempt)
@@ -97,7 +97,7 @@ def _ask(turn: Turn, request: Request, route: Route, *, first: bool) -> Answer:
         attempt,
         attempts=ATTEMPTS,
         cancelled=turn.hold.stop,
-        on_retry=lambda _, error, delay: _journal_failure(turn, route.route_id, error, delay),
+        on_retry=partial(_journal_failure, turn, route.route_id),
     )
     latency_ms = int((time.monotonic() - began) * 1000)
     return Answer(completion=completion, route_id=route.route_id, model=model, latency_ms=latency_ms)

@@ -24,18 +24,18 @@ def delay_before(attempt: int, error: ProviderError, *, jitter: Callable[[], flo
 
 
 def call_with_retries(
-    make_stream: Callable[[int], T],
+    make_stream: Callable[[], T],
     *,
     attempts: int,
     cancelled: threading.Event,
     sleep: Callable[[float], object] | None = None,
-    on_retry: Callable[[int, ProviderError, float], None] | None = None,
+    on_retry: Callable[[ProviderError, float], None] | None = None,
 ) -> T:
-    """Call ``make_stream(attempt)`` until it returns, at most ``attempts`` times (attempts count from 1).
+    """Call ``make_stream()`` until it returns, at most ``attempts`` times.
 
-    ``make_stream`` makes the call and consumes it, for instance ``lambda n: collect(provider.stream(...),
-    on_delta)``: a stream can fail half-way, and then starts again from nothing. ``on_retry(next_attempt,
-    error, delay_seconds)`` is told before each wait. ``sleep`` defaults to waiting for ``cancelled``, so a
+    ``make_stream`` makes the call and consumes it, for instance ``lambda: collect(provider.stream(...),
+    on_delta)``: a stream can fail half-way, and then starts again from nothing. ``on_retry(error,
+    delay_seconds)`` is told before each wait. ``sleep`` defaults to waiting for ``cancelled``, so a
     cancellation ends the wait at once. Raises the last ProviderError, or Cancelled.
     """
     attempt = 1
@@ -43,14 +43,14 @@ def call_with_retries(
         if cancelled.is_set():
             raise Cancelled
         try:
-            return make_stream(attempt)
+            return make_stream()
         except ProviderError as error:
             if attempt >= attempts or not _worth_retrying(error):
                 raise
             attempt += 1
             delay = delay_before(attempt, error)
             if on_retry is not None:
-                on_retry(attempt, error, delay)
+                on_retry(error, delay)
         (sleep or cancelled.wait)(delay)
 
 

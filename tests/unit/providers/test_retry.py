@@ -12,14 +12,14 @@ from sessions_app.providers.base import Cancelled, ErrorKind, ProviderError
 from sessions_app.providers.retry import LONGEST_DELAY_SECONDS, call_with_retries, delay_before
 
 
-def failing(*errors: ProviderError) -> Callable[[int], str]:
-    """Fails with these errors in turn, then answers with the attempt's number."""
+def failing(*errors: ProviderError) -> Callable[[], str]:
+    """Fails with these errors in turn, then answers."""
     left = list(errors)
 
-    def call(attempt: int) -> str:
+    def call() -> str:
         if left:
             raise left.pop(0)
-        return f"attempt {attempt}"
+        return "answered"
 
     return call
 
@@ -28,7 +28,7 @@ def failing(*errors: ProviderError) -> Callable[[int], str]:
 def test_passing_failures_are_tried_again(kind: ErrorKind, cancelled: threading.Event) -> None:
     slept: list[float] = []
     call = failing(ProviderError(kind, "x"), ProviderError(kind, "y"))
-    assert call_with_retries(call, attempts=3, cancelled=cancelled, sleep=slept.append) == "attempt 3"
+    assert call_with_retries(call, attempts=3, cancelled=cancelled, sleep=slept.append) == "answered"
     assert len(slept) == 2
 
 
@@ -56,15 +56,15 @@ def test_the_last_failure_is_raised(cancelled: threading.Event) -> None:
 
 
 def test_the_caller_hears_before_each_wait(cancelled: threading.Event) -> None:
-    heard: list[tuple[int, str, float]] = []
+    heard: list[tuple[str, float]] = []
     call_with_retries(
         failing(ProviderError("rate_limited", "wait", retry_after_seconds=9)),
         attempts=2,
         cancelled=cancelled,
         sleep=lambda seconds: None,
-        on_retry=lambda attempt, error, delay: heard.append((attempt, error.message, delay)),
+        on_retry=lambda error, delay: heard.append((error.message, delay)),
     )
-    assert heard == [(2, "wait", 9)]
+    assert heard == [("wait", 9)]
 
 
 def test_cancelling_ends_the_wait(cancelled: threading.Event) -> None:

@@ -59,10 +59,10 @@ class IngressView(APIView):
             ingress.note_refusal(self.connector, error)
             raise
         except Exception as error:
-            known = problems.translate(error)
+            known = problems.translate(error)  # once: it logs what nobody foresaw
             if known.status < 500:
                 ingress.note_refusal(self.connector, known)
-            raise
+            raise known from error
 
     def receive(self, request: Request) -> Response:
         """Authenticate, read, accept and answer. The kind's own part."""

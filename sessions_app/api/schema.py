@@ -19,7 +19,10 @@ _IDEMPOTENCY_KEY: Final = OpenApiParameter(
     "Idempotency-Key",
     _KEY_SCHEMA,
     OpenApiParameter.HEADER,
-    description="The same key with the same request gets the first answer again, for seven days.",
+    description=(
+        "The same key with the same request gets the first answer again, for seven days unless the service "
+        "is set otherwise."
+    ),
 )
 _IF_MATCH: Final = OpenApiParameter(
     "If-Match",

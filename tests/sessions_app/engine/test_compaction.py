@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sessions_app.engine import compaction, context, loop
-from sessions_app.models import Checkpoint, JournalEntry, Session
+from sessions_app.models import Checkpoint, JournalEntry, Run, Session
 from sessions_app.services import journal, runs
 from sessions_app.services.heartbeat import Heartbeat
 from tests.sessions_app.engine.conftest import call, payloads, submit
@@ -34,15 +34,20 @@ def test_a_full_window_is_compacted_into_a_checkpoint_and_the_journal_stays(
     assert JournalEntry.objects.filter(session=session, kind="message.created").count() == 32
 
 
-def test_an_overflow_error_compacts_and_asks_again(
-    script: Script, session: Session, heartbeat: Heartbeat
-) -> None:
+def overflowing(script: Script, session: Session, heartbeat: Heartbeat) -> Run:
+    """A run that follows four others and whose first call is too long for its model."""
     script({"text": "first"})
     for number in range(4):
         submit(session, f"input {number}")
     loop.drive(session.pk, heartbeat)
     script({"text": "after", "fault": {"kind": "overflow", "times": 1}})
-    run = submit(session, "too long")
+    return submit(session, "too long")
+
+
+def test_an_overflow_error_compacts_and_asks_again(
+    script: Script, session: Session, heartbeat: Heartbeat
+) -> None:
+    run = overflowing(script, session, heartbeat)
     loop.drive(session.pk, heartbeat)
     assert runs.get(run.run_id).status == "completed"
     assert payloads(run, "checkpoint.created")[0]["trigger"] == "overflow"
@@ -51,12 +56,7 @@ def test_an_overflow_error_compacts_and_asks_again(
 def test_who_asks_the_run_to_stop_before_the_summary_waits_for_none(
     script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script({"text": "first"})
-    for number in range(4):
-        submit(session, f"input {number}")
-    loop.drive(session.pk, heartbeat)
-    script({"text": "after", "fault": {"kind": "overflow", "times": 1}})
-    run = submit(session, "too long")
+    run = overflowing(script, session, heartbeat)
     summarise = compaction._summarise
 
     def stopped(*given: Any) -> str:

@@ -1,32 +1,17 @@
-"""Reading JSON that every store and stream can carry, and refusing the rest with a reason."""
+"""How REST framework reads a body: JSON with one meaning, and no more of it than is allowed."""
 
-import json
-import re
-from collections.abc import Iterator, Mapping
-from typing import IO, Any, Final, NoReturn
+from collections.abc import Mapping
+from typing import IO, Any
 
 from django.conf import settings
 from rest_framework.parsers import BaseParser
 
-from kheish_site.lib.errors import BadRequest, PayloadTooLarge
-
-DEEPEST: Final = 64
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
-_LARGEST_INTEGER: Final = 2**63 - 1
-
-
-class InvalidJson(BadRequest):
-    """The body is not JSON, or JSON that not every store can hold."""
-
-    code = "invalid_json"
+from kheish_site.lib import strict_json
+from kheish_site.lib.errors import PayloadTooLarge
 
 
 class StrictJSONParser(BaseParser):
-    """JSON as RFC 8259 with one meaning.
-
-    Refused: NaN and infinities, numbers beyond 64 bits or a float, duplicate members, NUL
-    characters, lone surrogates, nesting deeper than 64, bodies over ``max_body_bytes``.
-    """
+    """What ``strict_json`` reads, of at most ``max_body_bytes``."""
 
     media_type = "application/json"
 
@@ -34,7 +19,7 @@ class StrictJSONParser(BaseParser):
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
         """Return the body's value. Raises: InvalidJson, PayloadTooLarge."""
-        return loads(read_bounded(stream, self.largest_body()))
+        return strict_json.loads(read_bounded(stream, self.largest_body()))
 
     def largest_body(self) -> int:
         """Return how many bytes are read."""
@@ -47,79 +32,3 @@ def read_bounded(stream: IO[Any], limit: int) -> bytes:
     if len(raw) > limit:
         raise PayloadTooLarge(f"the body is larger than {limit} bytes")
     return raw
-
-
-def loads(raw: bytes) -> Any:
-    """Return the value of a JSON text. Raises: InvalidJson."""
-    try:
-        value = json.loads(
-            raw.decode("utf-8"),
-            object_pairs_hook=_object,
-            parse_constant=_not_a_number,
-            parse_float=_float,
-            parse_int=_integer,
-        )
-    except UnicodeDecodeError as error:
-        raise InvalidJson(f"the body is not UTF-8 (byte {error.start})") from None
-    except json.JSONDecodeError as error:
-        raise InvalidJson(f"{error.msg} at line {error.lineno} column {error.colno}") from None
-    except RecursionError:
-        raise InvalidJson(f"nested deeper than {DEEPEST}") from None
-    check(value)
-    return value
-
-
-def check(value: Any) -> None:
-    """Raise InvalidJson for text that cannot be stored and for nesting that is too deep."""
-    level = [value]
-    for _ in range(DEEPEST + 1):
-        level = [item for node in level for item in _children(node)]
-        if not level:
-            return
-    raise InvalidJson(f"nested deeper than {DEEPEST}")
-
-
-def text_problem(text: str) -> str:
-    """Return why ``text`` cannot be stored, or ""."""
-    if "\x00" in text:
-        return "NUL characters are not allowed"
-    if not text.isascii() and _SURROGATE.search(text):
-        return "lone surrogates are not allowed"
-    return ""
-
-
-def _children(node: Any) -> Iterator[Any]:
-    if isinstance(node, str):
-        if reason := text_problem(node):
-            raise InvalidJson(reason)
-    elif isinstance(node, dict):
-        for name in node:
-            if reason := text_problem(name):
-                raise InvalidJson(reason)
-        yield from node.values()
-    elif isinstance(node, list):
-        yield from node
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise InvalidJson("an object names a member twice")
-    return value
-
-
-def _not_a_number(name: str) -> NoReturn:
-    raise InvalidJson(f"{name} is not a JSON number")
-
-
-def _float(digits: str) -> float:
-    value = float(digits)
-    if value in (float("inf"), float("-inf")):
-        raise InvalidJson("a number is out of range")
-    return value
-
-
-def _integer(digits: str) -> int:
-    if len(digits) > 20 or abs(value := int(digits)) > _LARGEST_INTEGER:
-        raise InvalidJson("a number is out of range")
-    return value

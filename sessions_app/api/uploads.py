@@ -8,7 +8,8 @@ from django.conf import settings
 from rest_framework.parsers import BaseParser
 
 from kheish_site.lib.canonical import sha256_hex
-from sessions_app.api.parsers import InvalidJson, StrictJSONParser, read_bounded, text_problem
+from kheish_site.lib.strict_json import InvalidJson, text_problem
+from sessions_app.api.parsers import StrictJSONParser, read_bounded
 
 FILE_NAME: Final = "HTTP_X_FILE_NAME"
 

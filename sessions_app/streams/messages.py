@@ -3,6 +3,7 @@
 import json
 from typing import Any, Final
 
+from kheish_site.lib import strict_json
 from kheish_site.lib.errors import BadRequest, KheishError
 from kheish_site.lib.redaction import redact
 from sessions_app.services.doorbell.live import Delta
@@ -32,10 +33,9 @@ def read(text: str | None, max_bytes: int) -> dict[str, Any]:
     if len(text.encode("utf-8", "replace")) > max_bytes:
         raise BadMessage(f"a message has at most {max_bytes} bytes", code="message_too_large")
     try:
-        message = json.loads(text)
-        json.dumps(message, ensure_ascii=False).encode()  # a lone surrogate fits no row and no answer
-    except (ValueError, RecursionError):
-        raise BadMessage("the message is not JSON") from None
+        message = strict_json.loads(text.encode("utf-8", "surrogatepass"))
+    except strict_json.InvalidJson as error:
+        raise BadMessage(error.detail) from None
     if not isinstance(message, dict) or not isinstance(message.get("op"), str):
         raise BadMessage("a message is an object with an op")
     if message["op"] not in _MEMBERS:

@@ -28,8 +28,8 @@ from connectors_app.services.handles import InvalidReplyTarget
 from connectors_app.services.outbound import Answer
 from kheish_site.lib.errors import KheishError
 from kheish_site.lib.redaction import redact
+from kheish_site.lib.strict_json import text_problem
 from kheish_site.lib.transactions import release_connection
-from sessions_app.api.parsers import text_problem
 
 LONGEST_ROUTE: Final = 4096
 _DETAIL: Final = 512

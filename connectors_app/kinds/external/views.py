@@ -13,7 +13,7 @@ from connectors_app.kinds.external.leases import LeaseInvalid
 from connectors_app.kinds.external.names import NAME, TOKEN
 from connectors_app.models import Connector
 from connectors_app.services import connectors
-from sessions_app.api.parsers import loads
+from kheish_site.lib.strict_json import loads
 
 
 class Events(IngressView):

@@ -15,8 +15,8 @@ from connectors_app.services.resolution import DOMAIN
 from kheish_site.lib.canonical import digest, sha256_hex
 from kheish_site.lib.errors import BadRequest
 from kheish_site.lib.ids import new_id
+from kheish_site.lib.strict_json import loads
 from sessions_app.api.limits import check_metadata
-from sessions_app.api.parsers import loads
 from sessions_app.api.serializers.base import JsonObject, List, StrictSerializer, Text, validated
 from sessions_app.api.serializers.fields import LONGEST_KEY, Keys
 from sessions_app.api.serializers.runs import AttachmentItem, InputItem

@@ -13,9 +13,9 @@ from connectors_app.kinds.slack.people import known_as
 from connectors_app.kinds.slack.settings import options
 from connectors_app.services import connectors, ingress
 from connectors_app.services.ingress import Accepted
+from kheish_site.lib.strict_json import loads
 from kheish_site.lib.transactions import release_connection
 from sessions_app.api.auth import remote_addr
-from sessions_app.api.parsers import loads
 
 _FORM: Final = "application/x-www-form-urlencoded"
 

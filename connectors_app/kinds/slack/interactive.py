@@ -17,7 +17,7 @@ from connectors_app.models import Connector
 from connectors_app.services import chat_actions
 from connectors_app.services.resolution import DOMAIN
 from kheish_site.lib.errors import BadRequest
-from sessions_app.api.parsers import loads
+from kheish_site.lib.strict_json import loads
 
 _NOT_AUTHORISED: Final = "You are not authorised to decide this here."
 

@@ -10,8 +10,8 @@ from connectors_app.api.ingress import IngressUnauthorized, IngressView
 from connectors_app.kinds.telegram import ingress
 from connectors_app.kinds.telegram.names import POLLING
 from connectors_app.services import connectors
+from kheish_site.lib import strict_json
 from kheish_site.lib.errors import Conflict
-from sessions_app.api import parsers
 
 HEADER = "X-Telegram-Bot-Api-Secret-Token"
 
@@ -32,7 +32,7 @@ class TelegramIngress(IngressView):
         if self.connector.settings.get("ingress_mode") == POLLING:
             raise PollingConnector(f"{self.connector} polls; remove the webhook of its bot")
         self._authenticate(request)
-        taken = ingress.take(self.connector, parsers.loads(self.raw))
+        taken = ingress.take(self.connector, strict_json.loads(self.raw))
         if taken.accepted is None:
             return Response(_without_run(taken))
         return self.answer(taken.accepted)

@@ -12,7 +12,7 @@ from rest_framework import serializers
 from rest_framework.validators import ProhibitSurrogateCharactersValidator
 
 from kheish_site.lib import clock
-from sessions_app.api.parsers import text_problem
+from kheish_site.lib.strict_json import text_problem
 
 _ASKED_ALREADY: Final = (ProhibitNullCharactersValidator, ProhibitSurrogateCharactersValidator)
 JSON_OBJECT: Final = {"type": "object", "additionalProperties": {}}

@@ -13,8 +13,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from kheish_site.lib.errors import NotFound
+from kheish_site.lib.strict_json import text_problem
 from sessions_app.api import idempotency, pagination, problems
-from sessions_app.api.parsers import text_problem
 from sessions_app.api.serializers.base import Query, StrictSerializer, list_fields, validated
 from sessions_app.models import Role
 from sessions_app.services import audit, secrets

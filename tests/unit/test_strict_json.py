@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions_app.api.parsers import DEEPEST, InvalidJson, loads, text_problem
+from kheish_site.lib.strict_json import DEEPEST, InvalidJson, loads, text_problem
 
 REFUSED = {
     "nothing": b"",

@@ -373,15 +373,12 @@ class Healing:
         began = time.monotonic()
         self._until_nothing_is_left(lambda: _moving(self._load))
         self.seconds = time.monotonic() - began
-        if quick:
-            self._until_nobody_writes()
-            return
-        if self.unsettled:
-            return
-        self._load.pausing.clear()
-        self._until_nothing_is_left(
-            lambda: _moving(self._load) + _undelivered(self._load) + _undecided(self._load)
-        )
+        if not quick and not self.unsettled:
+            self._load.pausing.clear()
+            self._until_nothing_is_left(
+                lambda: _moving(self._load) + _undelivered(self._load) + _undecided(self._load)
+            )
+        self._until_nobody_writes()  # the looks come one after the other: what moved between them was missed
 
     def _until_nobody_writes(self) -> None:
         """Wait until no journal grew for longer than an approval lasts.

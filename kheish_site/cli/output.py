@@ -11,14 +11,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TextIO
 
+from kheish_site.cli.fields import GAP, is_empty, told
 from kheish_site.cli.text import clean, one_line, shorten, width
-from kheish_site.lib.visible import visible
 
 Mode = Literal["human", "json", "quiet"]
 Style = Literal["", "dim", "bold", "red", "green", "amber", "blue"]
 
 CODES: dict[str, str] = {"dim": "2", "bold": "1", "red": "31", "green": "32", "amber": "33", "blue": "34"}
-GAP = "  "
 NARROWEST_COLUMN = 8
 
 
@@ -73,13 +72,13 @@ class Output:
             self._row(row, widths, styles[index] if index < len(styles) else "")
 
     def record(self, value: Mapping[str, Any]) -> None:
-        """One object as `name: value` lines; nested values as JSON, empty ones left out."""
-        shown = {name: item for name, item in value.items() if item not in (None, "", [], {})}
-        longest = max((len(name) for name in shown), default=0)
-        for name, item in shown.items():
-            label = self._paint(clean(name).ljust(longest), "dim", self._colour_out)
-            text = pretty(item) if isinstance(item, dict | list) else clean(item)
-            print(label + GAP + text.replace("\n", "\n" + " " * (longest + 2)), file=self.stdout)
+        """One object as `name  value` lines (`fields.told`), empty values left out."""
+        shown = {one_line(name): told(name, item) for name, item in value.items() if not is_empty(item)}
+        longest = max(map(len, shown), default=0)
+        rest = "\n" + " " * (longest + len(GAP))
+        for name, text in shown.items():
+            label = self._paint(name.ljust(longest), "dim", self._colour_out)
+            print(label + GAP + text.replace("\n", rest), file=self.stdout)
 
     def _row(self, cells: Sequence[str], widths: Sequence[int], style: Style) -> None:
         parts = [
@@ -99,9 +98,3 @@ def fit(widths: list[int], columns: int) -> list[int]:
     while sum(fitted) + len(GAP) * (len(fitted) - 1) > columns and max(fitted) > NARROWEST_COLUMN:
         fitted[fitted.index(max(fitted))] -= 1
     return fitted
-
-
-def pretty(value: Any) -> str:
-    """JSON for people: readable characters, unsafe ones written out. Short values stay on one line."""
-    compact = json.dumps(value, ensure_ascii=False)
-    return visible(compact if len(compact) <= 80 else json.dumps(value, ensure_ascii=False, indent=2))

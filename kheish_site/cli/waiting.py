@@ -7,7 +7,7 @@ from typing import Any
 
 from kheish_site.cli.client import path
 from kheish_site.cli.command import Context
-from kheish_site.cli.output import pretty
+from kheish_site.cli.fields import pretty
 from kheish_site.cli.text import one_line
 from kheish_site.cli.transport import Problem, Unreachable
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kheish_site.cli.output import Style, pretty
+from kheish_site.cli.fields import pretty
+from kheish_site.cli.output import Style
 from kheish_site.cli.text import clean, one_line
 
 Payload = Mapping[str, Any]

@@ -8,7 +8,7 @@ from kheish_site.cli.client import path
 from kheish_site.cli.command import PAGING, REASON, YES, Command, Context, arg, declined, given, listed
 from kheish_site.cli.edit import edited_input, show_diff
 from kheish_site.cli.exits import CliError, Exit, UsageError
-from kheish_site.cli.output import pretty
+from kheish_site.cli.fields import pretty
 from kheish_site.cli.resources import APPROVAL, show_list, show_one, status_style
 from kheish_site.cli.text import one_line
 from kheish_site.cli.transport import Problem

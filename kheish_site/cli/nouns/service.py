@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from kheish_site.cli.config import is_loopback
 from kheish_site.cli.exits import Exit
 from kheish_site.cli.failures import explain_unreachable
 from kheish_site.cli.output import Style
-from kheish_site.cli.text import one_line
+from kheish_site.cli.text import age, one_line, span
 from kheish_site.cli.timeline import Timeline
 from kheish_site.cli.transport import Problem, Unreachable
 
@@ -34,10 +34,49 @@ def status(context: Context) -> None:
     if context.out.mode == "json":
         context.out.document(answer)
         return
-    context.out.record({"url": context.connection.base_url, **answer})
+    context.out.record({"url": context.connection.base_url, **_in_words(answer)})
     _warn_version(context, answer)
     for warning in _warnings(answer):
         context.out.word(f"{one_line(warning.get('message') or warning.get('code'))}", "amber")
+
+
+def _in_words(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer with a line for each part; what another version adds stays as it is."""
+    runtime = answer.get("runtime") or {}
+    problems = (answer.get("provider_readiness") or {}).get("problems") or []
+    settings = (("permission_mode", "mode"), ("revision", "settings revision"))
+    ours = {"status", "ready", "uptime_seconds", "workers", "runtime", "provider_readiness", "health", "time"}
+    return {
+        "service": f"{answer.get('status')}, up {span(answer.get('uptime_seconds') or 0)}",
+        **{name: _counts(part) for name, part in answer.items() if name not in ours},
+        "workers": [_worker(row) for row in answer.get("workers") or ()] or "none",
+        "model": _model(runtime, problems),
+        "permissions": ", ".join(f"{words} {runtime.get(name)}" for name, words in settings),
+    }
+
+
+def _model(runtime: Mapping[str, Any], problems: Sequence[object]) -> str:
+    route = runtime.get("default_route")
+    named = f"{route}/{runtime.get('model')}" if route else "none"
+    return "; ".join(one_line(words) for words in (named, *problems))
+
+
+def _counts(part: Any) -> Any:
+    """Numbers as `2 queued, 1 running`, those of zero left out; anything else as it is."""
+    if not isinstance(part, Mapping) or not all(type(number) is int for number in part.values()):
+        return part
+    return ", ".join(_number(number, name) for name, number in part.items() if number) or "none"
+
+
+def _number(number: int, name: str) -> str:
+    words = name.replace("_", " ")
+    return f"{number} {words.removesuffix('s') if number == 1 else words}"
+
+
+def _worker(row: Mapping[str, Any]) -> str:
+    state = "silent" if not row.get("alive") else "stopping" if row.get("draining") else "alive"
+    host, pid = str(row.get("host")).partition("/")[0], row.get("pid")
+    return f"{host} process {pid}: {state}, {row.get('slots')} slots, heard {age(row.get('heartbeat_at'))}"
 
 
 def capabilities(context: Context) -> None:

@@ -369,6 +369,29 @@ def test_the_matrix_is_a_table(service, kheish) -> None:
     assert [line.split() for line in lines] == [["TOOL", "default", "plan"], ["bash", "ask", "deny"]]
 
 
+def test_status_has_a_line_for_each_part(service, kheish) -> None:
+    worker = {"host": "box/7/1", "pid": 41, "slots": 8, "alive": True, "draining": False}
+    answer = {
+        "status": "ready", "ready": True, "version": "9.9.9", "profile": "embedded", "uptime_seconds": 90,
+        "runs": {"queued": 2, "running": 0, "waiting_for_approval": 1},
+        "waiting": {"approvals": 1, "questions": 0},
+        "workers": [worker | {"heartbeat_at": "2020-01-01T00:00:00Z"}, worker | {"pid": 42, "alive": False}],
+        "runtime": {"default_route": "gpt", "model": "small", "permission_mode": "plan", "revision": 3},
+        "provider_readiness": {"status": "error", "problems": ["no key"]},
+        "health": {"ok": True, "warnings": []}, "deliveries": {"waiting": 0}, "a_later_part": {"of": ["x"]},
+    }  # fmt: skip
+    service.on("GET", "/v1/status", answer)
+    lines = {line.split()[0]: " ".join(line.split()) for line in kheish("status").out.splitlines()}
+    assert lines["service"] == "service ready, up 90 s"
+    assert lines["runs"] == "runs 2 queued, 1 waiting for approval"
+    assert (lines["waiting"], lines["deliveries"]) == ("waiting 1 approval", "deliveries none")
+    assert "box process 41: alive, 8 slots, heard " in lines["workers"]
+    assert lines["box"].startswith("box process 42: silent")
+    assert lines["model"] == "model gpt/small; no key"
+    assert lines["permissions"] == "permissions mode plan, settings revision 3"
+    assert lines["a_later_part"] == "a_later_part of x"
+
+
 def test_status_and_capabilities(service, kheish) -> None:
     warning = {"code": "queued_run_lag", "message": "3 runs wait long"}
     service.on("GET", "/v1/status", {"status": "ready", "health": {"ok": False, "warnings": [warning]}})

@@ -4,7 +4,8 @@ import io
 
 import pytest
 
-from kheish_site.cli.output import Output, fit, pretty
+from kheish_site.cli.fields import pretty
+from kheish_site.cli.output import Output, fit
 from kheish_site.cli.text import age, clean, one_line, parse_time, shorten, span, width
 
 

@@ -6,6 +6,7 @@ The key counts together with what was sent, so a form that was filled in anew is
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+from django.db.models import Model
 from django.http import HttpRequest
 
 from kheish_site.lib.ids import new_id
@@ -32,14 +33,17 @@ def new_key() -> str:
     return new_id("form")
 
 
-def once(request: HttpRequest, work: Callable[[], Told]) -> Told:
-    """Do ``work`` in one transaction with its answer, or return what the first of equal requests was told."""
+def once(request: HttpRequest, work: Callable[[], Told], *, part: str = "") -> Told:
+    """Do ``work`` in one transaction with its answer, or return what the first of equal requests was told.
+
+    ``part`` tells the parts of a request apart that are done each in a transaction of its own.
+    """
     key = request.POST.get(MEMBER, "")
     if not key:
         return work()
     sent = {name: request.POST.getlist(name) for name in sorted(request.POST) if name not in _ASIDE}
     mark = idempotency.fingerprint("POST", request.path, sent)
-    claim = Claim(principal=principal(request).name, key=f"console:{key}:{mark}", fingerprint=mark)
+    claim = Claim(principal=principal(request).name, key=f"console:{key}:{part}:{mark}", fingerprint=mark)
     with write():
         claimed = idempotency.begin(claim)
         if isinstance(claimed, Answer):
@@ -47,3 +51,8 @@ def once(request: HttpRequest, work: Callable[[], Told]) -> Told:
         told = work()
         idempotency.finish(claimed, Answer(status=200, body=asdict(told)), sealed=bool(told.secret))
     return told
+
+
+def once_for(request: HttpRequest, row: Model, work: Callable[[], str]) -> str:
+    """Do ``work`` on one of the rows of a request as ``once`` does, and return the words it returned."""
+    return once(request, lambda: Told(words=work(), url=""), part=str(row.pk)).words

@@ -15,7 +15,7 @@ from sessions_app.admin import evidence, run_page, show
 from sessions_app.admin.base import ConsoleAdmin, Section, StatusTab, all_of, latest
 from sessions_app.admin.filters import ByLiveness, ByPersona, ByRoute, ByStatus
 from sessions_app.admin.forms import TextArea, unmasked
-from sessions_app.admin.verbs import Cleaned, Outcome, ReasonForm, Verb
+from sessions_app.admin.verbs import Cleaned, NothingToSay, Outcome, ReasonForm, Verb
 from sessions_app.models import (
     LIVE,
     WAITING,
@@ -71,7 +71,7 @@ class AgainForm(forms.Form):
 
 def _again(row: Run, cleaned: Cleaned, principal: Principal) -> Outcome:
     was = str(row.input_message.get("content", ""))
-    content = unmasked(cleaned, {"content": was})["content"]
+    content = unmasked(cleaned, {"content": was})["content"] if "content" in cleaned else was
     if content == was and any(item["type"] != "text" for item in row.input_items):
         content = ""  # as it was, with its files
     return Outcome(row=runs.retry(row.run_id, content=content, principal=principal.name))
@@ -83,14 +83,10 @@ AGAIN = Verb(
     past="asked again",
     act=_again,
     keyed=True,
-    form=AgainForm,
+    form_for=lambda row: NothingToSay if row is None else AgainForm,
     initial=lambda row: {"content": show.redact(str(row.input_message.get("content", "")))},
     applies=lambda row: runs.may_retry(row) and row.session.ended_at is None,
-    many=False,
-    explain=(
-        "Submits the input once more, as it was or as you change it. "
-        "It answers where the session's runs answer now."
-    ),
+    explain="Submits the input once more. The new run answers where the session's runs answer now.",
 )
 
 
@@ -149,7 +145,7 @@ class RunAdmin(ConsoleAdmin):
         return show.lasted(row.submitted_at, row.finished_at)
 
     def facts(self, row: Run) -> Sequence[tuple[str, Any]]:
-        """What would be stopped."""
+        """Which run a verb is about."""
         return (
             ("Run", show.link(row, row.run_id)),
             ("Status", show.badge(row.status)),

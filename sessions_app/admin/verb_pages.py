@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from django.contrib import messages
@@ -16,7 +17,7 @@ from django.utils.html import format_html
 from kheish_site.lib.errors import KheishError
 from sessions_app.admin import addresses, courses, permits
 from sessions_app.admin.caller import principal
-from sessions_app.admin.once import Told, new_key, once
+from sessions_app.admin.once import Told, new_key, once, once_for
 from sessions_app.admin.verbs import MOST_ROWS, Outcome, Verb, perform, reason_mark
 
 TEMPLATE = "sessions_app/admin/verb.html"
@@ -74,8 +75,9 @@ class VerbPages:
             chosen = list(rows[: MOST_ROWS + 1])
             if len(chosen) <= MOST_ROWS:
                 return self._many(request, verb, chosen)
-            if verb.seal is not None:
-                messages.error(request, f"Each must be looked at: at most {MOST_ROWS}. Nothing was done.")
+            if verb.seal is not None or verb.keyed:
+                why = "Each must be looked at" if verb.seal is not None else "Each becomes something new"
+                messages.error(request, f"{why}: at most {MOST_ROWS}. Nothing was done.")
                 return None
             return self._preview(request, verb, rows, _bound(request, verb.form_class(None)))
 
@@ -85,7 +87,8 @@ class VerbPages:
         form = _bound(request, verb.form_class(None))
         if not form.is_valid():
             return self._ask(request, verb, rows, form, bulk=True)
-        tally = perform(verb, rows, form.cleaned_data, principal(request), _seen(request))
+        guard = {"once": partial(once_for, request)} if verb.keyed else {}
+        tally = perform(verb, rows, form.cleaned_data, principal(request), _seen(request), **guard)
         messages.add_message(request, tally.level, str(tally))
         return None
 

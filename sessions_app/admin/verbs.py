@@ -8,6 +8,7 @@ what came of it: "3 approved, 1 refused: already cancelled".
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal
 
 from django import forms
@@ -130,15 +131,23 @@ def perform(
     cleaned: Cleaned,
     principal: Principal,
     seen: Mapping[Any, str] | None = None,
+    once: Callable[[Any, Callable[[], str]], str] = lambda row, work: work(),
 ) -> Tally:
-    """Do ``verb`` to each row, each in the transaction of its own service call, and count what came of it."""
+    """Do ``verb`` to each row, each in the transaction of its own service call, and count what came of it.
+
+    ``once`` does the work on a row, or returns the word for what was done to it before.
+    """
+
+    def act(row: Any) -> str:
+        told = dict(cleaned) | {"seen": (seen or {}).get(row.pk, "")}
+        return verb.do(row, told, principal).word or verb.past
+
     tally = Tally()
     for row in rows:
         try:
-            told = dict(cleaned) | {"seen": (seen or {}).get(row.pk, "")}
-            outcome = verb.do(row, told, principal)
+            word = once(row, partial(act, row))
         except KheishError as refusal:
             tally.refused[refusal.detail or refusal.error_code] += 1
         else:
-            tally.done[outcome.word or verb.past] += 1
+            tally.done[word] += 1
     return tally

@@ -6,10 +6,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.urls import reverse
 
-from sessions_app.admin import addresses
+from sessions_app.admin import addresses, verb_pages
 from sessions_app.models import ApiToken, IdempotencyRecord, Run
 from tests.factories import make_route, make_session
-from tests.sessions_app.admin.conftest import Desk, drive
+from tests.sessions_app.admin.conftest import Desk, drive, waiting_approval
 from tests.sessions_app.admin.test_verbs import new_url, said
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -62,3 +62,29 @@ def test_what_was_refused_may_be_sent_again(desk: Desk) -> None:
     for answer in twice(client, url, url, name="local", role="viewer"):
         assert "Refused" in answer.content.decode()
     assert not IdempotencyRecord.objects.exists()
+
+
+def test_many_runs_are_asked_again_each_once(desk: Desk) -> None:
+    done = [drive({"text": "done"}, session_id=f"again-{n}") for n in range(2)]
+    live, client = waiting_approval("live").run, desk("operator")
+    url = reverse("admin:sessions_app_run_changelist")
+    chosen = {"action": "again", "_selected_action": [row.pk for row in (*done, live)]}
+    asked = client.post(url, {**chosen, "index": "0"})
+    sent = {**chosen, "confirmed": "yes", "once": asked.context["once"]}
+    words = "2 asked again, 1 refused: the run is still waiting_for_approval"
+    assert [said(client.post(url, sent)).split(" | ")[-1] for _ in range(2)] == [words, words]
+    assert [Run.objects.filter(session=row.session_id).count() for row in (*done, live)] == [2, 2, 1]
+    for row in done:
+        again = Run.objects.filter(session=row.session_id).latest("pk")
+        assert again.metadata["again_of"] == row.run_id and again.input_items == row.input_items
+
+
+def test_what_makes_something_new_goes_through_no_more_rows_than_one_request_may(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verb_pages, "MOST_ROWS", 1)
+    rows = [drive({"text": "done"}, session_id=f"again-{n}") for n in range(2)]
+    chosen = {"action": "again", "_selected_action": [row.pk for row in rows], "index": "0"}
+    answer = desk("operator").post(reverse("admin:sessions_app_run_changelist"), chosen)
+    assert said(answer) == "Each becomes something new: at most 1. Nothing was done."
+    assert Run.objects.count() == 2

@@ -87,7 +87,9 @@ class VerbPages:
         form = _bound(request, verb.form_class(None))
         if not form.is_valid():
             return self._ask(request, verb, rows, form, bulk=True)
-        guard = {"once": partial(once_for, request)} if verb.keyed else {}
+        guard = {}
+        if verb.keyed:  # what is made of them comes in their order
+            guard, rows = {"once": partial(once_for, request)}, sorted(rows, key=lambda row: row.pk)
         tally = perform(verb, rows, form.cleaned_data, principal(request), _seen(request), **guard)
         messages.add_message(request, tally.level, str(tally))
         return None

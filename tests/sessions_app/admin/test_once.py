@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from sessions_app.admin import addresses, verb_pages
 from sessions_app.models import ApiToken, IdempotencyRecord, Run
-from tests.factories import make_route, make_session
+from tests.factories import make_route, make_run, make_session
 from tests.sessions_app.admin.conftest import Desk, drive, waiting_approval
 from tests.sessions_app.admin.test_verbs import new_url, said
 
@@ -77,6 +77,22 @@ def test_many_runs_are_asked_again_each_once(desk: Desk) -> None:
     for row in done:
         again = Run.objects.filter(session=row.session_id).latest("pk")
         assert again.metadata["again_of"] == row.run_id and again.input_items == row.input_items
+
+
+def test_runs_of_one_session_are_asked_again_in_their_order(desk: Desk) -> None:
+    runs = [drive({"text": "done"}, {"text": "done"}, session_id="one")]
+    runs.append(make_run(runs[0].session, "second"))
+    Run.objects.filter(pk=runs[1].pk).update(status="failed")
+    url, client = reverse("admin:sessions_app_run_changelist"), desk("operator")
+    chosen = {"action": "again", "_selected_action": [row.pk for row in runs]}
+    asked = client.post(url, {**chosen, "index": "0"})
+    assert [row["pk"] for row in asked.context["rows"]] == [
+        runs[1].pk,
+        runs[0].pk,
+    ]  # newest first, as the list
+    client.post(url, {**chosen, "confirmed": "yes", "once": asked.context["once"]})
+    made = Run.objects.filter(metadata__has_key="again_of").order_by("position")
+    assert [run.metadata["again_of"] for run in made] == [row.run_id for row in runs]
 
 
 def test_what_makes_something_new_goes_through_no_more_rows_than_one_request_may(

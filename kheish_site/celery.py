@@ -13,6 +13,7 @@ from typing import Any
 from celery import Celery
 from celery.signals import setup_logging, worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
+from django.db import DatabaseError
 
 from kheish_site.lib import collector
 from kheish_site.lib.errors import KheishError
@@ -55,6 +56,9 @@ def start_driving(sender: Any, **kwargs: Any) -> None:
     except KheishError as error:
         logger.error("the worker does not start: %s", error.detail, extra={"action": "worker.start"})
         raise SystemExit(EXIT_OTHER_KEY if error.code == "audit_key_missing" else 1) from None
+    except DatabaseError as error:  # away, full, or of another version
+        logger.error("the worker does not start: %s", error, extra={"action": "worker.start"})
+        raise SystemExit(1) from None
     except Exception as error:
         # Celery would log it and go on, as a worker that takes messages and renews no lease.
         logger.exception("the worker could not start", extra={"action": "worker.start"})

@@ -102,6 +102,18 @@ def test_a_service_that_stops_says_so(serving: Service):
 
 
 @pytest.mark.embedded_only
+def test_a_worker_does_not_start_without_its_database(tmp_path):
+    nobody = {
+        "KHEISH_DATABASE_URL": "postgresql://kheish@127.0.0.1:1/kheish",
+        "KHEISH_STATE_DIR": str(tmp_path),
+    }
+    told = processes.clean_environment(nobody)
+    ended = subprocess.run(WORKER, cwd=ROOT, env=told, capture_output=True, text=True, timeout=300)
+    assert (ended.returncode, "Traceback" in ended.stderr) == (1, False), ended.stderr
+    assert "the worker does not start: " in ended.stderr
+
+
+@pytest.mark.embedded_only
 def test_a_worker_does_not_start_on_a_database_that_nobody_prepared(tmp_path):
     told = processes.clean_environment({"KHEISH_STATE_DIR": str(tmp_path)})
     ended = subprocess.run(WORKER, cwd=ROOT, env=told, capture_output=True, text=True, timeout=300)

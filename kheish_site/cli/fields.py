@@ -7,7 +7,7 @@ Everything in `LITERAL` stays JSON: somebody may decide by it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kheish_site.cli.text import age, clean, one_line, parse_time, width
@@ -42,11 +42,12 @@ def told(name: str, value: Any) -> str:
     return _scalar(value)
 
 
-def aligned(pairs: Sequence[tuple[str, str]]) -> list[str]:
-    """`name  value` lines with the values under each other, also those of several lines."""
+def aligned(pairs: Sequence[tuple[str, str]], paint: Callable[[str], str] = str) -> list[str]:
+    """`name  value` lines with the values under each other, also those of several lines; names painted."""
     longest = max((width(name) for name, _ in pairs), default=0)
     rest = "\n" + " " * (longest + len(GAP))
-    return [name + " " * (longest - width(name)) + GAP + text.replace("\n", rest) for name, text in pairs]
+    padded = [(name + " " * (longest - width(name)), text) for name, text in pairs]
+    return [paint(name) + GAP + text.replace("\n", rest) for name, text in padded]
 
 
 def pretty(value: Any) -> str:

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TextIO
 
-from kheish_site.cli.fields import GAP, is_empty, told
+from kheish_site.cli.fields import GAP, aligned, is_empty, told
 from kheish_site.cli.text import clean, one_line, shorten, width
 
 Mode = Literal["human", "json", "quiet"]
@@ -73,12 +73,9 @@ class Output:
 
     def record(self, value: Mapping[str, Any]) -> None:
         """One object as `name  value` lines (`fields.told`), empty values left out."""
-        shown = {one_line(name): told(name, item) for name, item in value.items() if not is_empty(item)}
-        longest = max(map(len, shown), default=0)
-        rest = "\n" + " " * (longest + len(GAP))
-        for name, text in shown.items():
-            label = self._paint(name.ljust(longest), "dim", self._colour_out)
-            print(label + GAP + text.replace("\n", rest), file=self.stdout)
+        shown = [(one_line(name), told(name, item)) for name, item in value.items() if not is_empty(item)]
+        for line in aligned(shown, lambda name: self._paint(name, "dim", self._colour_out)):
+            print(line, file=self.stdout)
 
     def _row(self, cells: Sequence[str], widths: Sequence[int], style: Style) -> None:
         parts = [

@@ -3,16 +3,18 @@
 Every verb needs the open transaction that commits the call's own change, and the session's row lock in it.
 """
 
+import logging
 from collections.abc import Iterable
 from typing import Final
 
 from kheish_site.lib.canonical import sha256_hex
 from sessions_app.models import Run, ToolCall, ToolCallState
 from sessions_app.services import external_actions
-from sessions_app.services.external_actions import Action
+from sessions_app.services.external_actions import Action, ChainBroken
 from sessions_app.services.writes import Advance
 from sessions_app.tools import registry
 
+logger = logging.getLogger(__name__)
 OUTWARD_EFFECTS: Final = frozenset({"opaque", "probeable"})
 
 
@@ -51,6 +53,18 @@ def finished(run: Run, calls: Iterable[ToolCall]) -> None:
         *(_finished(call, _outcome(call), grant=_grant(run, call)) for call in filter(is_outward, calls)),
         run=run,
     )
+
+
+def left_open(run: Run, calls: Iterable[ToolCall]) -> None:
+    """Record that a run has ended whose calls had begun, as ``finished`` does.
+
+    Where the head of the chain was written over, no record can say so ever after: the journal says it alone,
+    and the run ends all the same. Raises: KeyMissing; a key may come back.
+    """
+    try:
+        finished(run, calls)
+    except ChainBroken:
+        logger.exception("a run ends without its records", extra={"action": "outward", "run": run.run_id})
 
 
 def judged(run: Run, call: ToolCall, outcome: str, *, principal: str, decision_id: str) -> None:

@@ -138,6 +138,6 @@ def cancel_open(run: Run, *, why: str) -> None:
     for call in lost:
         effects.advance(call, ToolCallState.UNKNOWN, finished_at=now)
         entries.append(effects.unknown_entry(session_id, run, call, reason=why))
-    outward.finished(run, lost)
+    outward.left_open(run, lost)
     if entries:
         journal.append(run.session_id, *entries)

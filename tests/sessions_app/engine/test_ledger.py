@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from sessions_app.engine import loop
-from sessions_app.models import ExternalAction, Run, Session, Step, ToolCall
+from sessions_app.models import ActionChain, ExternalAction, Run, Session, Step, ToolCall
 from sessions_app.services import approvals, decisions, recovery, runs, sessions
 from sessions_app.services.approvals import Vote
 from sessions_app.services.heartbeat import Heartbeat
 from tests.sessions_app.engine.conftest import ALICE, call, payloads, pending, submit
-from tests.support.engine import Died, check_session, dying_at, expire_lease
+from tests.support.engine import Died, at_crashpoint, check_ended, check_session, dying_at, expire_lease
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Script = Callable[..., Any]
@@ -224,3 +224,55 @@ def test_a_ledger_lost_while_a_command_ran_ends_nothing_and_is_told_later(
     expire_lease(run.session_id)
     assert drive(run, "worker-2").status == "waiting_for_operator"
     assert told(run) == [("started", "bash", ""), ("finished", "bash", "unknown")]
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_run_whose_records_cannot_go_on_ends_and_can_be_stopped(
+    script: Script, session: Session, stopped: bool
+) -> None:
+    """It had been taken over for ever, with an entry each time, and no request to stop could end it."""
+    script({"tool_calls": [BASH]}, {"text": "end"})
+    run = approved(submit(session))
+    crash_at(run, "tool.started")
+    ActionChain.objects.update(count=0, head="0" * 64)
+    if stopped:
+        runs.cancel(run.run_id, principal=ALICE.name, reason="stop")
+    loop.drive(session.pk, Heartbeat("worker-2"))
+    check_unrecorded(run, "cancelled" if stopped else "failed")
+
+
+def test_a_run_that_was_handed_on_and_whose_records_cannot_go_on_can_be_cancelled(
+    script: Script, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script({"tool_calls": [BASH]}, {"text": "end"})
+    run = approved(submit(session))
+    crash_at(run, "tool.started")
+    leaving = Heartbeat("worker-2")
+    at_crashpoint(monkeypatch, "claimed", leaving.draining.set)
+    loop.drive(session.pk, leaving)
+    assert runs.get(run.run_id).status == "queued"
+    ActionChain.objects.update(count=0, head="0" * 64)
+    assert runs.cancel(run.run_id, principal=ALICE.name, reason="stop").status == "cancelled"
+    check_unrecorded(run, "cancelled")
+
+
+def test_records_that_are_written_over_while_a_command_runs_end_its_run(
+    script: Script, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script({"tool_calls": [BASH]}, {"text": "end"})
+    run = approved(submit(session))
+    write_over = ActionChain.objects.all()
+    at_crashpoint(monkeypatch, "tool.returned", lambda: write_over.update(count=0, head="0" * 64))
+    loop.drive(session.pk, Heartbeat("worker-1"))
+    check_unrecorded(run, "failed")
+
+
+def check_unrecorded(run: Run, status: str) -> None:
+    """It has ended and left nothing open; no record continues the chain, and nothing looks for it again."""
+    run = runs.get(run.run_id)
+    assert run.status == status
+    assert run.error.get("code", "") == ("audit_chain_broken" if status == "failed" else "")
+    check_ended(run)
+    assert ToolCall.objects.get(run=run).state == "unknown" and len(payloads(run, "tool.unknown")) == 1
+    assert told(run) == [("started", "bash", "")]
+    assert Session.objects.get(pk=run.session_id).lease_owner == "" and recovery.due_sessions() == []

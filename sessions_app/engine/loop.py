@@ -26,9 +26,9 @@ RUNS_IN_A_ROW: Final = 4
 """Runs of one session a worker drives before it lets other sessions go first, if any are due."""
 
 
-def drive(session_pk: int, heartbeat: Heartbeat) -> None:
+def drive(session_pk: int, heartbeat: Heartbeat) -> bool:
     """Drive one session until nothing in it can run, others have waited for a few of its runs, the worker
-    drains, or the lease is lost.
+    drains, or the lease is lost. False for one that cannot be driven now, though it is due and stays so.
 
     Called by any number of workers at once for the same session: one gets the lease, the others return.
     """
@@ -38,20 +38,21 @@ def drive(session_pk: int, heartbeat: Heartbeat) -> None:
             break
         if run.status == RunStatus.RUNNING and _waits_for_the_key(run):
             logger.warning("the ledger is away", extra={"action": "drive", "run": run.run_id})
-            return
+            return False
         opening = _opening(run)
         secrets.refresh_redaction()  # nothing this worker writes may hold a value stored meanwhile
         try:
             lease = leases.claim(run, heartbeat.owner, entries=_greeting(run), step_start=opening)
         except LeaseBusy:
-            return  # somebody else drives it; what they commit rings again
+            return True  # somebody else drives it; what they commit rings again
         except StaleRun:
             continue  # it moved on since it was read
         crashpoint("claimed")
         with heartbeat.hold(lease) as hold:
             _drive_runs(run, opening, lease, hold, heartbeat)
-        return
+        return True
     leases.clear_expired(session_pk)
+    return True
 
 
 def _drive_runs(run: Run, opening: StepStart | None, lease: Lease, hold: Hold, heartbeat: Heartbeat) -> None:

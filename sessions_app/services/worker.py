@@ -40,6 +40,8 @@ _FULL_SECONDS: Final = 0.02
 _HOURLY: Final = 3600.0
 _BETWEEN_BATCHES_SECONDS: Final = 2.0
 """What outlived its time goes in batches, with pauses: it must not be noticed beside the work."""
+REST_SECONDS: Final = 5.0
+"""How long the feeder leaves a session alone that was taken up in vain: it stays due, and would be first."""
 Offer = Callable[[int], object]
 """Lets a thread of the pool drive a session, given its primary key, as soon as one is free."""
 
@@ -55,6 +57,7 @@ class WorkerProcess:
         self._ended = threading.Event()
         self._taken: set[int] = set()
         self._again: set[int] = set()
+        self._resting: dict[int, float] = {}
         self._taking = threading.Lock()
         self._beaten = self._listening = time.monotonic()
         self._cleaned = -math.inf  # never; a monotonic clock begins when the machine does
@@ -132,10 +135,20 @@ class WorkerProcess:
         room = self._room()
         if room <= 0 or self.heartbeat.draining.is_set():
             return
-        for session_pk in recovery.due_sessions():
+        resting = self._still_resting()
+        for session_pk in recovery.due_sessions(recovery.BATCH + len(resting)):
+            if session_pk in resting:
+                continue
             room -= self._take_up(session_pk)
             if room <= 0:
                 return
+
+    def _still_resting(self) -> frozenset[int]:
+        """Return the sessions that were taken up in vain a moment ago, and forget who has rested."""
+        now = time.monotonic()
+        with self._taking:
+            self._resting = {pk: until for pk, until in self._resting.items() if until > now}
+            return frozenset(self._resting)
 
     def _heed(self) -> None:
         """Take up the sessions that are rung for, while there is room for them."""
@@ -179,11 +192,13 @@ class WorkerProcess:
         self._offer(session_pk)
         return True
 
-    def done(self, session_pk: int) -> None:
-        """Say that a thread of the pool has let go of a session."""
+    def done(self, session_pk: int, *, in_vain: bool = False) -> None:
+        """Say that a thread of the pool has let go of a session; ``in_vain`` if it could do nothing."""
         with self._taking:
             self._taken.discard(session_pk)
-            again = session_pk in self._again
+            if in_vain:
+                self._resting[session_pk] = time.monotonic() + REST_SECONDS
+            again = session_pk in self._again and not in_vain
             self._again.discard(session_pk)
         if again:
             self._take_up(session_pk)

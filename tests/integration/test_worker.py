@@ -12,13 +12,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import DataError, OperationalError, connection
 
 from kheish_site.lib import clock
 from kheish_site.lib.transactions import locked, write
+from sessions_app import tasks
 from sessions_app.engine import loop
 from sessions_app.models import Session, ShellTask, Worker
-from sessions_app.services import approvals, leases, processes, recovery, retention, runs, shell_tasks
+from sessions_app.services import approvals, leases, processes, recovery, retention, runs, shell_tasks, worker
 from sessions_app.services.approvals import Vote
 from sessions_app.services.doorbell.redis_bell import RedisBell, calls_list
 from sessions_app.services.heartbeat import Heartbeat
@@ -63,6 +64,50 @@ def test_no_more_is_offered_than_the_pool_has_threads(
     process.done(sessions[0].pk)
     process._feed()
     assert offered[4:] == [sessions[3].pk]
+
+
+@pytest.mark.parametrize(
+    ("ends", "rests"),
+    [
+        (lambda: True, False),
+        (lambda: False, True),
+        (lambda: fail(ZeroDivisionError()), True),
+        (lambda: fail(DataError()), True),
+        (lambda: fail(OperationalError()), False),  # all fare so
+    ],
+)
+def test_what_is_taken_up_in_vain_does_not_keep_others_from_their_turn(
+    process: WorkerProcess,
+    offered: list[int],
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    ends: Callable[[], bool],
+    rests: bool,
+) -> None:
+    """It stays due, before all that came later: as many as the pool has threads stopped a worker."""
+    settings.KHEISH = replace(settings.KHEISH, worker_threads=2)
+    sessions = [make_session(f"s{number}") for number in range(3)]
+    for session in sessions:
+        make_run(session)
+    monkeypatch.setattr(worker, "current", lambda: process)
+    monkeypatch.setattr(loop, "drive", lambda pk, heartbeat: ends())
+    process._feed()
+    for session_pk in list(offered):
+        process._take_up(session_pk)  # rung for meanwhile
+        tasks.drive(session_pk)
+    again = offered[2:]
+    process._feed()
+    first, second, third = (session.pk for session in sessions)
+    assert (again, offered[-1] == third) == ([] if rests else [first, second], rests)
+    for session_pk in offered[2:]:
+        process.done(session_pk)
+    process._resting = dict.fromkeys(process._resting, 0.0)
+    process._feed()
+    assert offered[-2:] == [first, second] and not process._resting
+
+
+def fail(error: Exception) -> bool:
+    raise error
 
 
 def test_a_ring_for_a_session_in_hand_is_heard_when_it_is_let_go(

@@ -177,7 +177,7 @@ def test_a_key_that_comes_back_after_many_tries_finds_the_run_where_it_was(
     settings.KHEISH = replace(whole, audit_signing_key=base64.b64encode(os.urandom(32)).decode())
     for _ in range(recovery.MAX_LOST_IN_A_ROW + 2):
         expire_lease(session.pk)
-        loop.drive(session.pk, Heartbeat("worker-2"))
+        assert not loop.drive(session.pk, Heartbeat("worker-2"))
     settings.KHEISH = whole
     assert drive(run, "worker-3").status == "waiting_for_operator"
     assert runs.get(run.run_id).recovered_count == 1

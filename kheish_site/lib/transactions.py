@@ -26,6 +26,13 @@ another reason, and a commit that may have happened already means something else
 """
 
 
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+
+
+class RowHeld(Exception):
+    """Somebody holds a row for longer than one may wait for it here: nothing was written."""
+
+
 class TransactionRequired(RuntimeError):
     """A helper was called outside a transaction: a mistake in the caller, never in the input."""
 
@@ -49,6 +56,25 @@ def write() -> Iterator[None]:
         return
     with _WRITER, _turn(), transaction.atomic():
         yield
+
+
+@contextmanager
+def write_soon(seconds: float) -> Iterator[None]:
+    """Open a transaction of its own that waits ``seconds`` at most for a row somebody else has locked.
+
+    For whoever keeps leases: to wait for one row, as long as others may, would let the rest run out.
+    Raises: RowHeld.
+    """
+    try:
+        with write():
+            if on_postgresql():
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{seconds:.3f}s"])
+            yield
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", "") != _LOCK_NOT_AVAILABLE:
+            raise
+        raise RowHeld from error
 
 
 def write_if(more: bool) -> AbstractContextManager[None]:

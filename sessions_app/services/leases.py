@@ -4,7 +4,9 @@ A lease is three columns of the session row: owner, epoch, expiry (docs/decision
 Taking it adds one to the epoch, so a former holder's next write finds another epoch and fails whole.
 """
 
+import time
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
 
@@ -15,7 +17,7 @@ from django.db.models.functions import Now
 
 from kheish_site.lib import clock
 from kheish_site.lib.prepared import Prepared
-from kheish_site.lib.transactions import locked_in_order, on_postgresql, write
+from kheish_site.lib.transactions import RowHeld, locked_in_order, on_postgresql, write, write_soon
 from sessions_app.models import Run, RunStatus, Session
 from sessions_app.services import journal, run_state, writes
 from sessions_app.services.writes import Change, Committed, Entry, Lease, StepStart
@@ -26,7 +28,10 @@ UPDATE sessions_app_session SET lease_expires_at = clock_timestamp() + make_inte
 WHERE id IN (SELECT id FROM sessions_app_session
              WHERE id = ANY(%s) AND lease_owner = %s AND lease_expires_at > clock_timestamp()
              ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
+RETURNING id
 """
+_TURN_SECONDS: Final = 0.5
+"""How long a renewal waits for one row that somebody has locked."""
 
 
 def lease_seconds() -> float:
@@ -112,17 +117,32 @@ def mark_started(run: Run) -> None:
 
 
 def renew(owner: str, session_pks: Collection[int]) -> int:
-    """Renew the unexpired leases of ``owner`` on these sessions in one statement; return how many."""
+    """Renew the unexpired leases of ``owner`` on these sessions; return how many.
+
+    In one statement, but for those whose row somebody has locked: of a session that many write to at once
+    somebody always has. For these it waits afterwards, a moment each and a part of a lease's life for all.
+    """
     if not session_pks:
         return 0
     if on_postgresql():
-        with connection.cursor() as cursor:
-            cursor.execute(_RENEW, [lease_seconds(), list(session_pks), owner])
-            return int(cursor.rowcount)
+        done = _renewed(owner, session_pks)
+        until = time.monotonic() + lease_seconds() / 6
+        for session_pk in sorted(set(session_pks) - done):
+            if time.monotonic() < until:
+                with suppress(RowHeld), write_soon(_TURN_SECONDS):
+                    locked_in_order(Session.objects.filter(pk=session_pk))
+                    done |= _renewed(owner, [session_pk])
+        return len(done)
     now = clock.now()
     with write():
         held = Session.objects.filter(pk__in=session_pks, lease_owner=owner, lease_expires_at__gt=now)
         return held.update(lease_expires_at=now + timedelta(seconds=lease_seconds()))
+
+
+def _renewed(owner: str, session_pks: Collection[int]) -> set[int]:
+    with connection.cursor() as cursor:
+        cursor.execute(_RENEW, [lease_seconds(), list(session_pks), owner])
+        return {pk for (pk,) in cursor.fetchall()}
 
 
 def held_epochs(owner: str, session_pks: Collection[int]) -> dict[int, int]:

@@ -454,6 +454,33 @@ def test_one_locked_session_does_not_let_the_other_leases_run_out(
         thread.join()
 
 
+@pytest.mark.services_only
+@pytest.mark.parametrize("held", [True, False])
+def test_a_lease_is_renewed_also_where_somebody_always_has_its_row(session: Session, held: bool) -> None:
+    """Two that wrote to a session all the time had cost its worker the lease, and its run an answer."""
+    Session.objects.filter(pk=session.pk).update(
+        lease_owner="worker-1" if held else "worker-2",
+        lease_epoch=1,
+        lease_expires_at=clock.now() + timedelta(seconds=3),
+    )
+    with ThreadPoolExecutor(1) as other:
+        with write():
+            locked(Session.objects.filter(pk=session.pk)).get()
+            renewal = other.submit(_closing, lambda: leases.renew("worker-1", [session.pk]))
+            until(lambda: waiting_backends() > 0, 0.4)
+        assert renewal.result(10) == held
+    session.refresh_from_db()
+    assert session.lease_expires_at is not None
+    assert (session.lease_expires_at > clock.now() + timedelta(seconds=5)) == held
+
+
+def _closing(do: Callable[[], Any]) -> Any:
+    try:
+        return do()
+    finally:
+        connection.close()
+
+
 def test_an_expired_lease_is_not_renewed(session: Session) -> None:
     Session.objects.filter(pk=session.pk).update(
         lease_owner="worker-1", lease_epoch=1, lease_expires_at=LONG_AGO

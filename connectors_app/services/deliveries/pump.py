@@ -9,6 +9,7 @@ import logging
 import queue
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,7 +23,7 @@ from connectors_app.services.deliveries.send import Outcome
 from connectors_app.services.deliveries.states import IllegalDelivery
 from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.errors import KheishError
-from kheish_site.lib.transactions import release_connection
+from kheish_site.lib.transactions import RowHeld, release_connection
 from sessions_app.services import secrets
 from sessions_app.services.external_actions import ChainBroken, LedgerUnavailable
 
@@ -121,7 +122,10 @@ class Pump:
         thread.start()
 
     def _renew(self) -> None:
-        """Renew the leases of what is being sent, each when a third of its life is over."""
+        """Renew the leases of what is being sent, each when a third of its life is over.
+
+        One whose row is locked for long is tried again with the next look: the others must not run out.
+        """
         now = time.monotonic()
         with self._lock:
             flights = [flight for flight in self._flights.values() if flight.work is not None]
@@ -130,8 +134,9 @@ class Pump:
             if work is None or now - flight.begun > _LONGEST_SEND_SECONDS:
                 continue
             if now - flight.renewed > targets.life_seconds() / 3:
-                flight.renewed = now
-                targets.renew(work.target_pk, work.owner, work.epoch)
+                with suppress(RowHeld):
+                    targets.renew(work.target_pk, work.owner, work.epoch)
+                    flight.renewed = now
 
     def _work(self) -> None:
         while True:

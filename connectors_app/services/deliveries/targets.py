@@ -20,10 +20,12 @@ from kheish_site.lib import clock, crypto
 from kheish_site.lib.canonical import canonical_json
 from kheish_site.lib.errors import KheishError, NotFound
 from kheish_site.lib.prepared import Prepared, update
-from kheish_site.lib.transactions import locked, locked_in_order, require_transaction, write
+from kheish_site.lib.transactions import locked, locked_in_order, require_transaction, write, write_soon
 
 _MOST_DUE: Final = 500
 """Due targets that are looked at at once; more than there are threads for."""
+_TURN_SECONDS: Final = 0.5
+"""How long a renewal waits for a row that somebody has locked."""
 
 
 class TargetMissing(NotFound):
@@ -183,8 +185,11 @@ def check(target: DeliveryTarget | None, owner: str, epoch: int) -> DeliveryTarg
 
 
 def renew(pk: int, owner: str, epoch: int) -> bool:
-    """Renew one lease; False when it is lost. One statement a target: several could wait for each other."""
-    with write():
+    """Renew one lease; False when it is lost. One statement a target: several could wait for each other.
+
+    Raises: RowHeld, when somebody has its row for longer than the others should wait.
+    """
+    with write_soon(_TURN_SECONDS):
         rows = DeliveryTarget.objects.filter(pk=pk, lease_owner=owner, lease_epoch=epoch)
         return rows.update(lease_expires_at=Now() + timedelta(seconds=life_seconds())) == 1
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from threading import Semaphore
 from typing import Any
 
@@ -12,6 +13,8 @@ from django.test.utils import CaptureQueriesContext
 from connectors_app.models import Delivery, DeliveryStatus, DeliveryTarget
 from connectors_app.services.contracts import Ambiguous, RetryLater, Sent
 from connectors_app.services.deliveries import claims, policy, queue, states, targets
+from connectors_app.services.deliveries.pump import Pump, _Flight
+from kheish_site.lib import clock
 from kheish_site.lib.errors import Conflict
 from kheish_site.lib.transactions import TransactionRequired, locked, write
 from sessions_app.models import ActionChain, ExternalAction, JournalEntry, Session
@@ -183,6 +186,28 @@ def test_a_live_lease_is_renewed_and_others_are_not_ours(session: Session) -> No
     assert DeliveryTarget.objects.get().lease_expires_at >= before  # type: ignore[operator]
     assert not targets.renew(work.target_pk, "worker-1", work.epoch + 1)
     assert not targets.renew(work.target_pk, "worker-2", work.epoch)
+
+
+@pytest.mark.services_only
+def test_a_target_whose_row_is_locked_does_not_let_the_leases_of_others_run_out(session: Session) -> None:
+    """A client that froze with the row of one target had cost a worker all that it was sending."""
+    works = [begin(session, PLAIN, "one"), begin(session, KEYED, "two")]
+    pump = Pump()
+    pump._flights = {work.target_pk: _Flight(work=work, renewed=float("-inf")) for work in works}
+    DeliveryTarget.objects.update(lease_expires_at=clock.now() + timedelta(seconds=1))
+    with write():
+        locked(DeliveryTarget.objects.filter(pk=works[0].target_pk)).get()
+        (renewal,) = in_threads(pump._renew)
+        renewal.join(5)
+        assert renewed() == [False, True]
+    renewal.join()
+    pump._renew()
+    assert renewed() == [True, True]
+
+
+def renewed() -> list[bool]:
+    rows = DeliveryTarget.objects.order_by("pk").values_list("lease_expires_at", flat=True)
+    return [row > clock.now() + timedelta(seconds=2) for row in rows]
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ class JournalEntry(models.Model):
 
     ``seq`` is dense per session. ``digest`` covers the entry, ``hash`` chains it to the one before (rule in
     ``services/journal.py``). ``commit_order`` is the writing transaction's id on PostgreSQL, where
-    row ids are not commit-ordered; 0 on SQLite, where they are. Readers of all sessions order by
-    (commit_order, id).
+    row ids are not commit-ordered, and no less than that of the entry before; 0 on SQLite, where they are.
+    Readers of all sessions order by (commit_order, id).
     """
 
     session = models.ForeignKey(Session, on_delete=models.PROTECT, related_name="entries", db_index=False)

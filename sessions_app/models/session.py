@@ -18,7 +18,8 @@ class Session(models.Model):
     """A durable conversation. Born by its first input or explicitly; ended, never deleted.
 
     Changed only under its row lock, and while a worker drives it only with the current epoch
-    (``services/writes``). ``next_seq`` and ``last_hash`` are the head of its journal;
+    (``services/writes``). ``next_seq`` and ``last_hash`` are the head of its journal, ``last_order`` is the
+    ``commit_order`` of its last entry;
     ``queued_runs`` and ``blocked`` say whether there is something to drive, in the row that release
     and submit both lock, so that no wake-up falls between them.
     """
@@ -47,6 +48,7 @@ class Session(models.Model):
 
     next_seq = models.BigIntegerField(default=1)
     last_hash = models.CharField(max_length=64, default="0" * 64)
+    last_order = models.BigIntegerField(default=0)
     next_position = models.BigIntegerField(default=1)
     queued_runs = models.PositiveIntegerField(default=0)
     blocked = models.BooleanField(default=False)

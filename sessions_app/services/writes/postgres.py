@@ -33,7 +33,7 @@ from sessions_app.services.writes.change import (
 
 _HELD = """
 held AS MATERIALIZED (
-  SELECT id, next_seq, last_hash, next_position, lease_epoch AS found_epoch, {guard} AS ok,
+  SELECT id, next_seq, last_hash, last_order, next_position, lease_epoch AS found_epoch, {guard} AS ok,
          ended_at IS NULL AS is_open
   FROM sessions_app_session WHERE id = %(session)s FOR NO KEY UPDATE)"""
 _FENCED = "(lease_owner = %(owner)s AND lease_epoch = %(epoch)s AND lease_expires_at > clock_timestamp())"
@@ -46,7 +46,7 @@ _OPEN = "(ended_at IS NULL AND (%(revision)s::bigint IS NULL OR revision = %(rev
 
 _CHAINED = """
 chained AS MATERIALIZED (
-  SELECT held.*, kheish_chain(held.last_hash, held.next_seq, {digests}) AS hashes
+  SELECT held.*, kheish_chain(held.last_hash, held.next_seq, {digests}) AS hashes, {order} AS commit_order
   FROM {source} WHERE held.ok)"""
 
 _LINES: Final = {
@@ -63,6 +63,7 @@ session AS (
   UPDATE sessions_app_session AS s SET
     next_seq = s.next_seq + %(count)s,
     last_hash = COALESCE(chained.hashes[%(count)s], s.last_hash),
+    last_order = chained.commit_order,
     next_position = s.next_position + %(accepted)s,
     queued_runs = s.queued_runs + %(queued)s,
     blocked = COALESCE(%(blocked)s::boolean, s.blocked),
@@ -79,7 +80,7 @@ journal AS (
     (session_id, seq, run_id, kind, version, payload, digest, prev_hash, hash, at, commit_order)
   SELECT chained.id, chained.next_seq + e.n - 1, {run}, e.kind, e.version, e.payload::jsonb, e.digest,
          CASE WHEN e.n = 1 THEN chained.last_hash ELSE chained.hashes[e.n - 1] END, chained.hashes[e.n],
-         e.at, pg_current_xact_id()::text::bigint
+         e.at, chained.commit_order
   FROM chained, {accepted} unnest({kinds}, {versions}::int[], {runs}::bigint[], {payloads}, {digests},
        {ats}::timestamptz[])
        WITH ORDINALITY AS e(kind, version, run, payload, digest, at, n))"""
@@ -160,7 +161,8 @@ def _statement(change: Change) -> tuple[str, dict[str, Any]]:
     if change.move is not None:
         parts.append(_moved(change.move, values, source))
         source += " JOIN moved ON true"
-    parts.append(_CHAINED.format(source=source, digests=_LINES["digests"]))
+    order = "kheish_commit_order(held.last_order)" if change.entries else "held.last_order"
+    parts.append(_CHAINED.format(source=source, digests=_LINES["digests"], order=order))
     if change.accept is not None:
         parts.append(_accepted(change.accept, values))
     parts.append(_session(change))

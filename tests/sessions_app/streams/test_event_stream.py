@@ -150,6 +150,38 @@ def test_filters_by_session_run_and_kind() -> None:
     ]
 
 
+@pytest.mark.services_only
+def test_entries_of_one_session_keep_their_order_whenever_their_transactions_began() -> None:
+    """One that wrote before it came to the session has an older number than who passed it meanwhile."""
+    session, begun, passed = make_session(), threading.Event(), threading.Event()
+
+    def late() -> None:
+        with write():
+            make_session()
+            begun.set()
+            passed.wait(10)
+            append(session)
+
+    (waiting,) = in_threads(late)
+    assert begun.wait(10)
+    append(session)
+    append(session)
+    passed.set()
+    waiting.join()
+    append(session)
+    assert [entry.seq for entry in shown(4).entries] == [1, 2, 3, 4]
+
+
+@pytest.mark.services_only
+def test_a_number_of_another_cluster_is_not_taken_over() -> None:
+    session = make_session()
+    Session.objects.update(last_order=2**60)  # as a dump brings it into a younger cluster
+    append(session)
+    shown(1)
+    session.refresh_from_db()
+    assert 0 < session.last_order < 2**60
+
+
 def test_filters_hold_for_what_happens_live() -> None:
     one, two, auth = make_session(), make_session(), {"Authorization": make_token()}
 

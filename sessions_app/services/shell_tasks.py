@@ -21,6 +21,7 @@ from django.db.models import Q, Sum
 from kheish_site.lib import clock
 from kheish_site.lib.errors import NotFound
 from kheish_site.lib.ids import new_id
+from kheish_site.lib.in_turn import each
 from kheish_site.lib.prepared import insert_if_new
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import AWAY, release_connection, write
@@ -170,18 +171,24 @@ def settle_lost(run: Run | None = None) -> int:
     """Settle tasks whose worker is dead; of one run, or all. Returns how many.
 
     With ``run``, which the caller holds and has started nothing of, also the tasks of calls that are
-    under way: their worker may live, but it has lost the run.
+    under way: their worker may live, but it has lost the run. Without, what cannot be settled is left out.
     """
     dead = ~Q(worker__in=Worker.objects.values("name"))
     lost = ShellTask.objects.filter(dead, status=TaskStatus.IN_PROGRESS)
     if run is not None:
         orphaned = dead | Q(tool_call__state=ToolCallState.STARTED)
         lost = ShellTask.objects.filter(orphaned, status=TaskStatus.IN_PROGRESS, run=run)
-    settled = 0
-    for task in lost.select_related("session", "run"):
-        metadata = {"terminal_reason": "daemon_restarted", "recovered_on_boot": True, "cancelled": False}
-        settled += _settle(task, TaskStatus.FAILED, None, metadata)
-    return settled
+    tasks = lost.select_related("session", "run")
+    return (
+        each(tasks, _settle_as_lost, action="task.settle")
+        if run is None
+        else sum(map(_settle_as_lost, tasks))
+    )
+
+
+def _settle_as_lost(task: ShellTask) -> bool:
+    metadata = {"terminal_reason": "daemon_restarted", "recovered_on_boot": True, "cancelled": False}
+    return _settle(task, TaskStatus.FAILED, None, metadata)
 
 
 def _settle(task: ShellTask, status: TaskStatus, exit_code: int | None, metadata: dict[str, object]) -> bool:

@@ -8,8 +8,9 @@ import pytest
 from connectors_app.models import Connector, Delivery
 from connectors_app.services import handles
 from kheish_site.lib import clock
-from sessions_app.models import Run, Session, ShellTask
+from sessions_app.models import Run, Session, ShellTask, TickLease
 from sessions_app.services import ports, shell_tasks
+from sessions_app.services.worker import WorkerProcess
 from tests.connectors_app.people import answer_to, make_connector, target_of
 from tests.factories import make_client
 from tests.sessions_app.engine.conftest import call, kinds
@@ -36,16 +37,13 @@ def finish(drive: Drive, session: Session, command: str, **more: Any) -> ShellTa
 
 def lost(run: Run, **more: Any) -> ShellTask:
     """A background task whose worker is no more."""
+    fields = {"task_id": "task_1", "session": run.session, "run": run, "tool_call": run.tool_calls.get()}
     return ShellTask.objects.create(
-        task_id="task_1",
-        session=run.session,
-        run=run,
-        tool_call=run.tool_calls.get(),
         command="make all",
         background=True,
         worker="worker-gone",
         started_at=clock.now(),
-        **more,
+        **{**fields, **more},
     )
 
 
@@ -104,12 +102,33 @@ def test_a_settling_that_fails_tells_nobody_and_is_made_up_for(
         raise RuntimeError("the worker died before the commit")
 
     monkeypatch.setattr(ports, "_TASK_ENDS", [*ports._TASK_ENDS, die])
-    with pytest.raises(RuntimeError):
-        shell_tasks.settle_lost()
+    assert shell_tasks.settle_lost() == 0
     assert told() == [] and ShellTask.objects.get().status == "in_progress"
     monkeypatch.undo()
     assert shell_tasks.settle_lost() == 1
     assert len(told()) == 1
+
+
+def test_one_task_that_cannot_be_settled_keeps_neither_the_others_nor_the_sweep(
+    drive: Drive, session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No worker had come through its start, and none had looked for what has expired."""
+    answer_to(session, HOOK)
+    run = Run.objects.get(pk=drive({"tool_calls": [call("list_files")]}, {"text": "done"}).pk)
+    wrong, right = lost(run), lost(run, task_id="task_2")
+
+    def fail(task: ShellTask) -> None:
+        if task.pk == wrong.pk:
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(ports, "_TASK_ENDS", [fail, *ports._TASK_ENDS])
+    process = WorkerProcess(lambda session_pk: None)
+    process._announce()
+    process._sweep()
+    rows = dict(ShellTask.objects.values_list("pk", "status"))
+    assert rows == {wrong.pk: "in_progress", right.pk: "failed"}
+    assert TickLease.objects.filter(name="sweep", owner=process.name).exists()
+    assert "one was left out" in caplog.text
 
 
 def test_an_address_is_told_also_when_the_connector_is_gone_that_brought_the_run(

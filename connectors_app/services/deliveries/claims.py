@@ -223,7 +223,8 @@ def _judge(target: DeliveryTarget, delivery: Delivery, outcome: Outcome) -> None
 
 def _verdict(target: DeliveryTarget, delivery: Delivery, outcome: Outcome) -> _Verdict:
     if isinstance(outcome, Sent):
-        fields = {"reference": outcome.reference[:500], "detail": redact(dict(outcome.detail))}
+        # Redacted for what no column holds, too: both are the target's own words.
+        fields = {"reference": redact(outcome.reference)[:500], "detail": redact(dict(outcome.detail))}
         return _Verdict(to=STATUS.DELIVERED, fields=fields, said={"reference": fields["reference"]})
     error = {"error_class": outcome.error_class, "message": redact(outcome.message)[:_LONGEST_ERROR]}
     if isinstance(outcome, Ambiguous) and not send.honours_keys(target):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, close_old_connections, connection
+from django.db import close_old_connections, connection
 
 from connectors_app.services.contracts import RetryLater
 from connectors_app.services.deliveries import bell, claims, send, targets
@@ -23,7 +23,7 @@ from connectors_app.services.deliveries.send import Outcome
 from connectors_app.services.deliveries.states import IllegalDelivery
 from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.errors import KheishError
-from kheish_site.lib.transactions import RowHeld, release_connection
+from kheish_site.lib.transactions import AWAY, RowHeld, release_connection
 from sessions_app.services import secrets
 from sessions_app.services.external_actions import ChainBroken, LedgerUnavailable
 
@@ -34,7 +34,7 @@ _TURN_SECONDS: Final = 1.0
 _LONGEST_SEND_SECONDS: Final = 900.0
 """A send that takes longer is given up: its lease is no longer renewed."""
 _SECRETS_AGE_SECONDS: Final = 5.0
-_AWAY: Final = (DatabaseError, InterfaceError, LedgerUnavailable)
+_AWAY: Final = (*AWAY, LedgerUnavailable)
 """What an outcome that is known waits for, rather than being forgotten."""
 
 

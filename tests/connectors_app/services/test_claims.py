@@ -11,8 +11,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from connectors_app.models import Delivery, DeliveryStatus, DeliveryTarget
-from connectors_app.services.contracts import Ambiguous, RetryLater, Sent
-from connectors_app.services.deliveries import claims, policy, queue, states, targets
+from connectors_app.services.contracts import Ambiguous, Refused, RetryLater, Sent
+from connectors_app.services.deliveries import claims, policy, queue, send, states, targets
 from connectors_app.services.deliveries.pump import Pump, _Flight
 from kheish_site.lib import clock
 from kheish_site.lib.errors import Conflict
@@ -114,6 +114,24 @@ def test_a_sender_that_died_leaves_a_question_or_a_repeat(
     records = ExternalAction.objects.order_by("seq").values_list("phase", "outcome")
     wanted = [("started", ""), ("finished", "unknown"), ("started", "")]
     assert list(records) == wanted[: attempts + 1]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        (Sent(reference="a\x00b", detail={"detail": "told\x00 \ud800"}), "delivered"),
+        (Ambiguous("decode", "what is \x00 or \ud800?"), "unknown"),
+        (Refused("terminal", "no\x00 \ud800"), "dead_lettered"),
+    ],
+)
+def test_what_a_target_says_can_be_kept_whatever_it_is(
+    session: Session, outcome: send.Outcome, status: str
+) -> None:
+    """PostgreSQL takes no NUL: the outcome was tried again for a quarter of an hour, and then forgotten."""
+    claims.settle(begin(session, PLAIN, "one"), outcome, go_on=False)
+    assert statuses() == [status]
+    row = Delivery.objects.get()
+    assert "\x00" not in f"{row.reference}{row.detail}{row.last_error}"
 
 
 def test_those_behind_an_unknown_go_on(session: Session) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import DataError, OperationalError, connection
 
 from connectors_app.models import Delivery, DeliveryTarget
 from connectors_app.services.deliveries import claims
@@ -408,3 +408,22 @@ def test_a_commit_whose_answer_was_lost_leaves_no_question(
     assert settled(len(words)) == ["delivered"] * len(words)
     assert [arrival.body["content"] for arrival in target.arrivals] == words
     assert lost
+
+
+def test_an_outcome_that_no_row_can_hold_is_not_tried_for_ever(
+    session: Session, target: HttpTarget, pump: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its target would be held up for as long: whoever sent it is forgotten, as if he had died."""
+    tried = []
+
+    def settle(*args: Any, **kwargs: Any) -> claims.Work | None:
+        tried.append(args)
+        raise DataError("a text that cannot be stored")
+
+    monkeypatch.setattr(claims, "settle", settle)
+    say(session, target.handle, "one")
+    pump()
+    until(lambda: bool(tried), 10, lambda: "nothing was settled")
+    until(lambda: DeliveryTarget.objects.get().lease_owner != "", 10, lambda: "no lease")
+    time.sleep(2.5)
+    assert len(tried) == 1

@@ -117,12 +117,12 @@ def _is_dead(here: str, host: str, pid: int, pid_started: str, silent: bool) -> 
 
 
 def expire_due() -> int:
-    """Settle approvals and questions whose time is over; return how many."""
-    now = clock.now()
+    """Settle approvals and questions whose time is over, for a while; return how many."""
+    now, part = clock.now(), leases.lease_seconds() / 3  # whoever sweeps has to be heard of
     late_approvals = Approval.objects.filter(status=ApprovalStatus.PENDING, expires_at__lte=now)
     late_questions = UserQuestion.objects.filter(status=QuestionStatus.PENDING, expires_at__lte=now)
-    done = each(late_approvals[:BATCH], approvals.expire, action="expire.approval")
-    return done + each(late_questions[:BATCH], questions.expire, action="expire.question")
+    done = each(late_approvals[:BATCH], approvals.expire, action="expire.approval", seconds=part)
+    return done + each(late_questions[:BATCH], questions.expire, action="expire.question", seconds=part)
 
 
 def take_tick(owner: str) -> bool:

@@ -179,11 +179,10 @@ def settle_lost(run: Run | None = None) -> int:
         orphaned = dead | Q(tool_call__state=ToolCallState.STARTED)
         lost = ShellTask.objects.filter(orphaned, status=TaskStatus.IN_PROGRESS, run=run)
     tasks = lost.select_related("session", "run")
-    return (
-        each(tasks, _settle_as_lost, action="task.settle")
-        if run is None
-        else sum(map(_settle_as_lost, tasks))
-    )
+    if run is not None:
+        return sum(map(_settle_as_lost, tasks))
+    # Whoever sweeps has to be heard of: of many the rest is settled by the next sweep.
+    return each(tasks, _settle_as_lost, action="task.settle", seconds=leases.lease_seconds() / 3)
 
 
 def _settle_as_lost(task: ShellTask) -> bool:

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 from django.db import DataError, OperationalError, connection
+from django.db.models.functions import Now
 
 from kheish_site.lib import clock
 from kheish_site.lib.transactions import locked, write
 from sessions_app import tasks
 from sessions_app.engine import loop
-from sessions_app.models import Session, ShellTask, Worker
+from sessions_app.models import Approval, Session, ShellTask, Worker
 from sessions_app.services import approvals, leases, processes, recovery, retention, runs, shell_tasks, worker
 from sessions_app.services.approvals import Vote
 from sessions_app.services.doorbell.redis_bell import RedisBell, calls_list
@@ -26,6 +27,7 @@ from sessions_app.services.heartbeat import Heartbeat
 from sessions_app.services.worker import WorkerProcess
 from sessions_app.tools.shell_process import ShellProcess
 from tests.factories import make_run, make_session
+from tests.sessions_app.api.rows import make_call
 from tests.sessions_app.engine.conftest import ALICE, call, kinds, pending, submit
 from tests.support.engine import LONG_AGO, expire_lease, waiting_backends
 
@@ -212,6 +214,51 @@ def test_only_the_dead_are_buried(process: WorkerProcess, session: Session) -> N
     assert recovery.bury_dead_workers(process.host) == 2
     assert set(Worker.objects.values_list("name", flat=True)) == {process.name, "busy"}
     assert session.pk in recovery.due_sessions()
+
+
+@pytest.mark.parametrize("slow", ["approvals", "tasks"])
+def test_a_worker_with_much_to_settle_is_not_taken_for_dead(
+    process: WorkerProcess, session: Session, settings: Any, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    """The thread that settles what is late is the one that beats: others had buried it."""
+    settings.KHEISH = replace(settings.KHEISH, lease_seconds=0.9)
+    run = make_run(session)
+    late, items = clock.now() - timedelta(hours=1), range(20)
+    calls = [make_call(run, index=number) for number in items]
+    if slow == "approvals":
+        settle = "sessions_app.services.approvals.expire"
+        for number in items:
+            Approval.objects.create(
+                approval_id=f"apr_{number}", session=session, run=run, tool_call=calls[number],
+                created_at=late, expires_at=late,
+            )  # fmt: skip
+    else:
+        settle = "sessions_app.services.shell_tasks._settle_as_lost"
+        for number in items:
+            ShellTask.objects.create(
+                task_id=f"task_{number}", session=session, run=run, tool_call=calls[number], command="x",
+                worker="gone", started_at=late,
+            )  # fmt: skip
+    settled: list[Any] = []
+
+    def take_long(item: Any) -> bool:
+        time.sleep(0.15)
+        settled.append(item.pk)
+        type(item).objects.filter(pk=item.pk).delete()
+        return True
+
+    monkeypatch.setattr(settle, take_long)
+    process._announce()
+    patience = timedelta(seconds=recovery.DEAD_AFTER_LEASES * leases.lease_seconds())
+    silent = Worker.objects.filter(heartbeat_at__lt=Now() - patience)
+    seen: list[bool] = []
+    with ThreadPoolExecutor(1) as sweeping:
+        done = sweeping.submit(_closing, lambda: [process._sweep() for _ in range(20) if len(settled) < 20])
+        while not done.done():
+            seen.append(silent.exists())
+            time.sleep(0.05)
+    assert done.exception() is None and not any(seen)
+    assert len(set(settled)) == len(settled) == 20
 
 
 def test_after_a_time_without_a_database_nobody_is_taken_for_dead(

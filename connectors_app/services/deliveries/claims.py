@@ -47,6 +47,11 @@ class Work:
         return self.delivery.target_id
 
     @property
+    def leased_at(self) -> float:
+        """When the lease began to run (monotonic): before its row was waited for."""
+        return self.leave_by - targets.life_seconds()
+
+    @property
     def is_late(self) -> bool:
         """True when the lease may have run out since it was taken: it must not leave any more."""
         return time.monotonic() >= self.leave_by

@@ -172,7 +172,7 @@ class Pump:
         secrets.refresh_redaction(max_age_seconds=_SECRETS_AGE_SECONDS)
         work, began = self._take(target_pk), time.monotonic()
         while work is not None:
-            flight.begun = flight.renewed = time.monotonic()
+            flight.begun, flight.renewed = time.monotonic(), work.leased_at
             flight.work = work
             outcome = self._send(work)
             stay = not self._draining.is_set() and not self._must_make_room(began)

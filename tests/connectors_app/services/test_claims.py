@@ -207,6 +207,33 @@ def test_a_live_lease_is_renewed_and_others_are_not_ours(session: Session) -> No
 
 
 @pytest.mark.services_only
+def test_a_lease_that_had_to_wait_for_its_row_is_renewed_in_time(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins before the wait: counted from its end, it ran out before it was renewed."""
+    (row,) = say(session, PLAIN, "one")
+    pump, left = Pump(), list[float]()
+    pump.owner, pump._flights = "worker-1", {row.target_id: _Flight()}
+
+    def take_long(work: claims.Work) -> send.Outcome:
+        for _ in range(20):
+            pump._renew()
+            time.sleep(0.1)
+            left.append((DeliveryTarget.objects.get().lease_expires_at - clock.now()).total_seconds())
+        return Sent()
+
+    monkeypatch.setattr(targets, "life_seconds", lambda: 2.0)
+    monkeypatch.setattr(pump, "_send", take_long)
+    with write():
+        locked(DeliveryTarget.objects.filter(pk=row.target_id)).get()
+        (serving,) = in_threads(lambda: pump._serve(row.target_id))
+        time.sleep(1.6)
+    serving.join(20)
+    assert len(left) == 20 and min(left) > 0.1, left
+    assert statuses() == ["delivered"]
+
+
+@pytest.mark.services_only
 def test_a_target_whose_row_is_locked_does_not_let_the_leases_of_others_run_out(session: Session) -> None:
     """A client that froze with the row of one target had cost a worker all that it was sending."""
     works = [begin(session, PLAIN, "one"), begin(session, KEYED, "two")]

@@ -22,6 +22,7 @@ from sessions_app.models import IdempotencyRecord
 
 SEALED: Final = "sealed"
 """A mark among a record's headers: its body is sealed text."""
+PURGED_AT_ONCE: Final = 5_000
 _CLAIMED: Final = 0  # a status nobody else ever sees: it is replaced before the commit
 
 
@@ -93,9 +94,14 @@ def finish(record: IdempotencyRecord, answer: Answer, *, sealed: bool = False) -
 
 
 def purge() -> int:
-    """Delete the records that are no longer repeated; return how many there were."""
+    """Delete a batch of the records that are no longer repeated; return how many went.
+
+    SQLite's one writer, and whoever streams everything, wait for as long as this takes.
+    """
+    old = IdempotencyRecord.objects.filter(created_at__lt=_oldest())
     with write():
-        deleted, _ = IdempotencyRecord.objects.filter(created_at__lt=_oldest()).delete()
+        doomed = list(old.order_by("created_at").values_list("pk", flat=True)[:PURGED_AT_ONCE])
+        deleted, _ = old.filter(pk__in=doomed).delete()  # unless it is in use again by now (``_renewed``)
     return deleted
 
 

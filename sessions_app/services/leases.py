@@ -133,8 +133,8 @@ def renew(owner: str, session_pks: Collection[int]) -> int:
                     locked_in_order(Session.objects.filter(pk=session_pk))
                     done |= _renewed(owner, [session_pk])
         return len(done)
-    now = clock.now()
     with write():
+        now = clock.now()  # not before: SQLite's one writer may have been waited for
         held = Session.objects.filter(pk__in=session_pks, lease_owner=owner, lease_expires_at__gt=now)
         return held.update(lease_expires_at=now + timedelta(seconds=lease_seconds()))
 

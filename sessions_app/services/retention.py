@@ -58,7 +58,7 @@ def _parts() -> dict[str, tuple[Callable[[], int], int]]:
     """Return what deletes each kind of thing, with how many go at once; 0 where all do."""
     kheish = settings.KHEISH
     return {
-        "answers": (idempotency.purge, 0),
+        "answers": (idempotency.purge, idempotency.PURGED_AT_ONCE),
         "task_outputs": (lambda: _task_outputs(kheish.keep_task_output_days), BATCH),
         **ports.purges(),
         "sessions": (lambda: _ended_sessions(kheish.keep_ended_sessions_days), BATCH),

@@ -537,6 +537,24 @@ def test_an_expired_lease_is_not_renewed(session: Session) -> None:
     assert leases.held_epochs("worker-1", [session.pk]) == {}
 
 
+@pytest.mark.embedded_only
+def test_a_lease_that_ran_out_while_the_writer_was_waited_for_is_not_renewed(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Session.objects.filter(pk=session.pk).update(
+        lease_owner="worker-1", lease_epoch=1, lease_expires_at=clock.now() + timedelta(seconds=0.2)
+    )
+
+    @contextmanager
+    def in_turn() -> Iterator[None]:
+        time.sleep(0.3)
+        with write():
+            yield
+
+    monkeypatch.setattr(leases, "write", in_turn)
+    assert leases.renew("worker-1", [session.pk]) == 0
+
+
 def test_a_command_that_takes_too_long_has_ended_when_the_model_hears_of_it(
     script: Script, session: Session, heartbeat: Heartbeat, monkeypatch: pytest.MonkeyPatch
 ) -> None:

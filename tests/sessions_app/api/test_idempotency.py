@@ -7,9 +7,13 @@ import pytest
 from django.db import connection
 
 from kheish_site.lib import clock
+from kheish_site.lib.transactions import write
 from sessions_app.models import ApiToken, IdempotencyRecord, Persona
 from sessions_app.services import idempotency
 from tests.factories import code_of, make_client
+from tests.sessions_app.streams.helpers import in_threads
+from tests.support.engine import waiting_backends
+from tests.support.service_process import until
 
 PATH = "/v1/personas"
 
@@ -98,6 +102,23 @@ def test_a_key_is_free_again_after_a_week():
     assert idempotency.purge() == 0
     IdempotencyRecord.objects.update(created_at=clock.now() - timedelta(days=8))
     assert idempotency.purge() == 1
+
+
+@pytest.mark.services_only
+@pytest.mark.django_db(transaction=True)
+def test_a_key_that_is_taken_again_while_it_is_purged_stays():
+    claim = idempotency.Claim(principal="p", key="k", fingerprint="f")
+    with write():
+        idempotency.finish(idempotency.begin(claim), idempotency.Answer(status=200, body={}))
+    IdempotencyRecord.objects.update(created_at=clock.now() - timedelta(days=8))
+    purged = []
+    with write():
+        record = idempotency.begin(claim)
+        (purging,) = in_threads(lambda: purged.append(idempotency.purge()))
+        until(lambda: waiting_backends() > 0, 10, lambda: "nobody waits")
+        idempotency.finish(record, idempotency.Answer(status=201, body={}))
+    purging.join()
+    assert purged == [0] and IdempotencyRecord.objects.get().status == 201
 
 
 @pytest.mark.django_db(transaction=True)

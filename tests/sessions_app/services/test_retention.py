@@ -135,6 +135,17 @@ def test_old_answers_go(settings: Any) -> None:
     assert IdempotencyRecord.objects.get().key_digest == "new"
 
 
+def test_old_answers_go_a_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All at once they held SQLite's one writer, and the stream of everything, for seconds."""
+    monkeypatch.setattr(retention.idempotency, "PURGED_AT_ONCE", 2)
+    for key in "abc":
+        IdempotencyRecord.objects.create(principal="p", key_digest=key, fingerprint="f", status=200)
+    IdempotencyRecord.objects.update(created_at=clock.now() - timedelta(hours=169))
+    for gone, leaves_more in ((2, True), (1, False)):
+        purged = retention.purge()
+        assert (purged["answers"], retention.leaves_more(purged)) == (gone, leaves_more)
+
+
 def _signed(session_id: str = "") -> None:
     with write():
         external_actions.record(Action(phase="started", kind="tool", target="bash"), session_id=session_id)

@@ -17,7 +17,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from sessions_app.providers import watch
+from sessions_app.providers import bounded, watch
 
 SHARDS = 16
 # For each shard. The httpx default of 100 would make one model call queue behind others that only wait.
@@ -80,8 +80,9 @@ class _WatchedBackend(httpcore.NetworkBackend):
 class _Body(httpx.SyncByteStream):
     """A response body that reads to its end when closed right after ``[DONE]``."""
 
-    def __init__(self, response: httpcore.Response) -> None:
+    def __init__(self, response: httpcore.Response, *, packed: bool) -> None:
         self._response = response
+        self._packed = packed
         self._chunks: Iterator[bytes] = iter(())
         self._tail = b""
 
@@ -91,7 +92,10 @@ class _Body(httpx.SyncByteStream):
         with _as_httpx_errors():
             for chunk in self._chunks:
                 self._tail = (self._tail + chunk)[-64:]
-                yield chunk
+                if self._packed:
+                    yield from bounded.packed_pieces(chunk)
+                else:
+                    yield chunk
 
     def close(self) -> None:
         call = watch.current()
@@ -139,8 +143,12 @@ class _Transport(httpx.BaseTransport):
         )
         with _as_httpx_errors():
             response = self._pool_for(request.url).handle_request(core)
-        return httpx.Response(
-            response.status, headers=response.headers, stream=_Body(response), extensions=response.extensions
+        headers = httpx.Headers(response.headers)
+        return bounded.Response(
+            response.status,
+            headers=headers,
+            stream=_Body(response, packed="content-encoding" in headers),
+            extensions=response.extensions,
         )
 
     def close(self) -> None:

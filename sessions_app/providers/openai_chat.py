@@ -148,7 +148,7 @@ class OpenAIChat:
         for piece in stream.response.iter_bytes():
             content += piece
             if len(content) > LONGEST_PLAIN_ANSWER_BYTES:
-                raise ProviderError("transport", "the answer is too large")
+                raise openai_errors.too_large()
         answer = json.loads(content)
         if not isinstance(answer, dict) or not isinstance(answer.get("choices"), list):
             raise openai_errors.from_stream_body(answer, secrets=self._secrets)

@@ -14,6 +14,7 @@ import httpx
 import openai
 
 from sessions_app.providers.base import ErrorKind, ProviderError
+from sessions_app.providers.bounded import AnswerTooLarge
 
 LONGEST_MESSAGE = 500
 
@@ -61,6 +62,8 @@ def from_exception(error: Exception, *, secrets: Iterable[str]) -> ProviderError
     """Translate an exception of the ``openai`` package, of httpx, or of JSON decoding."""
     if isinstance(error, openai.APIStatusError):
         return _from_status(error, secrets)
+    if isinstance(error, AnswerTooLarge):
+        return too_large()
     if isinstance(error, openai.APITimeoutError | httpx.TimeoutException):
         return _error("transport", f"no answer in time ({_cause(error)})", secrets)
     if isinstance(error, openai.APIConnectionError | httpx.HTTPError | httpx.StreamError):
@@ -81,6 +84,11 @@ def from_stream_body(body: object, *, secrets: Iterable[str]) -> ProviderError:
     if kind == "unknown":
         kind = "overloaded"  # the request was accepted, so what failed is the server
     return _error(kind, _message(fields), secrets, status=status, quota=_is_quota(status, fields))
+
+
+def too_large() -> ProviderError:
+    """The answer is longer than any answer: another route may do better, the same call again will not."""
+    return ProviderError("transport", "the answer is too large", retryable=False)
 
 
 def rejected_field(error: openai.APIStatusError, fields: Iterable[str]) -> str | None:

@@ -31,6 +31,8 @@ from sessions_app.providers.tokens import estimate_request, estimate_tokens
 # are for the reader only, and strict servers refuse them.
 _WANTED_BACK = re.compile(r"reasoning|thinking|thought|extra_content|signature|encrypted")
 _REASONING_FIELDS = ("reasoning_content", "reasoning")
+LONGEST_ANSWER_CHARACTERS = 8 * 1024 * 1024
+"""Of text, thinking and calls: several times the largest window there is."""
 _NO_CHOICES = "the server sent a chunk without choices"
 _FINISH_REASONS: dict[str, FinishReason] = {
     "length": "length",
@@ -68,6 +70,7 @@ class ChunkReader:
         self._usage: Usage | None = None
         self._text = TextJoiner()
         self._written: list[str] = []
+        self._left = LONGEST_ANSWER_CHARACTERS
         self._extra: dict[str, Any] = {}
         self._calls: list[_Call] = []
         self._by_index: dict[int, _Call] = {}
@@ -111,15 +114,16 @@ class ChunkReader:
         for text in (_text_of(delta.get("content")), _string(delta.get("refusal"))):
             joined = self._text.add(text)
             if joined:
-                self._written.append(joined)
+                self._write(joined)
                 yield TextDelta(joined)
         for name, value in _extras(delta):
+            self._count(len(value) if isinstance(value, str) else len(str(value)))
             before = self._extra.get(name)
             grows = isinstance(value, str | list) and type(before) is type(value)
             self._extra[name] = before + value if grows else value
         thought = next((delta[name] for name in _REASONING_FIELDS if delta.get(name)), None)
         if isinstance(thought, str):
-            self._written.append(thought)
+            self._write(thought)
             yield ReasoningDelta(clean(thought))
         tool_calls = delta.get("tool_calls")
         for tool_call in tool_calls if isinstance(tool_calls, list) else ():
@@ -136,11 +140,20 @@ class ChunkReader:
         )
         call.name = call.name or name
         call.arguments.append(arguments)
-        self._written.append(name + arguments)
+        self._write(name + arguments)
         extra = dict(_extras(delta))
         if extra:
             extra["origin"] = self._origin
         return ToolCallDelta(call.index, call.id, call.name, call.joiner.add(arguments), clean_json(extra))
+
+    def _write(self, text: str) -> None:
+        self._written.append(text)
+        self._count(len(text))
+
+    def _count(self, characters: int) -> None:
+        self._left -= characters
+        if self._left < 0:
+            raise openai_errors.too_large()
 
     def _call_for(self, index: int | None, server_id: str, name: str) -> _Call:
         if index is None:

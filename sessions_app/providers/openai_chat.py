@@ -19,6 +19,7 @@ import openai
 
 from sessions_app.providers import http_client, json_protocol, openai_errors, openai_request
 from sessions_app.providers.base import Cancelled, Endpoint, Part, ProviderError, Request, Timeouts
+from sessions_app.providers.openai_events import EventStream
 from sessions_app.providers.openai_stream import ChunkReader
 from sessions_app.providers.watch import CallStopped, Watch
 
@@ -96,7 +97,7 @@ class OpenAIChat:
             stream.close()
         yield from reader.finish()
 
-    def _open(self, request: Request, origin: str) -> openai.Stream[object]:
+    def _open(self, request: Request, origin: str) -> EventStream:
         """Send the request, leaving out what this server has refused to know."""
         refused = _refused(origin)
         while True:
@@ -110,7 +111,7 @@ class OpenAIChat:
                     body=body,
                     options={"headers": self._extra_headers},
                     stream=True,
-                    stream_cls=openai.Stream[object],
+                    stream_cls=EventStream,
                 )
             except openai.APIStatusError as error:
                 left = [name for name in openai_request.OPTIONAL_FIELDS if name in body]
@@ -120,11 +121,13 @@ class OpenAIChat:
             refused.add(field)
             logger.info("model server refuses %s", field, extra={"action": "model_field_dropped"})
 
-    def _chunks(self, stream: openai.Stream[object], reader: ChunkReader, watch: Watch) -> Iterator[object]:
-        kind = stream.response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind == "text/html":
+    def _chunks(self, stream: EventStream, reader: ChunkReader, watch: Watch) -> Iterator[object]:
+        """The chunks of the answer, told by how it begins: gateways change or forget the content type."""
+        with watch.attached():
+            begins = stream.begins()
+        if begins == b"<" or stream.response.headers.get("content-type", "").startswith("text/html"):
             raise ProviderError("invalid", "the server answered with a web page; check base_url")
-        if kind == "application/json":
+        if begins in (b"{", b"["):
             with watch.attached():
                 whole = self._plain(stream)
             yield whole
@@ -142,10 +145,10 @@ class OpenAIChat:
                 return
             yield chunk
 
-    def _plain(self, stream: openai.Stream[object]) -> object:
+    def _plain(self, stream: EventStream) -> object:
         """The answer of a server that does not stream, as the one chunk it would have been."""
         content = b""
-        for piece in stream.response.iter_bytes():
+        for piece in stream.rest():
             content += piece
             if len(content) > LONGEST_PLAIN_ANSWER_BYTES:
                 raise openai_errors.too_large()

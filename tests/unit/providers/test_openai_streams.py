@@ -295,3 +295,49 @@ def test_a_servers_cookie_stays_with_the_call(server: FaultServer, ask: Ask) -> 
     ask()
     assert all("cookie" not in map(str.lower, exchange.headers) for exchange in server.exchanges)
     assert len(server.exchanges) == 2
+
+
+@pytest.mark.parametrize(
+    "between",
+    [b"event: ping\n\n", b"retry: 1000\n\n", b"data:\n\n", b"data: \n\n", b": alive\n\n", b"id: 7\n\n\n\n"],
+    ids=["ping", "retry", "bare", "blank", "comment", "id"],
+)
+def test_events_without_data_keep_the_connection_alive(server: FaultServer, ask: Ask, between: bytes) -> None:
+    server.answer = stream(between, text("a"), between, text("b"), between, finish(), between)
+    assert ask().text == "ab"
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_byte_order_mark_is_no_part_of_the_answer(server: FaultServer, ask: Ask, whole: bool) -> None:
+    def answer(exchange: Exchange) -> None:
+        exchange.close()
+        exchange.head(content_type="text/event-stream", connection="close")
+        body = b"\xef\xbb\xbf" + sse(text("first "), text("second"), finish())
+        for piece in [body] if whole else [body[at : at + 1] for at in range(len(body))]:
+            exchange.send(piece)
+
+    server.answer = answer
+    assert ask().text == "first second"
+
+
+@pytest.mark.parametrize("content_type", ["text/event-stream", "text/plain", "application/problem+json", ""])
+def test_an_error_or_an_answer_is_read_whatever_its_type(
+    server: FaultServer, ask: Ask, content_type: str
+) -> None:
+    error = {"error": {"message": "the balance is used up", "code": "insufficient_quota"}}
+    server.answer = plain(200, error, content_type)
+    with pytest.raises(ProviderError, match="the balance is used up") as caught:
+        ask()
+    assert (caught.value.kind, caught.value.retryable) == ("rate_limited", False)
+    message = {"role": "assistant", "content": "whole"}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    server.answer = plain(200, {"choices": [choice]}, content_type)
+    assert ask().text == "whole"
+    server.answer = plain(200, "\n<!DOCTYPE html><p>Log in", content_type)
+    with pytest.raises(ProviderError, match="base_url"):
+        ask()
+
+
+def test_a_stream_is_read_whatever_its_type(server: FaultServer, ask: Ask) -> None:
+    server.answer = plain(200, sse(text("streamed"), finish()).decode(), "application/json")
+    assert ask().text == "streamed"

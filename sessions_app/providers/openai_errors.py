@@ -195,7 +195,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
             return float(value) * unit
     try:
         moment = email.utils.parsedate_to_datetime(headers.get("retry-after", ""))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max(0.0, moment.timestamp() - time.time())
 

@@ -33,6 +33,8 @@ _WANTED_BACK = re.compile(r"reasoning|thinking|thought|extra_content|signature|e
 _REASONING_FIELDS = ("reasoning_content", "reasoning")
 LONGEST_ANSWER_CHARACTERS = 8 * 1024 * 1024
 """Of text, thinking and calls: several times the largest window there is."""
+MOST_TOKENS = 2**31 - 1
+"""Of one call: what a column holds."""
 _NO_CHOICES = "the server sent a chunk without choices"
 _FINISH_REASONS: dict[str, FinishReason] = {
     "length": "length",
@@ -207,6 +209,6 @@ def _extras(delta: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _usage(usage: Mapping[str, Any]) -> Usage | None:
     counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
-    if all(isinstance(count, int) and count >= 0 for count in counts):
+    if all(isinstance(count, int) and 0 <= count <= MOST_TOKENS for count in counts):
         return Usage(int(counts[0] or 0), int(counts[1] or 0), estimated=False)
     return None

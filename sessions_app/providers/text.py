@@ -1,5 +1,6 @@
 """Text that every store and every wire accepts."""
 
+import math
 from typing import Any
 
 
@@ -29,9 +30,11 @@ def clean(text: str) -> str:
 
 
 def clean_json(value: Any) -> Any:
-    """A JSON value with every text inside it cleaned."""
+    """A JSON value with every text inside it cleaned, and null for numbers that JSON does not have."""
     if isinstance(value, str):
         return clean(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if isinstance(value, dict):
         return {clean(key): clean_json(item) for key, item in value.items()}
     return [clean_json(item) for item in value] if isinstance(value, list) else value

@@ -77,12 +77,13 @@ def test_retry_after_forms(server: FaultServer, ask: Ask) -> None:
             plain(429, {}, retry_after_ms="1500"),
             plain(503, {}, retry_after=email.utils.format_datetime(soon, usegmt=True)),
             plain(429, {}, retry_after="a while"),
+            plain(429, {}, retry_after="Mon, 1 Jan 99999999999999999999 00:00:00 GMT"),
         ]
     )
-    waits = [failure(ask).retry_after_seconds for _ in range(4)]
+    waits = [failure(ask).retry_after_seconds for _ in range(5)]
     assert waits[:2] == [2, 1.5]
     assert 25 < (waits[2] or 0) <= 30
-    assert waits[3] is None
+    assert waits[3:] == [None, None]
 
 
 def test_nothing_listens(cancelled: threading.Event) -> None:

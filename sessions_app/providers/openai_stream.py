@@ -39,8 +39,23 @@ _NO_CHOICES = "the server sent a chunk without choices"
 _FINISH_REASONS: dict[str, FinishReason] = {
     "length": "length",
     "max_tokens": "length",
+    "model_length": "length",
     "content_filter": "content_filter",
+    "safety": "content_filter",
+    "sensitive": "content_filter",
 }
+# What servers say when it was they who could not go on; what had come by then is no answer.
+_GAVE_UP = frozenset(
+    {
+        "error",
+        "abort",
+        "aborted",
+        "cancelled",
+        "insufficient_system_resource",
+        "malformed_function_call",
+        "network_error",
+    }
+)
 
 
 @dataclass(kw_only=True)
@@ -95,9 +110,12 @@ class ChunkReader:
                 self.finish_reason = _string(choice.get("finish_reason")) or self.finish_reason
 
     def finish(self) -> Iterator[Part]:
-        """The closing parts. Raises ProviderError(transport) when the server never said it was done."""
-        if not self.finish_reason:
+        """The closing parts. Raises ProviderError when the server never said it was done, or gave up."""
+        said = self.finish_reason.lower()
+        if not said:
             raise ProviderError("transport", "the answer ended before it was complete")
+        if said in _GAVE_UP:
+            raise ProviderError("overloaded", f"the server gave up on its answer ({said})")
         if rest := self._text.rest():
             yield TextDelta(rest)
         for call in self._calls:
@@ -106,7 +124,7 @@ class ChunkReader:
         yield self._usage or Usage(
             estimate_request(self._request), estimate_tokens("".join(self._written)), estimated=True
         )
-        reason: FinishReason = _FINISH_REASONS.get(self.finish_reason, "stop")
+        reason: FinishReason = _FINISH_REASONS.get(said, "stop")
         if self._calls and reason == "stop":
             reason = "tool_calls"  # some servers say "stop" after a call
         extra = clean_json({**self._extra, "origin": self._origin}) if self._extra else {}

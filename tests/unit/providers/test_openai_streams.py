@@ -201,11 +201,28 @@ def test_only_the_first_choice_counts(server: FaultServer, ask: Ask) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "reason"), [("length", "length"), ("content_filter", "content_filter"), ("eos", "stop")]
+    ("sent", "reason"),
+    [
+        ("length", "length"),
+        ("model_length", "length"),
+        ("MAX_TOKENS", "length"),
+        ("content_filter", "content_filter"),
+        ("SAFETY", "content_filter"),
+        ("eos", "stop"),
+        ("end_turn", "stop"),
+    ],
 )
 def test_finish_reasons(server: FaultServer, ask: Ask, sent: str, reason: str) -> None:
     server.answer = stream(text("a"), finish(sent))
     assert ask().finish_reason == reason
+
+
+@pytest.mark.parametrize("sent", ["error", "ERROR", "abort", "insufficient_system_resource", "network_error"])
+def test_half_an_answer_of_a_server_that_gave_up_is_none(server: FaultServer, ask: Ask, sent: str) -> None:
+    server.answer = stream(text("half an ans"), finish(sent))
+    with pytest.raises(ProviderError, match="gave up") as caught:
+        ask()
+    assert (caught.value.kind, caught.value.retryable) == ("overloaded", True)
 
 
 def test_text_in_typed_pieces_and_a_refusal(server: FaultServer, ask: Ask) -> None:

@@ -114,7 +114,11 @@ class ReasoningDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallDelta:
-    """More of call number ``index`` (from 0). The first delta of a call carries its id and name."""
+    """More of call number ``index`` (from 0).
+
+    The first delta of a call carries its id and name. A later one may carry more of the name: all there is
+    of it by then.
+    """
 
     index: int
     id: str
@@ -275,6 +279,7 @@ class _Assembly:
                 self.text.append(text)
             case ToolCallDelta(index, call_id, name, arguments, extra):
                 call = self.calls.setdefault(index, _Call(id=call_id, name=name))
+                call.name = name or call.name
                 call.arguments.append(arguments)
                 call.extra.update(extra)
             case Usage():

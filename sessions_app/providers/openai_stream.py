@@ -68,6 +68,10 @@ class _Call:
     joiner: TextJoiner = field(default_factory=TextJoiner)
 
     def is_whole(self) -> bool:
+        """Whether the arguments are complete, so that more of them must belong to another call."""
+        last = next((piece for piece in reversed(self.arguments) if piece.strip()), "")
+        if not last.rstrip().endswith("}"):
+            return False
         try:
             json.loads("".join(self.arguments))
         except (ValueError, RecursionError):
@@ -91,6 +95,7 @@ class ChunkReader:
         self._extra: dict[str, Any] = {}
         self._calls: list[_Call] = []
         self._by_index: dict[int, _Call] = {}
+        self._tools = frozenset(tool.name for tool in request.tools)
         self._taken_ids = {call.id for message in request.messages for call in message.tool_calls}
 
     def parts(self, chunk: object) -> Iterator[Part]:
@@ -154,11 +159,9 @@ class ChunkReader:
         name, arguments = clean(_string(function.get("name"))), function.get("arguments") or ""
         if not isinstance(arguments, str):
             arguments = json.dumps(arguments)  # an object where the protocol has its text
-        index = delta.get("index")
-        call = self._call_for(
-            index if isinstance(index, int) else None, clean(_string(delta.get("id"))), name
-        )
-        call.name = call.name or name
+        call = self._call_for(_index(delta.get("index")), clean(_string(delta.get("id"))), name, arguments)
+        if not call.name or self._is_rest_of_name(call, name):
+            call.name += name
         call.arguments.append(arguments)
         self._write(name + arguments)
         extra = dict(_extras(delta))
@@ -175,34 +178,50 @@ class ChunkReader:
         if self._left < 0:
             raise openai_errors.too_large()
 
-    def _call_for(self, index: int | None, server_id: str, name: str) -> _Call:
-        if index is None:
-            call = self._unnumbered(server_id, name)
-        else:
-            call = self._by_index.get(index)
-            if call is not None and server_id and call.server_id not in ("", server_id):
-                call = None  # one index for all calls, told apart by their ids
-        if call is None:
+    def _call_for(self, index: int | None, server_id: str, name: str, arguments: str) -> _Call:
+        call = self._latest(index, server_id)
+        if call is None or self._begins_another(call, server_id, name, arguments):
             call = _Call(index=len(self._calls), id=self._mint(server_id), server_id=server_id)
             self._calls.append(call)
         if index is not None:
             self._by_index[index] = call
         return call
 
-    def _unnumbered(self, server_id: str, name: str) -> _Call | None:
-        """The call that a piece without index continues, or None when it begins another."""
-        if server_id:
-            return next((call for call in self._calls if call.server_id == server_id), None)
-        last = self._calls[-1] if self._calls else None
-        if last is None or not name:
-            return last
-        return last if name == last.name and not last.is_whole() else None
+    def _latest(self, index: int | None, server_id: str) -> _Call | None:
+        """The call that a piece continues, unless it begins another."""
+        if index is not None:
+            return self._by_index.get(index)
+        same = (call for call in reversed(self._calls) if server_id and call.server_id == server_id)
+        return next(same, self._calls[-1] if self._calls else None)
+
+    def _begins_another(self, call: _Call, server_id: str, name: str, arguments: str) -> bool:
+        """Tell pieces of one call from whole calls that share an index, an id or nothing at all."""
+        if not name:
+            return False  # some mint an id for every piece
+        if server_id and call.server_id not in ("", server_id):
+            return True
+        if arguments.strip() and call.is_whole():
+            return True
+        if server_id or not call.name:
+            return False
+        return name != call.name and not self._is_rest_of_name(call, name)
+
+    def _is_rest_of_name(self, call: _Call, name: str) -> bool:
+        if not name or name in self._tools or any(call.arguments):
+            return False
+        return any(tool.startswith(call.name + name) for tool in self._tools)
 
     def _mint(self, server_id: str) -> str:
         """An id that no other call of the conversation has; servers repeat theirs or leave it empty."""
         chosen = server_id if server_id and server_id not in self._taken_ids else f"call_{uuid.uuid4().hex}"
         self._taken_ids.add(chosen)
         return chosen
+
+
+def _index(value: object) -> int | None:
+    if isinstance(value, str) and value.isdecimal() and len(value) < 10:
+        return int(value)
+    return value if isinstance(value, int) else None
 
 
 def _string(value: object) -> str:

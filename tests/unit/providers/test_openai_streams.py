@@ -169,6 +169,88 @@ def test_one_index_for_all_calls(server: FaultServer, ask: Ask) -> None:
     assert pairs(ask()) == [("read_file", {"path": "a"}), ("read_file", {"path": "b"})]
 
 
+READ_A, READ_B = ("read_file", {"path": "a"}), ("read_file", {"path": "b"})
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        (
+            [
+                tool('{"path": "a"}', index=0, id="", name="read_file"),
+                tool('{"path": "b"}', index=0, id="", name="read_file"),
+            ],
+            [READ_A, READ_B],
+        ),
+        (
+            [tool('{"path": "a"}', index=0, name="read_file"), tool("{}", index=0, name="list_files")],
+            [READ_A, ("list_files", {})],
+        ),
+        (
+            [tool("", index=0, name="list_files"), tool('{"path": "a"}', index=0, name="read_file")],
+            [("list_files", None), READ_A],
+        ),
+        (
+            [
+                tool('{"path": "a"}', id="call_0", name="read_file"),
+                tool('{"path": "b"}', id="call_0", name="read_file"),
+            ],
+            [READ_A, READ_B],
+        ),
+        (
+            [
+                tool("", index=0, id="c1", name="read_file"),
+                tool('{"path"', index=0, id="c2"),
+                tool(': "a"}', index=0, id="c3"),
+            ],
+            [READ_A],
+        ),
+        ([tool("", id="c1", name="read_file"), tool('{"path": "a"}', id="c2")], [READ_A]),
+        ([tool('{"path": "a"}', name="read_file"), tool("", name="read_file")], [READ_A]),
+        (
+            [
+                tool("", index=0, id="c1", name="read_"),
+                tool("", index=0, name="fi"),
+                tool('{"path": "a"}', index=0, name="le"),
+            ],
+            [READ_A],
+        ),
+        (
+            [tool("", id="c1", name="read"), tool('{"path": "a"}', id="c1", name="_file")],
+            [READ_A],
+        ),
+        (
+            [
+                {"index": "0", "id": "c1", "function": {"name": "read_file", "arguments": '{"path"'}},
+                {"index": "1", "id": "c2", "function": {"name": "read_file", "arguments": '{"path"'}},
+                {"index": "0", "function": {"arguments": ': "a"}'}},
+                {"index": "1", "function": {"arguments": ': "b"}'}},
+            ],
+            [READ_A, READ_B],
+        ),
+    ],
+    ids=[
+        "one index and no ids",
+        "one index, other names",
+        "one index, nothing to say",
+        "one id for all",
+        "an id a piece",
+        "an id a piece and no index",
+        "the name again at the end",
+        "a name in pieces",
+        "a name in pieces, the id again",
+        "index as text",
+    ],
+)
+def test_pieces_find_their_calls(
+    server: FaultServer, ask: Ask, pieces: list[dict[str, Any]], expected: list[tuple[str, Any]]
+) -> None:
+    server.answer = stream(*(calls(piece) for piece in pieces), finish("tool_calls"))
+    done = ask()
+    assert [(call.name, json.loads(call.arguments or "null")) for call in done.tool_calls] == expected
+    assert len({call.id for call in done.tool_calls}) == len(expected)
+
+
 def test_whole_call_with_finish_reason_stop(server: FaultServer, ask: Ask) -> None:
     chunk = calls(tool('{"path": "a"}', index=0, id="c1", name="read_file"))
     chunk["choices"][0]["finish_reason"] = "stop"

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from sessions_app.providers.text import clean
 _OWN_EXTRAS = frozenset({"origin", "compacted"})
 _TOOL_CHOICES = frozenset({"auto", "none", "required"})
 LONGEST_MALFORMED = 2000
+LONGEST_NAME = 64
+_NOT_OF_A_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 
 # What a server may not know, and what to send instead (None: leave it out).
 OPTIONAL_FIELDS: dict[str, str | None] = {
@@ -99,7 +102,8 @@ def _messages(request: Request, origin: str) -> Iterator[dict[str, Any]]:
         yield {"role": "system", "content": clean(request.system)}
     for message in request.messages:
         if message.role == "assistant":
-            yield _assistant(message, origin)
+            if message.content.strip() or message.tool_calls:  # several servers refuse one that says nothing
+                yield _assistant(message, origin)
         elif message.role == "tool":
             yield {"role": "tool", "tool_call_id": message.tool_call_id, "content": clean(_result(message))}
         else:
@@ -125,13 +129,13 @@ def _assistant(message: Message, origin: str) -> dict[str, Any]:
     content = clean(message.content)
     fields: dict[str, Any] = {**_extras(message.extra, origin), "role": "assistant", "content": content}
     if message.tool_calls:
-        fields["content"] = content or None  # some servers refuse an empty text beside calls
+        fields["content"] = content if content.strip() else None  # some refuse an empty text beside calls
         fields["tool_calls"] = [
             {
                 **_extras(call.extra, origin),
                 "id": call.id,
                 "type": "function",
-                "function": {"name": call.name, "arguments": _arguments(call)},
+                "function": {"name": _name(call), "arguments": _arguments(call)},
             }
             for call in message.tool_calls
         ]
@@ -144,14 +148,23 @@ def _extras(extra: Mapping[str, Any], origin: str) -> dict[str, Any]:
     return {name: value for name, value in extra.items() if name not in _OWN_EXTRAS}
 
 
+def _name(call: ToolCallPart) -> str:
+    """The name as servers take it: over one that a model made up, many refuse the whole history."""
+    return _NOT_OF_A_NAME.sub("_", call.name)[:LONGEST_NAME] or "unknown"
+
+
 def _arguments(call: ToolCallPart) -> str:
     """The arguments as a JSON object: several servers refuse a whole history over one that is not."""
     try:
-        if isinstance(json.loads(call.arguments), dict):
+        if isinstance(json.loads(call.arguments, parse_constant=_not_json), dict):
             return clean(call.arguments)
     except (ValueError, RecursionError):
         pass
     return json.dumps({"malformed_arguments": call.arguments[:LONGEST_MALFORMED]}) if call.arguments else "{}"
+
+
+def _not_json(name: str) -> None:
+    raise ValueError(name)
 
 
 def _result(message: Message) -> str:

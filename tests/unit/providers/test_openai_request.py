@@ -68,6 +68,7 @@ def test_a_tool_choice_that_means_nothing(choice: Any) -> None:
         ('{"path": "a"}', '{"path": "a"}'),
         ('{"path": ', '{"malformed_arguments": "{\\"path\\": "}'),
         ('"a"', '{"malformed_arguments": "\\"a\\""}'),
+        ('{"path": NaN}', '{"malformed_arguments": "{\\"path\\": NaN}"}'),
         ("", "{}"),
         ("[" * 100_000, '{"malformed_arguments": "' + "[" * 2000 + '"}'),
     ],
@@ -77,6 +78,29 @@ def test_arguments_in_the_history_are_always_an_object(written: str, kept: str) 
     message = sent(Message(role="assistant", content="", tool_calls=(call,)))["messages"][1]
     assert message["content"] is None
     assert message["tool_calls"][0]["function"] == {"name": "read_file", "arguments": kept}
+
+
+@pytest.mark.parametrize(
+    ("made_up", "wire"),
+    [
+        ("read_file", "read_file"),
+        ("multi_tool_use.parallel", "multi_tool_use_parallel"),
+        ("", "unknown"),
+        ("read file\n" * 20, ("read_file_" * 20)[:64]),
+    ],
+)
+def test_names_in_the_history_are_such_that_servers_take_them(made_up: str, wire: str) -> None:
+    call = ToolCallPart(id="c1", name=made_up, arguments="{}")
+    message = sent(Message(role="assistant", content=" ", tool_calls=(call,)))["messages"][1]
+    assert message["tool_calls"][0]["function"]["name"] == wire
+    assert message["content"] is None
+
+
+@pytest.mark.parametrize("content", ["", " \n"])
+def test_an_answer_that_said_nothing_is_left_out(content: str) -> None:
+    silent = Message(role="assistant", content=content, extra={"reasoning_content": "hm", "origin": "here"})
+    again = Message(role="user", content="well?")
+    assert sent(silent, again)["messages"][1:] == [{"role": "user", "content": "well?"}]
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,12 @@ The journal is never rewritten. The newest messages stay as they are; everything
 summary that the model itself writes, or, where that fails, an extract.
 """
 
+import logging
 from typing import Any, Final
 
 from kheish_site.lib import clock
 from kheish_site.lib.transactions import release_connection, write
-from sessions_app.engine import context, images
+from sessions_app.engine import context, images, model_call
 from sessions_app.engine.context import Context, Placed
 from sessions_app.engine.turn import Turn
 from sessions_app.models import Checkpoint, Route
@@ -16,6 +17,8 @@ from sessions_app.providers import registry
 from sessions_app.providers.base import Message, ProviderError, Request, collect
 from sessions_app.providers.tokens import context_window, estimate_message, estimate_request
 from sessions_app.services import journal, routes
+
+logger = logging.getLogger(__name__)
 
 FULL: Final = 0.8
 """Share of the window at which a conversation is compacted before the call."""
@@ -33,8 +36,7 @@ def fitted(turn: Turn, route: Route) -> Context:
     """Return the folded conversation, compacted first if the next call would fill the window."""
     folded = context.fold(turn.run.session_id)
     window = context_window(turn.run.model, route.options)
-    request = context.build_request(turn.run, folded, attempt=turn.attempt)
-    size = estimate_request(request if route.options.get("images") else images.without(request))
+    size = _size(turn, folded, route)
     return compact(turn, folded, route, trigger="auto") if size > FULL * window else folded
 
 
@@ -44,6 +46,8 @@ def compact(turn: Turn, folded: Context, route: Route, *, trigger: str) -> Conte
     Returns ``folded`` unchanged when nothing can be left out. Raises: LeaseLost, Cancelled.
     """
     window = context_window(turn.run.model, route.options)
+    if trigger == "overflow":  # whatever is known of the window, it is smaller than what overflowed
+        window = min(window, _size(turn, folded, route))
     cut = _cut(folded.placed, int(window * KEPT))
     if cut == 0:
         return folded
@@ -61,6 +65,11 @@ def compact(turn: Turn, folded: Context, route: Route, *, trigger: str) -> Conte
     )
     _commit(turn, checkpoint)
     return context.fold(turn.run.session_id)
+
+
+def _size(turn: Turn, folded: Context, route: Route) -> int:
+    request = context.build_request(turn.run, folded, attempt=turn.attempt)
+    return estimate_request(request if route.options.get("images") else images.without(request))
 
 
 def _commit(turn: Turn, checkpoint: Checkpoint) -> None:
@@ -96,21 +105,29 @@ def _cut(placed: tuple[Placed, ...], budget_tokens: int) -> int:
 
 def _summarise(turn: Turn, folded: Context, old: tuple[Placed, ...], route: Route) -> str:
     messages = Context(summary=folded.summary, placed=old, compacted=folded.compacted).messages()
-    request = Request(
+    protocol = model_call.tool_protocol(route)
+    request = context.build_request(turn.run, folded, attempt=turn.attempt)
+    # Servers that know tools refuse calls in a history whose tools they are not told.
+    told = protocol == "native" and any(message.tool_calls for message in messages)
+    asked = Request(
         model=turn.run.model,
         system="You keep the notes of a long conversation.",
         messages=(*messages, Message(role="user", content=_ASK)),
-        tools=(),
+        tools=request.tools if told else (),
         generation={"max_output_tokens": SUMMARY_TOKENS, "tool_choice": "none"},
         run_id=turn.run.run_id,
         step=turn.run.step,
         attempt=turn.attempt,
+        tool_protocol=protocol,
     )
     release_connection()
     try:
         provider = registry.build(routes.endpoint_for(route))
-        text = collect(provider.stream(request, cancelled=turn.hold.stop)).text
-    except ProviderError:
+        text = collect(provider.stream(asked, cancelled=turn.hold.stop)).text
+    except ProviderError as error:
+        logger.warning(
+            "no summary", extra={"action": "engine.compact", "run": turn.run.run_id, "cause": error.message}
+        )
         text = ""
     return text.strip() or _extract(folded.summary, old)
 

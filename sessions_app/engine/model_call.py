@@ -49,6 +49,11 @@ def pinned_route(turn: Turn) -> Route:
     return route
 
 
+def tool_protocol(route: Route) -> ToolProtocol:
+    """Return how the route's model is told of tools."""
+    return "json" if route.options.get("tool_protocol") == "json" else "native"
+
+
 def call(turn: Turn, request: Request, route: Route) -> Answer:
     """Ask the run's route, then its fallbacks. No transaction and no connection is held meanwhile.
 
@@ -81,11 +86,10 @@ def _ask(turn: Turn, request: Request, route: Route, *, first: bool) -> Answer:
     endpoint = routes.endpoint_for(route)
     provider = registry.build(endpoint)
     fitting = images.loaded(request) if endpoint.takes_images else images.without(request)
-    protocol: ToolProtocol = "json" if route.options.get("tool_protocol") == "json" else "native"
     began = time.monotonic()
 
     def attempt() -> Completion:
-        asked = replace(fitting, model=model, attempt=turn.attempt, tool_protocol=protocol)
+        asked = replace(fitting, model=model, attempt=turn.attempt, tool_protocol=tool_protocol(route))
         turn.attempt += 1  # also on the next route, so that nobody takes two texts for one
         relay = _relay(turn, asked.attempt)
         completion = collect(provider.stream(asked, cancelled=turn.hold.stop), partial(_show, relay))

@@ -10,9 +10,10 @@ from kheish_site.lib.crypto import Unreadable
 from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.redaction import redact
 from sessions_app.engine import compaction, context, execute, model_call, plan, settle, tools_phase
+from sessions_app.engine.context import Context
 from sessions_app.engine.model_call import Answer
 from sessions_app.engine.turn import Outcome, Phase, Turn
-from sessions_app.models import Run, Step, StepStatus, ToolCall, ToolCallState
+from sessions_app.models import Route, Run, Step, StepStatus, ToolCall, ToolCallState
 from sessions_app.providers.base import Cancelled, ProviderError
 from sessions_app.services import effects, journal, run_state, writes
 from sessions_app.services.secrets import SecretMissing
@@ -25,6 +26,8 @@ _STEP: Final = Prepared[Step](
     int,
     int,
 )
+_COMPACTIONS: Final = 3
+"""How often a conversation is compacted for one call that the model finds too long."""
 _FAILURE_CODES = {"overflow": "context_window_exceeded", "invalid": "invalid_request"}
 
 
@@ -62,13 +65,22 @@ def _ask(turn: Turn) -> Answer:
     """Call the model; a window that is too small, before or by its own word, is compacted and asked again."""
     route = model_call.pinned_route(turn)
     folded = compaction.fitted(turn, route)
-    try:
-        return model_call.call(turn, context.build_request(turn.run, folded, attempt=turn.attempt), route)
-    except ProviderError as error:
-        if error.kind != "overflow":
-            raise
-    smaller = compaction.compact(turn, folded, route, trigger="overflow")
-    return model_call.call(turn, context.build_request(turn.run, smaller, attempt=turn.attempt), route)
+    for _ in range(_COMPACTIONS):
+        try:
+            return _call(turn, folded, route)
+        except ProviderError as error:
+            if error.kind != "overflow":
+                raise
+            too_long = error
+        smaller = compaction.compact(turn, folded, route, trigger="overflow")
+        if smaller is folded:
+            raise too_long
+        folded = smaller
+    return _call(turn, folded, route)
+
+
+def _call(turn: Turn, folded: Context, route: Route) -> Answer:
+    return model_call.call(turn, context.build_request(turn.run, folded, attempt=turn.attempt), route)
 
 
 def _failed(turn: Turn, code: str, message: str) -> Outcome:

@@ -1,5 +1,6 @@
 """Runs whose route leads to a server that answers as compatible servers do, odd ones included."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -106,3 +107,57 @@ def test_an_answer_that_said_nothing_ends_no_conversation(ask: Ask) -> None:
     assert ask(stream(finish("length"))).status == "completed"
     run = ask(strict(stream(text("here I am"), finish())))
     assert run.status == "completed", run.error
+
+
+def window(bytes_: int, answer: Answer) -> Answer:
+    """Refuse requests whose messages are longer."""
+
+    def checked(exchange: Exchange) -> None:
+        long = len(json.dumps(exchange.body["messages"])) > bytes_
+        refusal = {"error": {"message": "too long", "code": "context_length_exceeded"}}
+        (plain(400, refusal) if long else answer)(exchange)
+
+    return checked
+
+
+def fill(ask: Ask, **options: Any) -> None:
+    """A conversation of 20 kB, with a tool call in it."""
+    call = tool("{}", index=0, id="c1", name="list_files")
+    said = stream(text("word " * 800), finish())
+    ask(stream(delta(tool_calls=[call]), finish("tool_calls")), said, content="old", **options)
+    for _ in range(4):
+        ask(said, content="old", **options)
+
+
+def test_a_window_smaller_than_what_is_known_of_it_ends_no_conversation(
+    ask: Ask, server: FaultServer
+) -> None:
+    fill(ask)
+    server.exchanges.clear()
+    run = ask(*[window(12_000, stream(text("fits"), finish()))] * 9, content="new")
+    assert run.status == "completed", run.error
+    assert len(server.exchanges) <= 5
+    assert server.exchanges[-1].body["messages"][-1]["content"] == "new"
+
+
+def test_what_cannot_be_made_shorter_is_asked_once(ask: Ask, server: FaultServer) -> None:
+    run = ask(*[window(10, stream(text("fits"), finish()))] * 3)
+    assert run.error["code"] == "context_window_exceeded"
+    assert len(server.exchanges) == 1
+
+
+@pytest.mark.parametrize("protocol", ["native", "json"])
+def test_a_summary_is_asked_for_as_the_server_understands_it(
+    ask: Ask, server: FaultServer, protocol: str
+) -> None:
+    fill(ask)
+    server.exchanges.clear()
+    summary, answer = stream(text("all of it"), finish()), stream(text("fits"), finish())
+    run = ask(window(9, answer), summary, answer, content="new", tool_protocol=protocol)
+    assert run.status == "completed", run.error
+    body = server.exchanges[1].body
+    calls = any(message.get("tool_calls") for message in body["messages"])
+    results = any(message["role"] == "tool" for message in body["messages"])
+    assert (calls, results, bool(body.get("tools"))) == (protocol == "native",) * 3
+    assert body.get("tool_choice") == ("none" if protocol == "native" else None)
+    assert "response_format" not in body

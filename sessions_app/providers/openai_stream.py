@@ -35,6 +35,8 @@ LONGEST_ANSWER_CHARACTERS = 8 * 1024 * 1024
 """Of text, thinking and calls: several times the largest window there is."""
 MOST_TOKENS = 2**31 - 1
 """Of one call: what a column holds."""
+MOST_CALLS = 1000
+"""Tool calls of one answer; each costs rows, also one that is refused."""
 _NO_CHOICES = "the server sent a chunk without choices"
 _FINISH_REASONS: dict[str, FinishReason] = {
     "length": "length",
@@ -181,6 +183,8 @@ class ChunkReader:
     def _call_for(self, index: int | None, server_id: str, name: str, arguments: str) -> _Call:
         call = self._latest(index, server_id)
         if call is None or self._begins_another(call, server_id, name, arguments):
+            if len(self._calls) >= MOST_CALLS:
+                raise openai_errors.too_large()
             call = _Call(index=len(self._calls), id=self._mint(server_id), server_id=server_id)
             self._calls.append(call)
         if index is not None:

@@ -8,7 +8,7 @@ import pytest
 
 from sessions_app.providers import bounded, openai_stream
 from sessions_app.providers.base import ProviderError
-from tests.support.fault_server import Exchange, FaultServer, finish, sse, text
+from tests.support.fault_server import Exchange, FaultServer, delta, finish, sse, stream, text, tool
 from tests.unit.providers.conftest import Ask
 
 Bytes = Callable[[], bytes]
@@ -76,6 +76,13 @@ def test_of_a_refusal_the_beginning_is_read(
     with pytest.raises(ProviderError, match="slow down") as caught:
         ask(read=15, total=15)
     assert (caught.value.kind, caught.value.status) == ("rate_limited", 429)
+
+
+def test_calls_without_end_are_given_up(server: FaultServer, ask: Ask) -> None:
+    calls = [tool("{}", index=index, id=f"c{index}", name="read_file") for index in range(1001)]
+    server.answer = stream(*(delta(tool_calls=[call]) for call in calls), finish("tool_calls"))
+    with pytest.raises(ProviderError, match="too large"):
+        ask()
 
 
 def test_what_is_packed_twice_is_not_unpacked(server: FaultServer, ask: Ask) -> None:

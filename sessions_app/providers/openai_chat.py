@@ -10,7 +10,7 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 LONGEST_PLAIN_ANSWER_BYTES = 8 * 1024 * 1024
+SHORTEST_SECRET = 8
+"""Characters of a header's value; a shorter one would be found in every other message."""
 
 # What may come out of the package: its own errors, httpx's where it forgets to wrap them, and what the
 # JSON decoder says to answers that are not JSON or nest without end.
@@ -51,7 +53,7 @@ class OpenAIChat:
         for problem in problems(endpoint):
             raise ProviderError("invalid", problem)
         headers = {str(name): str(value) for name, value in (endpoint.options.get("headers") or {}).items()}
-        self._secrets = tuple(value for value in (endpoint.api_key, *headers.values()) if value)
+        self._secrets = (endpoint.api_key, *_told_apart(headers.values()))
         self._client = _client(
             self._base_url, endpoint.api_key, tuple(headers.items()), self._limits, http_client.shared()
         )
@@ -175,6 +177,12 @@ def problems(endpoint: Endpoint) -> list[str]:
         if not isinstance(endpoint.options.get(name) or {}, dict):
             found.append(f"option {name} must be an object")
     return found
+
+
+def _told_apart(values: Iterable[str]) -> Iterator[str]:
+    """The values of headers that may be secrets: each whole, then its words without their scheme."""
+    for value in values:
+        yield from (part for part in (value, *value.split()) if len(part) >= SHORTEST_SECRET)
 
 
 @functools.lru_cache(maxsize=64)

@@ -51,6 +51,10 @@ _QUOTA = re.compile(
     r"|access_terminated|credit_balance",
     re.IGNORECASE,
 )
+_VALUE = re.compile(
+    r"too (?:large|small|high|low)|at (?:most|least)|m(?:ax|in)imum|exceed|(?:above|below)_m|invalid_value",
+    re.IGNORECASE,
+)
 _UNSUPPORTED = re.compile(
     r"unsupported|unknown|unrecogni[sz]ed|not (?:supported|permitted|allowed)|extra (?:inputs|fields)"
     r"|unexpected|does not support",
@@ -98,6 +102,8 @@ def rejected_field(error: openai.APIStatusError, fields: Iterable[str]) -> str |
     found = _fields(error.body)
     named = str(found.get("param") or "").split(".")[0]
     message = _message(found)
+    if _VALUE.search(f"{_words(found)} {message}"):
+        return None  # the field is known: it would be left out of every later call for one run's value
     for field in fields:
         if field == named or (re.search(rf"\b{field}\b", message) and _UNSUPPORTED.search(message)):
             return field

@@ -111,6 +111,16 @@ def test_the_key_is_in_no_message_repr_or_traceback(
     )
 
 
+def test_words_of_headers_are_hidden_without_their_scheme_and_short_ones_shown(
+    server: FaultServer, ask: Ask
+) -> None:
+    server.answer = plain(401, {"error": {"message": "no project 1 for the token canary-of-a-header"}})
+    headers = {"X-Token": "Bearer canary-of-a-header", "X-Tier": "1"}
+    assert failure(ask, options={"headers": headers}).message == (
+        "HTTP 401: no project 1 for the token [redacted]"
+    )
+
+
 @pytest.mark.parametrize("key", ["sk-with\nnewline", "sk-ünicode", "two words"])
 def test_a_key_no_header_can_carry(key: str) -> None:
     with pytest.raises(ProviderError, match="characters") as caught:
@@ -160,6 +170,22 @@ def test_a_refused_optional_field_is_dropped_and_remembered(
     assert field not in second
     assert field not in third
     assert instead is None or second[instead] == 50
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        {"message": "max_tokens is too large: 9. At most 4 completion tokens.", "param": "max_tokens"},
+        {"message": "Invalid value", "param": "max_tokens", "code": "integer_above_max_value"},
+    ],
+)
+def test_a_value_that_is_refused_is_no_field_the_server_does_not_know(
+    server: FaultServer, ask: Ask, refusal: dict[str, Any]
+) -> None:
+    server.answer = in_turn([plain(400, {"error": refusal}), stream(text("ok"), finish())])
+    assert failure(ask, request=make_request(generation={"max_output_tokens": 9})).kind == "invalid"
+    assert ask(make_request(generation={"max_output_tokens": 4})).text == "ok"
+    assert server.exchanges[1].body["max_tokens"] == 4
 
 
 def test_a_refusal_that_is_about_something_else_stays_one(server: FaultServer, ask: Ask) -> None:

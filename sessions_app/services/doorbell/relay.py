@@ -16,6 +16,8 @@ INTERVAL_SECONDS: Final = 0.05
 _LOOKAHEAD: Final = 32
 """Visible characters that must follow a cut. Shapes with spaces in them (``Bearer …``, ``password: …``,
 the first line of a private key) show what they are within this many characters of any space."""
+_REST: Final = 4
+"""How many times as long as the last look took the next one waits: a text without a place to cut grows."""
 _TRIES: Final = 12
 _LONGEST_PIECE: Final = 16_000
 _PLACE: Final = re.compile(r"(?:(?<=\s)|(?<=[^\x00-\x7f]))(?=\S)")
@@ -74,18 +76,20 @@ class DeltaRelay:
         self._clock = clock
         self._tail = ""
         self._index = 0
+        self._pause = interval_seconds
         self._sent_at = clock()
 
     def push(self, text: str) -> None:
         """Add ``text``; at most once every interval what has settled is sent."""
         self._tail += text
         now = self._clock()
-        if now - self._sent_at < self._interval:
+        if now - self._sent_at < self._pause:
             return
-        self._sent_at = now
         cut = settled(self._tail)
         self._send(self._tail[:cut])
         self._tail = self._tail[cut:]
+        self._sent_at = self._clock()
+        self._pause = max(self._interval, (self._sent_at - now) * _REST)
 
     def close(self) -> None:
         """Send the rest: nothing more comes in this attempt."""

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kheish_site.lib.redaction import MASK, redact, register_secret
+from sessions_app.services.doorbell import relay as relay_module
 from sessions_app.services.doorbell.relay import DeltaRelay, settled
 
 KNOWN = ("hunter2-correct horse-battery", "zz" * 300 + "end", "línea-één\nzwei-three")
@@ -111,3 +112,25 @@ def test_pieces_are_numbered_and_not_sent_more_often_than_the_interval() -> None
     assert [piece["index"] for piece in wire.pieces] == list(range(len(wire.pieces)))
     assert 10 <= len(wire.pieces) <= 21
     assert wire.text == "some words " * 100
+
+
+def test_a_long_text_without_a_place_to_cut_takes_a_share_of_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is looked at as a whole each time, which would take all of it."""
+    wire, now, looked = Wire(), [0.0], [0.0]
+
+    def slow(text: str) -> int:
+        cost = len(text) * 1e-6
+        now[0] += cost
+        looked[0] += cost
+        return 0
+
+    monkeypatch.setattr(relay_module, "settled", slow)
+    sender = relay(wire, interval_seconds=0.05, clock=lambda: now[0])
+    for _ in range(2000):
+        now[0] += 0.01
+        sender.push("x" * 1000)
+    sender.close()
+    assert looked[0] < 0.35 * now[0]
+    assert wire.text == "x" * 2_000_000

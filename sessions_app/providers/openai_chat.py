@@ -30,6 +30,10 @@ LONGEST_PLAIN_ANSWER_BYTES = 8 * 1024 * 1024
 SHORTEST_SECRET = 8
 """Characters of a header's value; a shorter one would be found in every other message."""
 
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
+_HEADER_VALUE = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
+_OWN_HEADERS = frozenset({"content-length", "transfer-encoding"})
+
 # What may come out of the package: its own errors, httpx's where it forgets to wrap them, and what the
 # JSON decoder says to answers that are not JSON or nest without end.
 _FAILURES = (
@@ -176,6 +180,12 @@ def problems(endpoint: Endpoint) -> list[str]:
     for name in ("headers", "extra_body"):
         if not isinstance(endpoint.options.get(name) or {}, dict):
             found.append(f"option {name} must be an object")
+    headers = endpoint.options.get("headers")
+    for name, value in headers.items() if isinstance(headers, dict) else ():
+        if not _HEADER_NAME.fullmatch(str(name)) or str(name).lower() in _OWN_HEADERS:
+            found.append(f"option headers must not set {str(name)[:64]!r}")
+        elif not _HEADER_VALUE.fullmatch(str(value)):
+            found.append(f"option headers: the value of {name} holds characters that a header cannot carry")
     return found
 
 

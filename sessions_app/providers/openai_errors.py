@@ -15,6 +15,7 @@ import openai
 
 from sessions_app.providers.base import ErrorKind, ProviderError
 from sessions_app.providers.bounded import AnswerTooLarge
+from sessions_app.providers.retry import LONGEST_RETRY_AFTER_SECONDS
 
 LONGEST_MESSAGE = 500
 
@@ -74,6 +75,8 @@ def from_exception(error: Exception, *, secrets: Iterable[str]) -> ProviderError
         return _error("transport", f"connection failed ({_cause(error)})", secrets)
     if isinstance(error, openai.APIError):
         return from_stream_body(error.body or error.message, secrets=secrets)
+    if isinstance(error, UnicodeError) and not isinstance(error, UnicodeDecodeError):
+        return _error("invalid", f"the call cannot be made ({_cause(error)})", secrets)
     if isinstance(error, ValueError | RecursionError):
         return _error("transport", "the answer holds something that is not JSON", secrets)
     return _error("unknown", f"{type(error).__name__}: {error}", secrets)
@@ -123,12 +126,16 @@ def _from_status(error: openai.APIStatusError, secrets: Iterable[str]) -> Provid
     status, fields = error.status_code, _fields(error.body)
     if 300 <= status < 400:
         return _error("invalid", "the server redirects; put the final address into base_url", secrets, status)
+    wait = _retry_after(error.response.headers)
+    message = _message(fields) or "no details given"
+    if wait is not None and wait > LONGEST_RETRY_AFTER_SECONDS:
+        message = f"asks to wait {wait:.0f} seconds, too long to ask again: {message}"
     return _error(
         _kind(status, fields),
-        _message(fields) or "no details given",
+        message,
         secrets,
         status,
-        retry_after_seconds=_retry_after(error.response.headers),
+        retry_after_seconds=wait,
         quota=_is_quota(status, fields),
     )
 

@@ -86,6 +86,11 @@ def test_retry_after_forms(server: FaultServer, ask: Ask) -> None:
     assert waits[3:] == [None, None]
 
 
+def test_a_wait_too_long_to_be_waited_for_is_told(server: FaultServer, ask: Ask) -> None:
+    server.answer = plain(429, {"error": {"message": "slow down"}}, retry_after="3600")
+    assert failure(ask).message == ("HTTP 429: asks to wait 3600 seconds, too long to ask again: slow down")
+
+
 def test_nothing_listens(cancelled: threading.Event) -> None:
     endpoint = Endpoint(driver="openai", base_url="http://127.0.0.1:9/v1", api_key=API_KEY)
     with pytest.raises(ProviderError, match="Connection refused") as caught:
@@ -126,6 +131,32 @@ def test_a_key_no_header_can_carry(key: str) -> None:
     with pytest.raises(ProviderError, match="characters") as caught:
         registry.build(Endpoint(driver="openai", api_key=key))
     assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Team": "canary-1234\n"},
+        {"X-Team": "é"},
+        {"X-Team": " canary-1234"},
+        {"X Team": "a"},
+        {"": "a"},
+        {"Content-Length": "3"},
+        {"transfer-encoding": "chunked"},
+    ],
+)
+def test_headers_that_cannot_be_sent(headers: dict[str, Any]) -> None:
+    endpoint = Endpoint(driver="openai", base_url="http://127.0.0.1:9/v1", options={"headers": headers})
+    (problem,) = registry.problems(endpoint)
+    assert "option headers" in problem
+    assert "canary" not in problem
+
+
+def test_a_host_that_has_no_such_name(cancelled: threading.Event) -> None:
+    endpoint = Endpoint(driver="openai", base_url="http://a..b/v1", api_key=API_KEY)
+    with pytest.raises(ProviderError, match="cannot be made") as caught:
+        list(registry.build(endpoint).stream(make_request(), cancelled=cancelled))
+    assert caught.value.kind == "invalid"
 
 
 @pytest.mark.parametrize("url", ["ftp://x/v1", "nonsense", "http://user:secret@127.0.0.1/v1", "http://"])

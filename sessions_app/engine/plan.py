@@ -13,7 +13,7 @@ from kheish_site.lib.ids import new_id
 from kheish_site.lib.redaction import redact
 from sessions_app.engine.turn import Turn
 from sessions_app.models import Run, Step, ToolCall, ToolCallState
-from sessions_app.providers.base import ToolCallPart
+from sessions_app.providers.base import Completion, ToolCallPart
 from sessions_app.services import effects, permissions
 from sessions_app.tools import registry
 from sessions_app.tools.base import Tool
@@ -24,22 +24,39 @@ MAX_REPEATS: Final = 8
 """How often one run may make the identical call before it is refused: small models loop."""
 DEEPEST: Final = 64
 """Levels of nesting in the arguments of a call."""
+CUT_OFF: Final = (
+    "the answer was cut off at its limit of tokens, before this call was complete; "
+    "make a shorter one, a long text in several calls"
+)
 _LONGEST_ID: Final = 200
 
 
-def calls(turn: Turn, step: Step, parts: tuple[ToolCallPart, ...]) -> list[ToolCall]:
+def calls(turn: Turn, step: Step, completion: Completion) -> list[ToolCall]:
     """Return unsaved ledger rows for the calls of one answer, in its order.
 
     ``step`` brings its run and session as they are now: a rule set during a long run counts at once.
     """
     judge, taken = permissions.judge_for(step.run), set[str]()
-    return [_call(turn.run, step, index, part, judge, taken) for index, part in enumerate(parts)]
+    parts = completion.tool_calls
+    cut = len(parts) - 1 if completion.finish_reason == "length" else None
+    return [
+        _call(turn.run, step, index, part, judge, taken, cut=index == cut) for index, part in enumerate(parts)
+    ]
 
 
 def _call(
-    run: Run, step: Step, index: int, part: ToolCallPart, judge: permissions.Judge, taken: set[str]
+    run: Run,
+    step: Step,
+    index: int,
+    part: ToolCallPart,
+    judge: permissions.Judge,
+    taken: set[str],
+    *,
+    cut: bool,
 ) -> ToolCall:
     arguments, problem = _arguments(part.arguments)
+    if cut and (problem or not part.arguments.strip()):
+        problem = "arguments_invalid", CUT_OFF
     name = redact(part.name)[:200]
     tool = registry.get(name)
     call_id = new_id("call")

@@ -108,7 +108,7 @@ def _act(turn: Turn, answer: Answer) -> Outcome:
     """Plan the calls of the answer; the first ones begin with the same commit if they may."""
     step = newest(turn.run)
     assert step is not None  # the lease holder opened it
-    calls = plan.calls(turn, step, answer.completion.tool_calls)
+    calls = plan.calls(turn, step, answer.completion)
     planned = _planning(turn, answer, calls)
     ready = [call for call in calls if call.state == ToolCallState.PLANNED]
 

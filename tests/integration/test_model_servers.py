@@ -161,3 +161,14 @@ def test_a_summary_is_asked_for_as_the_server_understands_it(
     assert (calls, results, bool(body.get("tools"))) == (protocol == "native",) * 3
     assert body.get("tool_choice") == ("none" if protocol == "native" else None)
     assert "response_format" not in body
+
+
+@pytest.mark.parametrize("arguments", ["", '{"path": "a", "content": "abc'])
+def test_a_call_that_was_cut_off_is_not_made_and_the_model_told_why(ask: Ask, arguments: str) -> None:
+    whole = tool("{}", index=0, id="c1", name="list_files")
+    cut = tool(arguments, index=1, id="c2", name="list_files")
+    run = ask(stream(delta(tool_calls=[whole, cut]), finish("length")), stream(text("oh"), finish()))
+    assert run.status == "completed", run.error
+    first, second = run.tool_calls.order_by("index")
+    assert (first.state, second.state) == ("succeeded", "failed")
+    assert "cut off" in second.content

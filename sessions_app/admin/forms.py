@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from django import forms
 
+from kheish_site.lib import revisions
 from kheish_site.lib.errors import PreconditionFailed
 from kheish_site.lib.redaction import MASK, redact
 from sessions_app.admin import show
 from sessions_app.services import audit
-from sessions_app.services.routes import check_revision
 from sessions_app.services.runtime_settings import RevisionConflict
 
 DEEPEST: Final = 100
@@ -83,7 +83,7 @@ class RevisedForm(forms.Form):
 def still_shown(cleaned: Mapping[str, Any], now: int, changed_by: Callable[[], str]) -> Iterator[None]:
     """Say who came first, where a form had shown another revision than ``now`` or than a service finds."""
     try:
-        check_revision(now, frozenset({cleaned["revision"]}))
+        revisions.check(now, frozenset({cleaned["revision"]}))
         yield
     except (PreconditionFailed, RevisionConflict) as refusal:
         raise PreconditionFailed(

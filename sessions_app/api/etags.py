@@ -3,7 +3,8 @@
 import re
 from typing import Any, Final
 
-from kheish_site.lib.errors import BadRequest, PreconditionFailed, PreconditionRequired
+from kheish_site.lib import revisions
+from kheish_site.lib.errors import BadRequest, PreconditionRequired
 
 _TAG: Final = re.compile(r'\s*(W/)?"([^"]*)"\s*', re.ASCII)
 
@@ -19,9 +20,7 @@ def check_match(request: Any, revision: int) -> None:
     ``*`` matches any. Raises: PreconditionRequired (428, no header), PreconditionFailed (412, another
     revision is current), BadRequest (not an entity tag).
     """
-    wanted = expected_revisions(request)
-    if wanted is not None and revision not in wanted:
-        raise PreconditionFailed(f"revision {revision} is current", current_revision=revision)
+    revisions.check(revision, expected_revisions(request))
 
 
 def expected_revisions(request: Any) -> frozenset[int] | None:

@@ -7,13 +7,12 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from kheish_site.lib import clock
+from kheish_site.lib import clock, revisions
 from kheish_site.lib.canonical import sha256_hex
 from kheish_site.lib.errors import BadRequest, Conflict, NotFound
 from kheish_site.lib.transactions import exclusive, locked, write
 from sessions_app.models import Persona, PersonaRevision
 from sessions_app.services import audit, scopes
-from sessions_app.services.routes import check_revision
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +80,8 @@ def update(
     with write():
         persona = locked(Persona.objects.filter(persona_id=persona_id)).first()
         if persona is None:
-            raise PersonaMissing(f"no persona {persona_id}")
-        check_revision(persona.current, expected)
+            raise PersonaMissing(f"there is no persona {persona_id}")
+        revisions.check(persona.current, expected)
         if persona.retired_at is not None:
             raise PersonaRetired(f"persona {persona_id} is retired")
         before = persona.revisions.get(revision=persona.current)

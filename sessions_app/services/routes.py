@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from django.db.models import QuerySet
 
-from kheish_site.lib.errors import BadRequest, Conflict, NotFound, PreconditionFailed
+from kheish_site.lib import revisions
+from kheish_site.lib.errors import BadRequest, Conflict, NotFound
 from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.transactions import exclusive, write
 from sessions_app.models import Route, SecretSlot
@@ -91,7 +92,7 @@ def update(route_id: str, changes: Mapping[str, Any], *, expected: frozenset[int
     with write():
         exclusive("configuration")
         route = get(route_id)
-        check_revision(route.revision, expected)
+        revisions.check(route.revision, expected)
         if default is False and route.is_default:
             raise RouteInvalid("make another route the default instead")
         was = _told(route)
@@ -115,7 +116,7 @@ def delete(route_id: str, *, expected: frozenset[int] | None = None) -> None:
     with write():
         exclusive("configuration")
         route = get(route_id)
-        check_revision(route.revision, expected)
+        revisions.check(route.revision, expected)
         others = list(Route.objects.exclude(pk=route.pk))
         users = sorted(other.route_id for other in others if route_id in other.fallbacks)
         if users:
@@ -210,12 +211,6 @@ def ensure_builtin() -> None:
         exclusive("configuration")
         if not Route.objects.exists():
             create(BUILTIN, RouteFields(driver="scripted", model=WELCOME, options={"script": WELCOME}))
-
-
-def check_revision(revision: int, expected: frozenset[int] | None) -> None:
-    """Raise PreconditionFailed unless ``revision`` is among the expected ones; None expects any."""
-    if expected is not None and revision not in expected:
-        raise PreconditionFailed(f"revision {revision} is current", current_revision=revision)
 
 
 def _filled(route: Route, fields: RouteFields) -> Route:

@@ -10,8 +10,8 @@ from django.db.models import QuerySet
 
 from connectors_app.models import ObservationKind, ObservationSource
 from connectors_app.services.observations import source_tokens, stored
-from kheish_site.lib import clock
-from kheish_site.lib.errors import BadRequest, Conflict, NotFound, PreconditionFailed
+from kheish_site.lib import clock, revisions
+from kheish_site.lib.errors import BadRequest, Conflict, NotFound
 from kheish_site.lib.transactions import locked, write
 from sessions_app.services import audit
 
@@ -145,8 +145,7 @@ def _seen(source_id: str, expected: frozenset[int] | None) -> ObservationSource:
     source = locked(ObservationSource.objects.filter(source_id=source_id)).first()
     if source is None:
         raise _missing(source_id)
-    if expected is not None and source.revision not in expected:
-        raise PreconditionFailed(f"revision {source.revision} is current", current_revision=source.revision)
+    revisions.check(source.revision, expected)
     return source
 
 

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class PersonaMissing(NotFound):
-    """No such persona."""
+    """No such persona, or a retired one where one is to be bound."""
 
     code, domain = "persona_not_found", "personas"
 
@@ -107,7 +107,7 @@ def retire(persona_id: str) -> Persona:
     with write():
         persona = locked(Persona.objects.filter(persona_id=persona_id)).first()
         if persona is None:
-            raise PersonaMissing(f"no persona {persona_id}")
+            raise PersonaMissing(f"there is no persona {persona_id}")
         if persona.retired_at is None:
             persona.retired_at = clock.now()
             persona.save(update_fields=["retired_at", "updated_at"])
@@ -135,8 +135,16 @@ def get(persona_id: str) -> Persona:
     """Return one persona. Raises: PersonaMissing."""
     persona = Persona.objects.filter(persona_id=persona_id).first()
     if persona is None:
-        raise PersonaMissing(f"no persona {persona_id}")
+        raise PersonaMissing(f"there is no persona {persona_id}")
     return persona
+
+
+def to_bind(persona_id: str) -> PersonaRevision:
+    """Return the revision that a session binds now. Raises: PersonaMissing (none, or it is retired)."""
+    persona = Persona.objects.filter(persona_id=persona_id, retired_at=None).first()
+    if persona is None:
+        raise PersonaMissing(f"there is no persona {persona_id}")
+    return persona.revisions.get(revision=persona.current)
 
 
 def _add_revision(persona: Persona, number: int, values: Mapping[str, Any], principal: str) -> None:

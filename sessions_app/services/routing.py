@@ -8,15 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kheish_site.lib.errors import BadRequest, Conflict, Forbidden, NotFound
+from kheish_site.lib.errors import BadRequest, Conflict, Forbidden
 from sessions_app.models import Route
 from sessions_app.services import routes, scopes
-
-
-class RouteUnknown(NotFound):
-    """No such route."""
-
-    code, domain = "route_not_found", "routes"
+from sessions_app.services.routes import RouteMissing
 
 
 class RouteNotReady(Conflict):
@@ -51,7 +46,7 @@ def pin(
 ) -> Pinned:
     """Resolve the precedence once, for a run being created. Fallbacks out of scope are left out.
 
-    Raises: RouteUnknown, RouteOutOfScope, RouteNotReady, BadRequest (selector and route contradict each
+    Raises: RouteMissing, RouteOutOfScope, RouteNotReady, BadRequest (selector and route contradict each
     other).
     """
     own = {key: value for key, value in (generation or {}).items() if value is not None}
@@ -80,7 +75,7 @@ def pin(
 def _find(route_id: str) -> Route:
     route = routes.find(route_id) if route_id else routes.default()
     if route is None:
-        raise RouteUnknown(f"there is no route {route_id}" if route_id else "there is no default route")
+        raise RouteMissing(f"there is no route {route_id}" if route_id else "there is no default route")
     return route
 
 

@@ -105,7 +105,7 @@ def submit(session_id: str, new: NewRun, *, principal: str, session: Session | N
     Explicit reply targets of a connector also become the session's defaults, conversations are bound to it,
     and files are stored and referred to, in the same transaction. Joins an open transaction (the idempotency
     record's). No model is called and no worker is needed for it to succeed.
-    Raises: SessionMissing, SessionEnded, RouteUnknown, RouteOutOfScope, RouteNotReady, BadRequest,
+    Raises: SessionMissing, SessionEnded, RouteMissing, RouteOutOfScope, RouteNotReady, BadRequest,
     AssetMissing, Conflict(binding_key_taken), what ``assets.prepare`` raises, and Forbidden for a target
     that is out of scope by now.
     """

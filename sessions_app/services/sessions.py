@@ -10,29 +10,23 @@ from django.db import IntegrityError, transaction
 
 from kheish_site.lib import clock
 from kheish_site.lib.canonical import sha256_hex
-from kheish_site.lib.errors import BadRequest, Conflict, NotFound, PreconditionFailed
+from kheish_site.lib.errors import BadRequest, Conflict, PreconditionFailed
 from kheish_site.lib.ids import new_id
 from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import locked, require_transaction, write
-from sessions_app.models import LIVE, Persona, PersonaRevision, Session, UnknownEffects
-from sessions_app.services import journal, runtime_settings
+from sessions_app.models import LIVE, PersonaRevision, Session, UnknownEffects
+from sessions_app.services import journal, personas, runtime_settings
 from sessions_app.services.writes import SessionMissing
+from sessions_app.tools.policy import MODES
 
 MOST_BINDING_KEYS_SHOWN: Final = 50
-MODES: Final = ("default", "acceptEdits", "bypassPermissions", "plan", "dontAsk")
 
 
 class SessionBusy(Conflict):
     """The change needs a session with no active or queued run."""
 
     code, domain = "session_busy", "sessions"
-
-
-class PersonaMissing(NotFound):
-    """No such persona, or a retired one."""
-
-    code, domain = "persona_not_found", "personas"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +90,7 @@ def create(new: NewSession, *, principal: str) -> tuple[Session, bool]:
     session_id = new.session_id or new_id("session")
     check_id(session_id)
     _check_mode(new.permission_mode)
-    persona = _persona(new.persona_id) if new.persona_id else None
+    persona = personas.to_bind(new.persona_id) if new.persona_id else None
     with write():
         try:
             with transaction.atomic():
@@ -164,13 +158,6 @@ def workspace(session: Session) -> Path:
     folder = Path(settings.KHEISH.workspace_root) / session.workspace
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder
-
-
-def _persona(persona_id: str) -> PersonaRevision:
-    persona = Persona.objects.filter(persona_id=persona_id, retired_at=None).first()
-    if persona is None:
-        raise PersonaMissing(f"there is no persona {persona_id}")
-    return persona.revisions.get(revision=persona.current)
 
 
 def persona_view(session: Session) -> dict[str, Any] | None:
@@ -290,7 +277,7 @@ def bind_persona(
     session_id: str, persona_id: str | None, *, principal: str, expected_revision: int | None = None
 ) -> Session:
     """Bind the persona's current revision as a snapshot, or clear it with None. Needs an idle session."""
-    persona = _persona(persona_id) if persona_id else None
+    persona = personas.to_bind(persona_id) if persona_id else None
 
     def apply(row: Session) -> dict[str, Any]:
         row.persona, row.persona_bound_at = persona, clock.now() if persona else None

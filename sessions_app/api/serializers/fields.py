@@ -16,8 +16,7 @@ from sessions_app.api.serializers.base import (
     Text,
     Whole,
 )
-from sessions_app.services.sessions import MODES
-from sessions_app.tools.policy import RULE_SCHEMA
+from sessions_app.tools.policy import MODES, RULE_SCHEMA
 
 EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh")
 MOST_KEYS: Final = 50

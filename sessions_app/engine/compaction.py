@@ -16,7 +16,7 @@ from sessions_app.models import Checkpoint, Route
 from sessions_app.providers import registry
 from sessions_app.providers.base import Message, ProviderError, Request, collect
 from sessions_app.providers.tokens import context_window, estimate_message, estimate_request
-from sessions_app.services import journal, routes
+from sessions_app.services import routes
 
 logger = logging.getLogger(__name__)
 
@@ -81,9 +81,9 @@ def _commit(turn: Turn, checkpoint: Checkpoint) -> None:
         "trigger": checkpoint.trigger,
         "compacted": checkpoint.restoration,
     }
-    entry = journal.entry(turn.session_id, "checkpoint.created", payload, run=turn.run)
+    entry = turn.entry("checkpoint.created", payload)
     with write():
-        journal.append(turn.run.session_id, entry, lease=turn.lease, lease_seconds=turn.lease_seconds)
+        turn.append(entry)
         checkpoint.summary = entry.decoded()["summary"]
         checkpoint.save(force_insert=True)
 

@@ -17,7 +17,6 @@ from sessions_app.engine.turn import Turn
 from sessions_app.models import Session, ToolCall, ToolCallState
 from sessions_app.services import (
     effects,
-    journal,
     leases,
     output_files,
     outward,
@@ -171,7 +170,7 @@ def started_entry(turn: Turn, call: ToolCall) -> Entry:
         "attempt": call.attempt,
         "idempotency_key": call.idempotency_key,
     }
-    return journal.entry(turn.session_id, "tool.started", payload, run=turn.run)
+    return turn.entry("tool.started", payload)
 
 
 Job = Callable[[], tuple[ToolResult, Effects]]
@@ -288,12 +287,12 @@ def _keep(turn: Turn, call: ToolCall, kept: Effects, said: list[tuple[str, Any]]
     entries = []
     for number, (said_now, files) in enumerate(kept.outputs):
         output = said_now | output_files.keep(turn.run, files, principal=f"run:{turn.run.run_id}")
-        entry = journal.entry(turn.session_id, "output.emitted", output, run=turn.run)
+        entry = turn.entry("output.emitted", output)
         turn.run.outputs = [*turn.run.outputs, entry.decoded()]
         said.append((f"{call.call_id}:{number}", entry.decoded()))
         entries.append(entry)
     if kept.todos is not None:
-        entry = journal.entry(turn.session_id, "todo.written", {"todos": kept.todos}, run=turn.run)
+        entry = turn.entry("todo.written", {"todos": kept.todos})
         Session.objects.filter(pk=turn.run.session_id).update(todos=entry.decoded()["todos"])
         entries.append(entry)
     return entries

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from kheish_site.lib.transactions import release_connection
 from sessions_app.engine import images
@@ -20,7 +20,7 @@ from sessions_app.providers.base import (
     collect,
 )
 from sessions_app.providers.retry import call_with_retries
-from sessions_app.services import journal, routes
+from sessions_app.services import routes
 from sessions_app.services.doorbell.relay import DeltaRelay
 
 ATTEMPTS: Final = 4
@@ -116,7 +116,7 @@ def _journal_failure(turn: Turn, route_id: str, error: ProviderError, delay: flo
         "next_attempt": turn.attempt,
         "delay_seconds": round(delay, 3),
     }
-    _append(turn, "model.failed", payload)
+    turn.append(turn.entry("model.failed", payload))
     release_connection()
 
 
@@ -143,9 +143,4 @@ def _journal_switch(turn: Turn, route: Route, error: ProviderError, following: s
         "step": turn.run.step,
         "error": {"kind": error.kind, "message": error.message},
     }
-    _append(turn, "model.switched", payload)
-
-
-def _append(turn: Turn, kind: str, payload: dict[str, Any]) -> None:
-    entry = journal.entry(turn.session_id, kind, payload, run=turn.run)
-    journal.append(turn.run.session_id, entry, lease=turn.lease, lease_seconds=turn.lease_seconds)
+    turn.append(turn.entry("model.switched", payload))

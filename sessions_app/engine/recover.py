@@ -12,8 +12,7 @@ from kheish_site.lib.transactions import write
 from sessions_app.engine.execute import NOT_THE_TOOLS, Effects, context_for
 from sessions_app.engine.turn import Turn
 from sessions_app.models import ToolCall, ToolCallState
-from sessions_app.services import effects, journal, leases, outward, shell_tasks
-from sessions_app.services.writes import Entry
+from sessions_app.services import effects, leases, outward, shell_tasks
 from sessions_app.tools import registry
 from sessions_app.tools.base import Probeable, ProbeInconclusive, ToolFailure, ToolResult
 
@@ -67,7 +66,7 @@ def _mark_unknown(turn: Turn, call: ToolCall) -> None:
         leases.check(turn.lease)
         effects.advance(call, ToolCallState.UNKNOWN)
         outward.finished(turn.run, [call])
-        _append(turn, effects.unknown_entry(turn.session_id, turn.run, call))
+        turn.append(effects.unknown_entry(turn.session_id, turn.run, call))
 
 
 def _record(turn: Turn, call: ToolCall, result: ToolResult) -> None:
@@ -75,8 +74,4 @@ def _record(turn: Turn, call: ToolCall, result: ToolResult) -> None:
         leases.check(turn.lease)
         effects.settle(call, ToolCallState.FAILED if result.is_error else ToolCallState.SUCCEEDED, result)
         outward.finished(turn.run, [call])
-        _append(turn, effects.settled_entry(turn.session_id, turn.run, call))
-
-
-def _append(turn: Turn, entry: Entry) -> None:
-    journal.append(turn.run.session_id, entry, lease=turn.lease, lease_seconds=turn.lease_seconds)
+        turn.append(effects.settled_entry(turn.session_id, turn.run, call))

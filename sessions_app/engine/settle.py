@@ -95,7 +95,7 @@ def disrupt(turn: Turn) -> None:
     Whoever takes it over goes on from its last commit, and judges the calls that had started.
     """
     payload = {"error": {"code": "internal_error"}, "retry_in_seconds": DISRUPTED_SECONDS}
-    entry = journal.entry(turn.session_id, "run.disrupted", payload, run=turn.run)
+    entry = turn.entry("run.disrupted", payload)
     journal.append(turn.run.session_id, entry, lease=turn.lease, lease_seconds=DISRUPTED_SECONDS)
     turn.released = True
 

@@ -15,7 +15,7 @@ from sessions_app.engine.model_call import Answer
 from sessions_app.engine.turn import Outcome, Phase, Turn
 from sessions_app.models import Route, Run, Step, StepStatus, ToolCall, ToolCallState
 from sessions_app.providers.base import Cancelled, ProviderError
-from sessions_app.services import effects, journal, run_state, writes
+from sessions_app.services import effects, run_state, writes
 from sessions_app.services.secrets import SecretMissing
 from sessions_app.services.writes import Advance, Change, Entry, StepEnd
 
@@ -127,7 +127,7 @@ def _act(turn: Turn, answer: Answer) -> Outcome:
 def _planning(turn: Turn, answer: Answer, calls: list[ToolCall]) -> Change:
     """Return the assistant's message, its planned calls and what was refused at once, as one change."""
     run, usage, session_id = turn.run, answer.completion.usage, turn.session_id
-    entries = [_spoken(turn, answer, calls), *(_planned(session_id, run, call) for call in calls)]
+    entries = [_spoken(turn, answer, calls), *(_planned(turn, call) for call in calls)]
     entries += [
         effects.settled_entry(session_id, run, call) for call in calls if call.state != ToolCallState.PLANNED
     ]
@@ -146,7 +146,7 @@ def _planning(turn: Turn, answer: Answer, calls: list[ToolCall]) -> Change:
 
 
 def _spoken(turn: Turn, answer: Answer, calls: list[ToolCall]) -> Entry:
-    return journal.entry(turn.session_id, "message.created", _message(turn, answer, calls), run=turn.run)
+    return turn.entry("message.created", _message(turn, answer, calls))
 
 
 def _message(turn: Turn, answer: Answer, calls: list[ToolCall]) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def _message(turn: Turn, answer: Answer, calls: list[ToolCall]) -> dict[str, Any
     return message
 
 
-def _planned(session_id: str, run: Run, call: ToolCall) -> Entry:
+def _planned(turn: Turn, call: ToolCall) -> Entry:
     payload = {
         "call_id": call.call_id,
         "tool_name": call.tool_name,
@@ -188,9 +188,9 @@ def _planned(session_id: str, run: Run, call: ToolCall) -> Entry:
         "digest": call.digest,
         "effect": call.effect,
         "permission": call.permission,
-        "step": run.step,
+        "step": turn.run.step,
     }
-    return journal.entry(session_id, "tool.planned", payload, run=run)
+    return turn.entry("tool.planned", payload)
 
 
 def _answered(turn: Turn, answer: Answer) -> StepEnd:

@@ -8,7 +8,6 @@ from sessions_app.models import RunStatus, Session, ToolCall, ToolCallState, Unk
 from sessions_app.services import (
     approvals,
     decisions,
-    journal,
     leases,
     ports,
     questions,
@@ -70,7 +69,7 @@ def _tells_the_agent(turn: Turn) -> bool:
 def _leave(turn: Turn, asked: list[ports.Asked], entries: list[Entry]) -> bool:
     to = waiting.status_for(turn.run)
     if to is None:
-        journal.append(turn.run.session_id, *entries, lease=turn.lease, lease_seconds=turn.lease_seconds)
+        turn.append(*entries)
         return False
     done = run_state.transition(
         turn.run,

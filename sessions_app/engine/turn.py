@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from sessions_app.models import Run
-from sessions_app.services import leases
+from sessions_app.services import journal, leases
 from sessions_app.services.heartbeat import Hold
-from sessions_app.services.writes import Lease
+from sessions_app.services.writes import Entry, Lease
 
 
 class Phase(Enum):
@@ -48,3 +49,11 @@ class Turn:
     def lease_seconds(self) -> float:
         """How long each commit renews the lease for."""
         return leases.lease_seconds()
+
+    def entry(self, kind: str, payload: dict[str, Any]) -> Entry:
+        """Return a journal entry of the run, for a commit to come."""
+        return journal.entry(self.session_id, kind, payload, run=self.run)
+
+    def append(self, *entries: Entry) -> None:
+        """Journal ``entries`` under the lease; joins an open transaction. Raises: LeaseLost."""
+        journal.append(self.run.session_id, *entries, lease=self.lease, lease_seconds=self.lease_seconds)

@@ -21,6 +21,7 @@ from sessions_app.providers.base import (
 )
 from sessions_app.providers.retry import call_with_retries
 from sessions_app.services import routes
+from sessions_app.services.doorbell import live
 from sessions_app.services.doorbell.relay import DeltaRelay
 
 ATTEMPTS: Final = 4
@@ -121,14 +122,17 @@ def _journal_failure(turn: Turn, route_id: str, error: ProviderError, delay: flo
 
 
 def _relay(turn: Turn, attempt: int) -> DeltaRelay:
-    return DeltaRelay(
+    first = live.Delta(
         session_pk=turn.run.session_id,
         run_pk=turn.run.pk,
         run_id=turn.run.run_id,
         session_id=turn.session_id,
         step=turn.run.step,
         attempt=attempt,
+        index=0,
+        text="",
     )
+    return DeltaRelay(first)
 
 
 def _show(relay: DeltaRelay, delta: Delta) -> None:

@@ -1,13 +1,11 @@
 """The port through which services wake readers and workers. See ``services/doorbell``.
 
 Rings wait for the commit (``after_commit``) and never fail it: losing one costs time, never state.
-Live text goes through a ``doorbell.relay.DeltaRelay``; ``delta`` is what the relay sends with.
+Live text, which no commit waits for, goes through a ``doorbell.relay.DeltaRelay`` instead.
 """
 
 from kheish_site.lib.transactions import after_commit
-from sessions_app.services.doorbell.bells import bell, delta
-
-__all__ = ["delta", "ring_readers", "ring_workers"]
+from sessions_app.services.doorbell.bells import bell
 
 
 def ring_readers(session_pk: int, seq: int) -> None:

@@ -1,5 +1,6 @@
 """This process's doorbell: which one it is, and the one verb that needs no transaction."""
 
+from dataclasses import replace
 from functools import cache
 from typing import Protocol
 
@@ -35,30 +36,10 @@ def bell() -> Doorbell:
     return RedisBell(url)
 
 
-def delta(
-    *,
-    session_pk: int,
-    run_pk: int,
-    run_id: str,
-    session_id: str,
-    step: int,
-    attempt: int,
-    index: int,
-    text: str,
-) -> None:
+def show(delta: Delta) -> None:
     """Show a piece of model text to live readers; outside any transaction.
 
     The text is redacted here once more, but a secret cut in two by the model's own chunks is caught
     only by ``relay.DeltaRelay``: engines send through that.
     """
-    piece = Delta(
-        session_pk=session_pk,
-        run_pk=run_pk,
-        run_id=run_id,
-        session_id=session_id,
-        step=step,
-        attempt=attempt,
-        index=index,
-        text=redact(text),
-    )
-    bell().delta(piece)
+    bell().delta(replace(delta, text=redact(delta.text)))

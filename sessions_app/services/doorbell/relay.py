@@ -7,10 +7,12 @@ secret can begin in it and end after it, whatever the model says next; only sett
 import re
 import time
 from collections.abc import Callable, Iterator
-from typing import Final, Protocol
+from dataclasses import replace
+from typing import Final
 
 from kheish_site.lib.redaction import redact, secret_begun
 from sessions_app.services.doorbell import bells
+from sessions_app.services.doorbell.live import Delta
 
 INTERVAL_SECONDS: Final = 0.05
 _LOOKAHEAD: Final = 32
@@ -24,58 +26,27 @@ _PLACE: Final = re.compile(r"(?:(?<=\s)|(?<=[^\x00-\x7f]))(?=\S)")
 """Where text may be cut: where a word begins, or after a character that no shape is made of."""
 
 
-class Send(Protocol):
-    """``bells.delta``, or a test's recorder."""
-
-    def __call__(
-        self,
-        *,
-        session_pk: int,
-        run_pk: int,
-        run_id: str,
-        session_id: str,
-        step: int,
-        attempt: int,
-        index: int,
-        text: str,
-    ) -> None:
-        """Show one piece."""
-
-
 class DeltaRelay:
     """The live text of one attempt of one step. Not thread safe: it belongs to whoever reads the model.
 
     ``push`` what the model says as it comes, ``close`` once it has said everything. The relay of an
     attempt that failed is dropped: readers throw its pieces away when they see the next ``attempt``.
+    ``first`` names the attempt; the pieces that are sent are it with their own ``index`` and ``text``.
     """
 
     def __init__(
         self,
+        first: Delta,
         *,
-        session_pk: int,
-        run_pk: int,
-        run_id: str,
-        session_id: str,
-        step: int,
-        attempt: int,
         interval_seconds: float = INTERVAL_SECONDS,
-        send: Send = bells.delta,
+        send: Callable[[Delta], None] = bells.show,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._show: Callable[[int, str], None] = lambda index, text: send(
-            session_pk=session_pk,
-            run_pk=run_pk,
-            run_id=run_id,
-            session_id=session_id,
-            step=step,
-            attempt=attempt,
-            index=index,
-            text=text,
-        )
+        self._next = first
         self._interval = interval_seconds
+        self._show = send
         self._clock = clock
         self._tail = ""
-        self._index = 0
         self._pause = interval_seconds
         self._sent_at = clock()
 
@@ -99,8 +70,8 @@ class DeltaRelay:
     def _send(self, text: str) -> None:
         clean = redact(text)
         for start in range(0, len(clean), _LONGEST_PIECE):
-            self._show(self._index, clean[start : start + _LONGEST_PIECE])
-            self._index += 1
+            self._show(replace(self._next, text=clean[start : start + _LONGEST_PIECE]))
+            self._next = replace(self._next, index=self._next.index + 1)
 
 
 def settled(text: str) -> int:

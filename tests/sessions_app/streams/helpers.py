@@ -15,7 +15,9 @@ from kheish_site.asgi import application
 from kheish_site.lib import clock
 from kheish_site.lib.ids import new_id
 from sessions_app.models import Run, RunStatus, Session
-from sessions_app.services import journal, tokens, wake, writes
+from sessions_app.services import journal, tokens, writes
+from sessions_app.services.doorbell import bells
+from sessions_app.services.doorbell.live import Delta
 from sessions_app.services.writes import Change, Move
 
 _T = TypeVar("_T")
@@ -83,7 +85,7 @@ def finish(run: Run, status: RunStatus = RunStatus.COMPLETED) -> None:
 
 def say(session: Session, text: str) -> None:
     """Show a piece of live text of the session's run."""
-    wake.delta(
+    piece = Delta(
         session_pk=session.pk,
         run_pk=1,
         run_id="run_x",
@@ -93,6 +95,7 @@ def say(session: Session, text: str) -> None:
         index=0,
         text=text,
     )
+    bells.show(piece)
 
 
 async def say_until_heard(session: Session, text: str, hearing: Awaitable[_T]) -> _T:

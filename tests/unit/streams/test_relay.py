@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from kheish_site.lib.redaction import MASK, redact, register_secret
 from sessions_app.services.doorbell import relay as relay_module
+from sessions_app.services.doorbell.live import Delta
 from sessions_app.services.doorbell.relay import DeltaRelay, settled
 
 KNOWN = ("hunter2-correct horse-battery", "zz" * 300 + "end", "línea-één\nzwei-three")
@@ -31,28 +32,19 @@ class Wire:
     """Records what would leave the process."""
 
     def __init__(self) -> None:
-        self.pieces: list[dict[str, Any]] = []
+        self.pieces: list[Delta] = []
 
-    def __call__(self, **piece: Any) -> None:
+    def __call__(self, piece: Delta) -> None:
         self.pieces.append(piece)
 
     @property
     def text(self) -> str:
-        return "".join(piece["text"] for piece in self.pieces)
+        return "".join(piece.text for piece in self.pieces)
 
 
 def relay(wire: Wire, interval_seconds: float = 0.0, clock: Any = lambda: 0.0) -> DeltaRelay:
-    return DeltaRelay(
-        session_pk=1,
-        run_pk=2,
-        run_id="run_1",
-        session_id="s",
-        step=1,
-        attempt=1,
-        interval_seconds=interval_seconds,
-        send=wire,
-        clock=clock,
-    )
+    first = Delta(session_pk=1, run_pk=2, run_id="run_1", session_id="s", step=1, attempt=1, index=0, text="")
+    return DeltaRelay(first, interval_seconds=interval_seconds, send=wire, clock=clock)
 
 
 @settings(max_examples=300, deadline=None)
@@ -109,7 +101,7 @@ def test_pieces_are_numbered_and_not_sent_more_often_than_the_interval() -> None
     for _ in range(100):
         sender.push("some words ")
     sender.close()
-    assert [piece["index"] for piece in wire.pieces] == list(range(len(wire.pieces)))
+    assert [piece.index for piece in wire.pieces] == list(range(len(wire.pieces)))
     assert 10 <= len(wire.pieces) <= 21
     assert wire.text == "some words " * 100
 

@@ -48,7 +48,7 @@ NOT_THE_TOOLS: Final = (DatabaseError, LeaseLost, StaleRun)
 BROKEN: Final = "the tool broke; what it had done until then is done. Check before you repeat the call."
 
 
-class Effects:
+class Kept:
     """What a call asks the runtime to keep beside its result; it commits with the result or not at all."""
 
     def __init__(self, session_id: str) -> None:
@@ -105,7 +105,7 @@ def open_step(turn: Turn) -> None:
     _commit_results(turn, [], opens_next=True)
 
 
-def context_for(turn: Turn, call: ToolCall, kept: Effects) -> ToolContext:
+def context_for(turn: Turn, call: ToolCall, kept: Kept) -> ToolContext:
     """Return what the tool is given for ``call``. Raises: ToolFailure (no folder can be made)."""
     config = settings.KHEISH
     try:
@@ -133,7 +133,7 @@ def _prepare(turn: Turn, call: ToolCall) -> tuple[dict[str, Any], ToolResult | N
     refusal = _gone() if tool is None else _not_the_approved_call(call)
     if refusal is not None or not isinstance(tool, Probeable):
         return {}, refusal
-    kept = Effects(turn.session_id)
+    kept = Kept(turn.session_id)
     ready = _guarded(call, lambda: tool.prepare(call.arguments, context_for(turn, call, kept)))
     return ({}, ready) if isinstance(ready, ToolResult) else (ready, None)
 
@@ -173,11 +173,11 @@ def started_entry(turn: Turn, call: ToolCall) -> Entry:
     return turn.entry("tool.started", payload)
 
 
-Job = Callable[[], tuple[ToolResult, Effects]]
+Job = Callable[[], tuple[ToolResult, Kept]]
 
 
 def _job(turn: Turn, call: ToolCall, refusal: ToolResult | None) -> Job:
-    kept = Effects(turn.session_id)
+    kept = Kept(turn.session_id)
     tool = registry.get(call.tool_name)
     if refusal is not None or tool is None:
         return lambda: (refusal or _gone(), kept)
@@ -188,7 +188,7 @@ def _gone() -> ToolResult:
     return ToolResult(content="the tool no longer exists", is_error=True, error_code="tool_unknown")
 
 
-def _run(turn: Turn, tool: Tool, call: ToolCall, kept: Effects) -> ToolResult:
+def _run(turn: Turn, tool: Tool, call: ToolCall, kept: Kept) -> ToolResult:
     return _guarded(call, lambda: tool.run(call.arguments, context_for(turn, call, kept)))
 
 
@@ -205,14 +205,14 @@ def _guarded(call: ToolCall, act: Callable[[], T]) -> T | ToolResult:
         return ToolResult(content=BROKEN, is_error=True, error_code="tool_broken")
 
 
-def _run_all(jobs: list[Job]) -> list[tuple[ToolResult, Effects]]:
+def _run_all(jobs: list[Job]) -> list[tuple[ToolResult, Kept]]:
     if len(jobs) == 1:
         return [jobs[0]()]
     with ThreadPoolExecutor(max_workers=len(jobs), thread_name_prefix="tool") as pool:
         return list(pool.map(_closing, jobs))
 
 
-def _closing(job: Job) -> tuple[ToolResult, Effects]:
+def _closing(job: Job) -> tuple[ToolResult, Kept]:
     """Run a job in a pool thread, whose database connection nobody else would close."""
     try:
         return job()
@@ -221,7 +221,7 @@ def _closing(job: Job) -> tuple[ToolResult, Effects]:
 
 
 def _commit_results(
-    turn: Turn, results: list[tuple[ToolCall, ToolResult, Effects]], *, opens_next: bool
+    turn: Turn, results: list[tuple[ToolCall, ToolResult, Kept]], *, opens_next: bool
 ) -> None:
     """Commit what came of calls, and open the next step with it if there are no more.
 
@@ -249,7 +249,7 @@ def _commit_results(
         time.sleep(_AWAY_SECONDS)
 
 
-def _settle(turn: Turn, results: list[tuple[ToolCall, ToolResult, Effects]], *, opens_next: bool) -> None:
+def _settle(turn: Turn, results: list[tuple[ToolCall, ToolResult, Kept]], *, opens_next: bool) -> None:
     run = turn.run
     began = [call for call, _, _ in results if call.state == ToolCallState.STARTED]
     more = any(map(_leaves_more, results)) or any(map(outward.is_outward, began))
@@ -276,13 +276,13 @@ def _settle(turn: Turn, results: list[tuple[ToolCall, ToolResult, Effects]], *, 
             ports.output_emitted(run, output, key)
 
 
-def _leaves_more(outcome: tuple[ToolCall, ToolResult, Effects]) -> bool:
+def _leaves_more(outcome: tuple[ToolCall, ToolResult, Kept]) -> bool:
     """Tell whether a call leaves rows beside its own: files, todos, or a result of its own row."""
     _, result, kept = outcome
     return bool(kept.outputs) or kept.todos is not None or effects.may_be_large(result)
 
 
-def _keep(turn: Turn, call: ToolCall, kept: Effects, said: list[tuple[str, Any]]) -> list[Entry]:
+def _keep(turn: Turn, call: ToolCall, kept: Kept, said: list[tuple[str, Any]]) -> list[Entry]:
     """Return the entries of what a call leaves behind; ``said`` gains its outputs, each with its key."""
     entries = []
     for number, (said_now, files) in enumerate(kept.outputs):

@@ -9,7 +9,7 @@ import logging
 
 from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.transactions import write
-from sessions_app.engine.execute import NOT_THE_TOOLS, Effects, context_for
+from sessions_app.engine.execute import NOT_THE_TOOLS, Kept, context_for
 from sessions_app.engine.turn import Turn
 from sessions_app.models import ToolCall, ToolCallState
 from sessions_app.services import effects, leases, outward, shell_tasks
@@ -50,7 +50,7 @@ def _probe(turn: Turn, call: ToolCall) -> ToolResult | None:
     if call.effect != "probeable" or not isinstance(tool, Probeable):
         raise Unknown
     try:
-        return tool.probe(call.arguments, call.prepared, context_for(turn, call, Effects(turn.session_id)))
+        return tool.probe(call.arguments, call.prepared, context_for(turn, call, Kept(turn.session_id)))
     except (ProbeInconclusive, ToolFailure) as reason:
         logger.info("probe inconclusive", extra={"action": "recover", "call": call.call_id})
         raise Unknown from reason

@@ -27,15 +27,15 @@ def if_needed(turn: Turn, calls: list[ToolCall]) -> Outcome | None:
     waits, None when nothing is open, and CONTINUE when somebody asked the run to stop: a request that found
     it running is honoured now, because a waiting run has nobody who would.
     """
-    asks = _open_questions(calls)
+    undecided = _needing_people(calls)
     unknown = [call for call in calls if call.state == ToolCallState.UNKNOWN]
-    if not asks and not unknown:
+    if not undecided and not unknown:
         return None
     with write():
         leases.check(turn.lease)
         if settle.stop_requested(turn.run):
             return Outcome.CONTINUE
-        asked, entries = _ask_all(turn, asks)
+        asked, entries = _ask_all(turn, undecided)
         telling = bool(unknown) and _tells_the_agent(turn)
         for call in unknown:
             partial = shell_tasks.partial_output(call)
@@ -53,10 +53,10 @@ def if_needed(turn: Turn, calls: list[ToolCall]) -> Outcome | None:
 
 def is_needed(calls: list[ToolCall]) -> bool:
     """Tell whether somebody must be asked before any of these calls, just planned, may run."""
-    return bool(_open_questions(calls))
+    return bool(_needing_people(calls))
 
 
-def _open_questions(calls: list[ToolCall]) -> list[ToolCall]:
+def _needing_people(calls: list[ToolCall]) -> list[ToolCall]:
     return [call for call in calls if call.state == ToolCallState.PLANNED and _needs_person(call)]
 
 

@@ -126,18 +126,19 @@ def _worker(row: Worker) -> dict[str, Any]:
         "pid": row.pid,
         "slots": row.slots,
         "draining": row.draining,
-        "alive": _alive(row),
+        "alive": is_alive(row),
         "started_at": clock.rfc3339(row.started_at),
         "heartbeat_at": clock.rfc3339(row.heartbeat_at),
     }
 
 
-def _alive(row: Worker) -> bool:
+def is_alive(row: Worker) -> bool:
+    """Tell whether the worker's heartbeat is younger than a lease. Needs a row that ``heard`` read."""
     return row.silent_for < timedelta(seconds=settings.KHEISH.lease_seconds)
 
 
 def _worker_warnings(workers: list[Worker]) -> Iterator[dict[str, str]]:
-    if not any(_alive(row) and not row.draining for row in workers):
+    if not any(is_alive(row) and not row.draining for row in workers):
         yield _warning(
             "error", "no_worker", "no worker is alive: runs are accepted and wait", "start a worker process"
         )

@@ -183,7 +183,7 @@ def _until(item: Open, facts: Facts) -> str:
 
 def _no_worker(run: Run, facts: Facts) -> Why | None:
     """Return the answer while nobody could drive anything, or None."""
-    alive = [worker for worker in facts.workers if facts.is_alive(worker)]
+    alive = [worker for worker in facts.workers if status.is_alive(worker)]
     if any(not worker.draining for worker in alive):
         return None
     if status.is_draining():
@@ -216,7 +216,7 @@ def _stuck(
 
 
 def _due(run: Run, facts: Facts) -> Why:
-    slots = sum(worker.slots for worker in facts.workers if facts.is_alive(worker) and not worker.draining)
+    slots = sum(worker.slots for worker in facts.workers if status.is_alive(worker) and not worker.draining)
     since = run.updated_at if run.started_at else run.submitted_at
     if facts.busy >= slots:
         words = f"All {slots} slots of the workers are busy; it is next in session {run.session.session_id}."

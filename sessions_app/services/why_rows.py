@@ -7,15 +7,12 @@ people, four when one runs, one for the workers and one for busy slots when one 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
-from django.conf import settings
 from django.db.models import Count, F, IntegerField, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce, Now
 
 from kheish_site.lib import clock
-from kheish_site.lib.redaction import redact
 from sessions_app.models import (
     LIVE,
     WAITING,
@@ -36,7 +33,7 @@ from sessions_app.models import (
     UserQuestion,
     Worker,
 )
-from sessions_app.services.projections.shape import call_summary, one_line
+from sessions_app.services.projections.shape import call_summary, questions_summary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +73,6 @@ class Facts:
     last: dict[int, JournalEntry] = field(default_factory=dict)
     workers: list[Worker] = field(default_factory=list)
     busy: int = 0
-
-    def is_alive(self, worker: Worker) -> bool:
-        """Tell whether the worker's heartbeat is younger than a lease."""
-        return worker.silent_for < timedelta(seconds=settings.KHEISH.lease_seconds)
 
     def head_of(self, run: Run) -> Run:
         """Return the run that decides when ``run`` goes on: the head of its session, perhaps itself."""
@@ -143,7 +136,7 @@ def _read_open(facts: Facts, pks: Sequence[int]) -> None:
             Open(
                 kind="question",
                 item_id=question.question_id,
-                about=_asked(question.questions),
+                about=questions_summary(question.questions),
                 since=question.created_at,
                 expires_at=question.expires_at,
             )
@@ -159,10 +152,6 @@ def _read_open(facts: Facts, pks: Sequence[int]) -> None:
                 since=decision.created_at,
             )
         )
-
-
-def _asked(questions: Iterable[Any]) -> str:
-    return one_line(redact(" / ".join(str(asked.get("question", "")) for asked in questions)))
 
 
 def _read_work(facts: Facts, pks: Sequence[int]) -> None:

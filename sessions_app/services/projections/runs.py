@@ -22,7 +22,7 @@ from sessions_app.models import (
     UserQuestion,
 )
 from sessions_app.services import reply_targets
-from sessions_app.services.projections.shape import View, call_summary, known, one_line, time
+from sessions_app.services.projections.shape import View, call_summary, known, questions_summary, time
 from sessions_app.services.runs import text_preview
 
 _KINDS: Final[Mapping[str, str]] = {
@@ -105,8 +105,7 @@ def _open(pks: Sequence[int]) -> dict[int, _Open]:
         found[pk].items["approval"].append((item, call_summary(tool, arguments)))
     questions = UserQuestion.objects.filter(run_id__in=pks, status=QuestionStatus.PENDING).order_by("pk")
     for pk, item, asked in questions.values_list("run_id", "question_id", "questions"):
-        texts = " / ".join(str(question.get("question", "")) for question in asked)
-        found[pk].items["question"].append((item, one_line(redact(texts))))
+        found[pk].items["question"].append((item, questions_summary(asked)))
     decisions = OperatorDecision.objects.filter(run_id__in=pks, status=DecisionStatus.PENDING).order_by("pk")
     called = decisions.values_list("run_id", "decision_id", "tool_call__tool_name", "tool_call__arguments")
     for pk, item, tool, arguments in called:

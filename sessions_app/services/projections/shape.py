@@ -1,6 +1,6 @@
 """Helpers of the projections."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -29,6 +29,11 @@ def call_summary(tool_name: str, arguments: Mapping[str, Any]) -> str:
     telling = next((arguments[name] for name in _TELLING if isinstance(arguments.get(name), str)), None)
     shown = telling if telling is not None else canonical_json(dict(arguments)) if arguments else ""
     return one_line(visible(f"{tool_name}: {redact(shown)}") if shown else tool_name)
+
+
+def questions_summary(questions: Iterable[Mapping[str, Any]]) -> str:
+    """Return what an agent asks in one redacted line."""
+    return one_line(redact(" / ".join(str(asked.get("question", "")) for asked in questions)))
 
 
 def one_line(text: str) -> str:

@@ -84,7 +84,7 @@ def record(*actions: Action, run: Run | None = None, session_id: str = "") -> li
     session = run.session.session_id if run is not None else session_id
     signer = _signer(settings.KHEISH.audit_signing_key)
     chain = _locked_chain(bucket_of(session), signer)
-    at, rows = _moment(), []
+    at, rows = clock.moment(), []
     for action in actions:
         rows.append(_row(chain, action, run, session, at, signer))
         chain.count, chain.head = chain.count + 1, rows[-1].record_hash
@@ -137,7 +137,8 @@ def checkpoint(bucket: str) -> dict[str, Any]:
     chain = ActionChain.objects.filter(bucket=bucket).first()
     signer = _signer(settings.KHEISH.audit_signing_key)
     if chain is None:
-        return signer.sealed(_unsigned_checkpoint(ActionChain(bucket=bucket, head=GENESIS, at=_moment())))
+        empty = ActionChain(bucket=bucket, head=GENESIS, at=clock.moment())
+        return signer.sealed(_unsigned_checkpoint(empty))
     return _signed_checkpoint(chain)
 
 
@@ -160,11 +161,6 @@ def _signer(key: str) -> Signer:
     return Signer(key)
 
 
-def _moment() -> datetime:
-    now = clock.now()
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
-
-
 def _locked_chain(bucket: str, signer: Signer) -> ActionChain:
     chain = _CHAIN.first(bucket)
     if chain is None:
@@ -182,7 +178,7 @@ def _locked_chain(bucket: str, signer: Signer) -> ActionChain:
 def _begin(bucket: str, signer: Signer) -> None:
     """Insert the head of a new chain; of two that do, the second waits for the first and changes nothing."""
     require_key()
-    chain = ActionChain(bucket=bucket, head=GENESIS, at=_moment(), key_id=signer.key_id)
+    chain = ActionChain(bucket=bucket, head=GENESIS, at=clock.moment(), key_id=signer.key_id)
     chain.signature = signer.sealed(_unsigned_checkpoint(chain))["signature"]
     ActionChain.objects.bulk_create([chain], ignore_conflicts=True)
 

@@ -29,8 +29,7 @@ def entry(
 
     This is where redaction happens for everything the journal, its streams and its pages show.
     """
-    now = clock.now()
-    at = now.replace(microsecond=now.microsecond // 1000 * 1000)
+    at = clock.moment()
     clean = redact(payload)
     run_id = run.run_id if run is not None else None
     text = canonical_json(clean)

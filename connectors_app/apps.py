@@ -33,5 +33,5 @@ class ConnectorsConfig(AppConfig):
         ports.on_task_ended(notices.task_ended)
         ports.register_search(search.find)
         ports.register_status("connectors", health.status_part)
-        ports.bind_with(resolution.bind_named)
+        ports.register_binder(resolution.bind_named)
         wiring.connect()

@@ -1,6 +1,7 @@
 """Ports of the core: what the apps above it may hang in, in ``AppConfig.ready``, and the core calls.
 
-The core knows none of them. With nothing registered it runs as it is.
+The core knows none of them. With nothing registered it runs as it is. ``register_…`` takes what the core asks
+or runs, ``on_…`` what it tells of something that happens.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -196,7 +197,7 @@ def run_parts(run: Run) -> Iterator[tuple[str, Iterable[Mapping[str, Any]]]]:
         yield name, read(run)
 
 
-def know_askers(asker: Asker) -> None:
+def register_asker(asker: Asker) -> None:
     """Let ``asker`` say who is behind a run that came from a platform."""
     _ASKERS.append(asker)
 
@@ -264,7 +265,7 @@ def workers_buried(names: Collection[str]) -> None:
         listener(names)
 
 
-def keep_sessions(need: SessionNeed) -> None:
+def register_session_need(need: SessionNeed) -> None:
     """Keep ended sessions as long as ``need`` holds for them."""
     _NEEDS.append(need)
 
@@ -318,12 +319,12 @@ def status_parts() -> dict[str, StatusPart]:
     return {name: read() for name, read in sorted(_STATUS.items())}
 
 
-def judge_reply_targets(judge: ReplyTargetJudge) -> None:
+def register_reply_target_judge(judge: ReplyTargetJudge) -> None:
     """Let ``judge`` decide where sessions and runs may answer to."""
     _JUDGES[:] = [judge]
 
 
-def keep_lasting_targets(lasting: LastingTargets) -> None:
+def register_lasting_targets(lasting: LastingTargets) -> None:
     """Let ``lasting`` say what of a run's reply targets can become the defaults of its session."""
     _LASTING[:] = [lasting]
 
@@ -333,7 +334,7 @@ def lasting_targets(targets: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
     return _LASTING[0](targets) if _LASTING else [dict(target) for target in targets]
 
 
-def bind_with(binder: Binder) -> None:
+def register_binder(binder: Binder) -> None:
     """Let ``binder`` keep which conversation belongs to which session."""
     _BINDERS[:] = [binder]
 

@@ -47,7 +47,7 @@ def _forget(pk: int) -> int:
 
 
 def unsettled() -> Q:
-    """Return the condition on sessions with something undelivered or undecided (``ports.keep_sessions``)."""
+    """Return the condition on sessions with something undelivered or undecided (``ports.SessionNeed``)."""
     # Each arm repeats the condition of a partial index.
     mine = Delivery.objects.filter(session=OuterRef("pk"))
     waits = mine.filter(status__in=sorted(WAITING_TO_LEAVE))

@@ -39,5 +39,5 @@ def _signalled(pid: int) -> str:
     except ProcessLookupError:
         return ""
     except PermissionError:
-        return "?"
+        pass  # it lives, and belongs to somebody else
     return "?"

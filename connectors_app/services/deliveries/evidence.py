@@ -1,15 +1,13 @@
 """The record of each attempt in the ledger of external actions."""
 
-from typing import Literal
-
 from connectors_app.models import Delivery
 from kheish_site.lib.canonical import digest
 from kheish_site.lib.transactions import require_transaction
 from sessions_app.services import external_actions
-from sessions_app.services.external_actions import Action
+from sessions_app.services.external_actions import Action, Phase
 
 
-def record(delivery: Delivery, phase: Literal["started", "finished"], *, outcome: str = "") -> None:
+def record(delivery: Delivery, phase: Phase, *, outcome: str = "") -> None:
     """Record that an attempt begins, or what came of it. Needs the transaction that commits just that.
 
     That transaction holds the row of the delivery's session. Raises: LedgerUnavailable; nothing leaves then.

@@ -1,6 +1,5 @@
 """The worker's end of the list of calls: taken by one worker each, in the order they were made."""
 
-import logging
 from typing import Any, Final
 
 from redis import Redis
@@ -10,7 +9,6 @@ from redis.retry import Retry
 
 from sessions_app.services.doorbell.redis_bell import calls_list
 
-logger: Final = logging.getLogger(__name__)
 _LONGEST_WAIT_SECONDS: Final = 1
 _SLACK_SECONDS: Final = 4.0
 

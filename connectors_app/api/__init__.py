@@ -1,0 +1,1 @@
+"""The connectors over HTTP: events in, definitions, deliveries, identities and observations."""

@@ -2,8 +2,7 @@
 
 Receipt, session, binding keys and run commit together or not at all. A repeat finds the receipt; two
 deliveries at the same moment meet in its unique index, where the second one waits for the first and then
-answers with its run. Source: reference, "Ingress pipeline and idempotency"; product text, "One event still
-means one run".
+answers with its run. Source: docs/connectors.md, "Repeats".
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Who may answer where: handles that a session and a caller may use. Source: reference, "Reply targets"."""
+"""Who may answer where: handles that a session and a caller may use."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final

@@ -1,7 +1,7 @@
 """Where an event goes: one target session, found in the documented order before a run is created.
 
 ``fixed_session_id`` of the connector, the session the caller names, the session bound to one of the keys,
-the natural session of the conversation. Source: reference, "Target-session resolution and binding keys".
+the natural session of the conversation. Source: docs/connectors.md, "Which session an event goes to".
 """
 
 from collections.abc import Collection, Iterable, Mapping

@@ -9,7 +9,7 @@ _HOUR_MS = 3_600_000
 
 @dataclass(frozen=True, kw_only=True)
 class Deliveries:
-    """The pace of deliveries. Source: reference, "Deliveries"."""
+    """The pace of deliveries (docs/connectors.md, "Deliveries")."""
 
     threads: int
     """Targets one worker process sends to at once; they mostly wait for the network."""

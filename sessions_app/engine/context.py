@@ -105,7 +105,7 @@ def build_request(run: Run, context: Context, *, attempt: int) -> Request:
 def system_prompt(run: Run) -> str:
     """Return the run's system prompt: the daemon's sections as pinned, and the bound persona's soul.
 
-    An override replaces all of it (reference, "Persona").
+    An override replaces all of it.
     """
     pinned = runtime_settings.at(run.runtime_revision)
     if pinned.system_prompt.override_prompt:

@@ -1,4 +1,4 @@
-"""Several approvals of one session decided together or not at all (reference, "Approval")."""
+"""Several approvals of one session decided together or not at all."""
 
 from collections.abc import Sequence
 from typing import Final

@@ -93,7 +93,7 @@ def ask(run: Run, call: ToolCall) -> tuple[UserQuestion, Entry]:
 def resolve(question_id: str, resolution: Resolution, *, principal: Principal) -> UserQuestion:
     """Settle the question and let the run go on. The same resolution again changes nothing.
 
-    Raises: QuestionMissing, QuestionConflict, QuestionExpired, BadRequest (codes of the reference).
+    Raises: QuestionMissing, QuestionConflict, QuestionExpired, BadRequest(``question_*``).
     """
     question = get(question_id)
     with write():
@@ -109,7 +109,7 @@ def resolve(question_id: str, resolution: Resolution, *, principal: Principal) -
 
 
 def cancel(question_id: str, *, principal: Principal, justification: str = "") -> UserQuestion:
-    """Say that nobody will answer: the run is cancelled (reference, "User question").
+    """Say that nobody will answer: the run is cancelled.
 
     Repeating it changes nothing. Raises: QuestionMissing, QuestionConflict (it was resolved in another way).
     """
@@ -130,7 +130,7 @@ def cancel(question_id: str, *, principal: Principal, justification: str = "") -
 
 
 def expire(question: UserQuestion) -> bool:
-    """Settle a question whose time is over: its run is cancelled (reference, "User question")."""
+    """Settle a question whose time is over: its run is cancelled. False if it was settled first."""
     with write():
         run = waiting.lock(question)
         due = question.expires_at is not None and question.expires_at <= clock.now()

@@ -135,7 +135,6 @@ def adopt(session: Session, run: Run) -> None:
     Without what belongs to one message. Not when the session pins its own. Only the change is journalled:
     which connector, from what, to what. Needs the transaction that accepted the run, which holds the
     session's row.
-    Source: product text, "Decide where outputs should go".
     """
     require_transaction()
     row = Session.objects.only("reply_targets", "reply_targets_pinned").get(pk=session.pk)

@@ -1,8 +1,8 @@
 """Capability and credential scopes: what a persona or session may see, as allow and deny lists.
 
-Source: reference, "Capability scope" and "Credential scope". Names are trimmed, each kept once,
-sorted; ``*`` stands for all others. An absent allow list allows everything, deny always wins. An effective
-scope says in the same form what comes of it, so that ``permits`` alone can judge by it.
+Names are trimmed, each kept once, sorted; ``*`` stands for all others. An absent allow list allows
+everything, deny always wins. An effective scope says in the same form what comes of it, so that ``permits``
+alone can judge by it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ def _both(name: str, own: Sequence[str] | None, other: Sequence[str] | None) -> 
 def effective_capabilities(own: Mapping[str, Any], persona: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return what a session may see whose persona has a scope too, both in normal form.
 
-    Allow lists that have nothing in common deny everything (DESIGN, "Where we differ").
+    Allow lists that have nothing in common deny everything.
     """
     found: dict[str, list[str]] = {}
     for kind in CAPABILITIES:

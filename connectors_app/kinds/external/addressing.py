@@ -1,6 +1,6 @@
 """The names that events of a sidecar have: receipt, fingerprint, conversation, session.
 
-Source: reference, "Target-session resolution and binding keys"; of a thread only its whole path is bound, or
+Of a thread only its whole path is bound, or
 all conversations that begin alike would fall into one session.
 """
 

@@ -1,6 +1,6 @@
 """What a child process is told: a cleared environment, what its connector says, and our own names.
 
-Source: reference, "Child process". No credential is in it, only the token with which credentials are read.
+No credential is in it, only the token with which credentials are read.
 """
 
 import json

@@ -1,8 +1,7 @@
 """Credential leases: a child process reads its secrets with a token that dies with it.
 
 Issued before each start, renewed while the process lives, revoked when it ended, was stopped or never became
-ready. A worker that is killed renews nothing: the lease then runs out by itself. Source: reference,
-"Credentials and assets".
+ready. A worker that is killed renews nothing: the lease then runs out by itself.
 """
 
 import secrets as random

@@ -1,6 +1,6 @@
 """Deliveries out: one POST to the sidecar, whose answer alone says what became of it.
 
-Source: reference, "Deliver". Only ``committed`` with a 2xx status is a delivery; an answer nobody can read
+Only ``committed`` with a 2xx status is a delivery; an answer nobody can read
 after a 2xx may have been one, so it is ambiguous.
 """
 

@@ -1,4 +1,4 @@
-"""Answers to any HTTP endpoint: one POST of JSON for each output. Source: reference, "HTTP output".
+"""Answers to any HTTP endpoint: one POST of JSON for each output.
 
 The URL is checked when it is set and its name is resolved and pinned at each attempt; redirects are never
 followed, so a target cannot send us anywhere else.

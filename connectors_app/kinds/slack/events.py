@@ -1,7 +1,4 @@
-"""Slack's event envelopes: which of them are messages, from where, and as which neutral event.
-
-Source: reference, "Slack connector", "Target-session resolution and binding keys", "Ingress pipeline".
-"""
+"""Slack's event envelopes: which of them are messages, from where, and as which neutral event."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""When a delivery is tried again, and when a target is left alone. Source: reference, "Deliveries"."""
+"""When a delivery is tried again, and when a target is left alone."""
 
 import random
 from typing import Final

@@ -44,7 +44,7 @@ T = TypeVar("T")
 MAX_PARALLEL: Final = 16
 _AWAY_SECONDS: Final = 0.2
 NOT_THE_TOOLS: Final = (DatabaseError, LeaseLost, StaleRun)
-"""What passes the edge of a tool's code, for it is none of its failures: a database away, a lost lease."""
+"""Raised through a tool's code without being its failure: the database is away, or the lease is lost."""
 BROKEN: Final = "the tool broke; what it had done until then is done. Check before you repeat the call."
 
 
@@ -225,9 +225,9 @@ def _commit_results(
 ) -> None:
     """Commit what came of calls, and open the next step with it if there are no more.
 
-    While the database is away, again, for as long as the lease may last: what a tool has returned is known to
-    nobody else. A commit whose answer was lost may have happened. Then the calls have moved on, and the rows
-    say how it goes on: the outage is raised, as it would have been at first.
+    While the database is away it is tried again for as long as the lease may last: nobody else knows what a
+    tool has returned. A commit whose answer was lost may have happened; the calls have then moved on, and the
+    outage is raised, so that the run goes on from its rows.
     """
     until = time.monotonic() + turn.lease_seconds
     away: Exception | None = None

@@ -37,7 +37,7 @@ def drive(session_pk: int, heartbeat: Heartbeat) -> bool:
         if run is None:
             break
         if run.status == RunStatus.RUNNING and _waits_for_the_key(run):
-            logger.warning("the ledger is away", extra={"action": "drive", "run": run.run_id})
+            logger.warning("a run waits for the audit key", extra={"action": "drive", "run": run.run_id})
             return False
         opening = _opening(run)
         secrets.refresh_redaction()  # nothing this worker writes may hold a value stored meanwhile
@@ -74,10 +74,10 @@ def _drive_runs(run: Run, opening: StepStart | None, lease: Lease, hold: Hold, h
 
 
 def _drive_run(turn: Turn) -> None:
-    """Advance until the run leaves this worker. The outer edge of whatever nobody has foreseen.
+    """Advance until the run leaves this worker. The outer edge for failures that nobody foresaw.
 
-    Such a failure may be this worker's or the moment's: the run is left as by a death, for a moment. The
-    next one after a few ends it.
+    Such a failure may be this worker's alone, or pass: the run is left as if the worker had died, and soon
+    taken over. After ``recovery.MOST_DISRUPTIONS`` of them the next one ends it.
     """
     try:
         if recovery.is_worn_out(turn.run):
@@ -117,9 +117,9 @@ def _runnable(session_pk: int) -> Run | None:
 
 
 def _waits_for_the_key(run: Run) -> bool:
-    """Tell whether a worker died in an outward call of this run whose end cannot be recorded now.
+    """Tell whether a worker died in an outward call of this run whose end no audit key can record now.
 
-    Taking the run over would change nothing but the count of workers it has lost.
+    Taking the run over now would only add to the count of workers it has lost.
     """
     started = run.tool_calls.filter(state=ToolCallState.STARTED)
     return any(map(outward.is_outward, started)) and external_actions.foreign_chains() > 0

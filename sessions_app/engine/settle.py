@@ -13,7 +13,7 @@ from sessions_app.services import journal, leases, ports, run_state, waiting
 from sessions_app.services.writes import Entry, StepEnd, StepStart
 
 DISRUPTED_SECONDS: Final = 2.0
-"""What failed at this moment may not in the next; and whoever waits for the run should not wait for long."""
+"""Long enough for a passing failure to pass, short enough for whoever waits for the run."""
 _STOP: Final = Prepared[tuple[str, str, str]](
     lambda pk: (
         Run.objects.filter(pk=pk).order_by().values_list("stop_requested", "stop_requested_by", "stop_reason")

@@ -39,9 +39,9 @@ def advance(turn: Turn) -> Outcome:
 def may_begin(turn: Turn, calls: list[ToolCall]) -> bool:
     """Tell whether the first of ``calls``, about to be planned, may start with the same commit.
 
-    Not what acts on the outside: the answer and its plan are kept whatever becomes of the record that must
-    come first, and of a look at the target. Nor when the loop has to look between the two: at people who must
-    be asked or want the run to stop, at a worker that drains, at the limit of model calls.
+    Not calls that act on the outside: the answer and its plan must be kept even if the record that comes
+    before such a call, or a look at its target, fails. Nor when something has to happen between plan and
+    start: people must be asked or want the run to stop, the worker drains, or no model call is left.
     """
     return (
         bool(calls)

@@ -18,7 +18,7 @@ from sessions_app.services.principal import SYSTEM as SYSTEM
 from sessions_app.services.principal import Principal as Principal
 
 _MOST_FAILURES: Final = 60
-"""Wrong tokens a minute from one address; right ones are not counted, and never refused for it."""
+"""Wrong tokens a minute from one address. Right ones are neither counted nor refused because of them."""
 _FAILURES: Final = TokenBuckets()
 _LIMITS: Final = TokenBuckets()
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def authenticate(authorization: str, user: Any, *, remote_addr: str = "") -> Pri
 
     A header that is wrong is refused even when somebody is logged in. Costs one query (a token) or
     one beside the session's own (groups), and one more for an operator (rights).
-    Raises: Unauthorized, TooManyFailures (its sixty-first in a minute from one address and process).
+    Raises: Unauthorized, TooManyFailures (over 60 wrong tokens a minute from one address, in one process).
     """
     if authorization:
         try:
@@ -88,7 +88,10 @@ def _bearer(authorization: str) -> ApiToken:
 
 
 def _count_failure(remote_addr: str, reason: str) -> None:
-    """Log a wrong token. Of one too many only the first in a minute is said, and kept in the audit log."""
+    """Log a wrong token. Above the limit nothing is logged, but once a minute the audit log gets an entry.
+
+    Raises: TooManyFailures above the limit.
+    """
     now = time.monotonic()
     if not _FAILURES.take(remote_addr, capacity=_MOST_FAILURES, per_second=_MOST_FAILURES / 60, now=now):
         extra = {"action": "auth.failed", "remote_addr": remote_addr, "reason": reason}

@@ -238,13 +238,13 @@ def expire(approval: Approval) -> bool:
 
 
 def is_edited(approval: Approval) -> bool:
-    """Tell whether the arguments are other ones than the agent asked for. Needs the call loaded."""
+    """Tell whether the arguments differ from those the agent asked for. Needs the call loaded."""
     settled: bool | None = approval.decision.get("edited")  # the call has taken over the edit
     return approval.digest != approval.tool_call.digest if settled is None else settled
 
 
 def _knows_call(approval: Approval, principal: Principal) -> bool:
-    """Tell whether who names no digest means this call: it is as asked, or his vote on it stands."""
+    """Tell whether a yes without a digest means this call: nobody edited it, or the caller voted since."""
     standing = approval.votes.filter(principal=principal.name, digest=approval.digest, voided_at=None)
     return not is_edited(approval) or standing.exists()
 

@@ -53,9 +53,8 @@ def record(
 ) -> AuditEntry | None:
     """Append one deed (``noun.past_participle``), in the caller's transaction if there is one.
 
-    Of ``before`` and ``after`` only what differs is kept, long values as their digest; where both are given
-    and nothing differs nothing was done, and nothing is said (None). Without a request behind it the daemon
-    acted.
+    Of ``before`` and ``after`` only what differs is kept, long values as their digest. Where both are given
+    and nothing differs, nothing is recorded (None). Without a request behind it, the daemon acted.
     """
     who = _ACTING.get()
     by = principal or (who() if who is not None else None) or SYSTEM

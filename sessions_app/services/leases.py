@@ -46,9 +46,9 @@ def claim(
 
     A queued run becomes running (``run.started``, or ``run.recovered`` for one that was running when
     its worker died, which keeps its status and its steps). ``entries`` follow in the same commit.
-    ``run`` and its session were read together: had anybody held the lease since, the epoch would differ. Of a
-    running one its holder may still write what it began in time, a plan for instance, and keep the epoch:
-    then the session's next number differs, and what ``step_start`` was read from is no longer true.
+    ``run`` and its session were read together: had anybody taken the lease since, the epoch would differ. The
+    holder of a running one may still commit what it began in time and keep the epoch; then the session's next
+    sequence number differs, and what ``step_start`` was made from is no longer true.
     Raises: LeaseBusy (another worker drives it), StaleRun (the head changed since it was read).
     """
     session_id = run.session.session_id
@@ -182,8 +182,8 @@ def release(lease: Lease) -> Committed:
 def expire_owned_by(owners: Collection[str]) -> int:
     """Let the leases of workers known to be dead be taken at once; return how many there were.
 
-    Moving the expiry changes no epoch: the next taker's increment is the fence. Several workers may bury the
-    same dead at once.
+    The epoch stays: whoever takes the lease next adds to it, and that is the fence. Several workers may call
+    this for the same dead at once.
     """
     if not owners:
         return 0

@@ -29,7 +29,7 @@ SHOWN: Final = "shown"
 WANTED: Final = "wanted"
 NOT_ASKED: Final = "not_asked"
 ADDRESS_FACTOR: Final = 10
-"""An address may fail so many times as often as one account from it: several people may share it."""
+"""How many times as many failures an address may have as one account from it: people share addresses."""
 _FORGOTTEN_AFTER: Final = timedelta(days=1)
 _NOTED_EVERY: Final = timedelta(minutes=1)
 
@@ -59,7 +59,7 @@ class Attempt:
 
 
 def attempt(account: str, address: str) -> Attempt:
-    """Let one try through, counted before anything slow is asked: of many at once no more pass than may.
+    """Let one try through, counted before the password is checked: many at once cannot exceed the limit.
 
     Raises: TooManyAttempts while this account is blocked from this address, or the address is.
     """
@@ -81,7 +81,7 @@ def attempt(account: str, address: str) -> Attempt:
 
 
 def failed(tried: Attempt) -> None:
-    """Leave the try counted; the log has whom it blocked."""
+    """Leave the try counted, and record in the audit log whom it blocked."""
     limit, minutes = settings.KHEISH.login_failures, settings.KHEISH.login_block_minutes
     for name in tried.last:
         about = {"failures": limit if name else limit * ADDRESS_FACTOR, "minutes": minutes}
@@ -97,7 +97,7 @@ def succeeded(tried: Attempt) -> None:
 
 
 def half_done(tried: Attempt) -> None:
-    """Count a right password as no try, and forget nothing: wrong codes of a second factor add up."""
+    """Take a right password out of the count, but keep earlier failures: wrong second-factor codes add up."""
     with write():
         _uncount("", tried)
         _uncount(_named(tried.account), tried)
@@ -192,12 +192,12 @@ def lasting(keys: Collection[str]) -> frozenset[str]:
     return frozenset(
         key
         for key, said in carried.items()
-        if standing(said, active=False) is Standing.GOOD and _has_password_of_then(said, people)
+        if standing(said, active=False) is Standing.GOOD and _has_same_password(said, people)
     )
 
 
-def _has_password_of_then(session: Mapping[str, Any], people: Mapping[str, Any]) -> bool:
-    """Tell whether who signed in so still has the password of then, as Django asks for each page."""
+def _has_same_password(session: Mapping[str, Any], people: Mapping[str, Any]) -> bool:
+    """Tell whether the password is still the one of the sign-in; Django asks the same for each page."""
     person = people.get(session.get(SESSION_KEY, ""))
     if person is None:
         return False

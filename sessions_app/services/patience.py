@@ -1,7 +1,7 @@
 """Waiting inside a request for something a worker will write, without holding a transaction or a connection.
 
-One process lets so many requests wait at a time, because each holds a thread; the next one is answered
-at once, as if it had not asked to wait.
+Each waiting request holds a thread, so one process lets ``MOST_WAITERS`` wait at a time; the next one is
+answered at once, as if it had not asked to wait.
 """
 
 import threading

@@ -1,4 +1,4 @@
-"""Permission decisions with the rules that are in force: for a run, and explained without a run."""
+"""Permission decisions for the calls of a run, by the rules that are in force."""
 
 from collections.abc import Callable
 from typing import cast

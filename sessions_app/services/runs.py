@@ -100,11 +100,11 @@ def prepare(new: NewRun) -> NewRun:
 def submit(session_id: str, new: NewRun, *, principal: str, session: Session | None = None) -> Run:
     """Accept one input: the run, ``run.accepted`` and ``run.queued`` in one commit, then the doorbell.
 
-    ``session`` spares reading it, with its persona, where the caller has it in the same transaction; it is
-    the one that explicit reply targets were judged for, and they are judged again if it has changed.
-    Explicit reply targets of a connector also become the session's defaults, conversations are bound to it,
-    and files are stored and referred to, in the same transaction. Joins an open transaction (the idempotency
-    record's). No model is called and no worker is needed for it to succeed.
+    A caller that has read the session, with its persona, in the same transaction passes it as ``session``.
+    Explicit reply targets were judged for that session; they are judged again if it has changed since. Those
+    of a connector also become the session's defaults. Binding keys are bound to it and files are stored and
+    referred to in the same transaction. Joins an open transaction (the idempotency record's). No model is
+    called and no worker is needed for it to succeed.
     Raises: SessionMissing, SessionEnded, RouteMissing, RouteOutOfScope, RouteNotReady, BadRequest,
     AssetMissing, Conflict(binding_key_taken), what ``assets.prepare`` raises, and Forbidden for a target
     that is out of scope by now.
@@ -188,8 +188,12 @@ def draft(session: Session, new: NewRun, *, principal: str) -> Change | None:
 
 def _is_plain(new: NewRun, items: Sequence[Mapping[str, Any]]) -> bool:
     """Tell whether accepting writes the run alone: no files, no keys, and no new defaults of the session."""
-    adopts = bool(new.reply_targets) and new.source_plugin not in _OWN_PLUGINS
-    return not adopts and not new.binding_keys and all(item["type"] == "text" for item in items)
+    return not _adopts(new) and not new.binding_keys and all(item["type"] == "text" for item in items)
+
+
+def _adopts(new: NewRun) -> bool:
+    """Tell whether the run's reply targets become the session's defaults: a connector's explicit ones do."""
+    return bool(new.reply_targets) and new.source_plugin not in _OWN_PLUGINS
 
 
 def _accept(session: Session, new: NewRun, kept: Kept, principal: str) -> Run:
@@ -197,7 +201,7 @@ def _accept(session: Session, new: NewRun, kept: Kept, principal: str) -> Run:
     run = change.accept
     assert run is not None
     run.accepted_place = writes.commit(change).queued_runs
-    if new.reply_targets and new.source_plugin not in _OWN_PLUGINS:
+    if _adopts(new):
         reply_targets.adopt(session, run)
     return run
 

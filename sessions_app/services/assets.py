@@ -62,7 +62,7 @@ class TextMissing(NotFound):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
+class OpenedFile:
     """A file that was opened and found good, and what was derived from it; nothing is stored yet."""
 
     content: bytes
@@ -105,7 +105,7 @@ class Collected:
     size_bytes: int
 
 
-def prepare(data: bytes, *, media_type: str, file_name: str) -> Prepared:
+def prepare(data: bytes, *, media_type: str, file_name: str) -> OpenedFile:
     """Check a file and derive what is derived from its kind. Touches no row.
 
     A document or an image is opened in a process of its own, which may take ``asset_child.WALL_SECONDS``:
@@ -119,7 +119,7 @@ def prepare(data: bytes, *, media_type: str, file_name: str) -> Prepared:
     known = asset_types.judge(data, media_type, file_name)
     derived = asset_text.derive(data, known)
     seen = asset_images.measure(data, known) if known.kind == "image" else None
-    return Prepared(
+    return OpenedFile(
         content=data,
         sha256=sha256_hex(data),
         media_type=known.media_type,
@@ -152,7 +152,7 @@ def store(data: bytes, *, media_type: str, file_name: str, principal: str) -> As
     return keep(prepare(data, media_type=media_type, file_name=file_name), principal=principal)
 
 
-def keep(prepared: Prepared, *, principal: str) -> Asset:
+def keep(prepared: OpenedFile, *, principal: str) -> Asset:
     """Store what was prepared, or find it again. Joins an open transaction."""
     with write():
         claim(prepared.hashes)
@@ -305,7 +305,7 @@ def gc(*, dry_run: bool, principal: str = "system") -> Collected:
     )
 
 
-def _insert(prepared: Prepared, principal: str) -> Asset:
+def _insert(prepared: OpenedFile, principal: str) -> Asset:
     now = clock.now()
     for sha256, content in (
         (prepared.sha256, prepared.content),

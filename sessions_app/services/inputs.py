@@ -12,7 +12,7 @@ from kheish_site.lib.errors import BadRequest
 from kheish_site.lib.redaction import redact
 from sessions_app.models import Asset
 from sessions_app.services import assets
-from sessions_app.services.assets import Prepared
+from sessions_app.services.assets import OpenedFile
 
 MOST_ASSETS: Final = 10
 """Files of one input, however they were named."""
@@ -112,9 +112,9 @@ def _assets(items: Sequence[Item], principal: str) -> dict[int, Asset]:
     return dict(sorted(stored.items()))
 
 
-def _ready(item: Item) -> Prepared:
+def _ready(item: Item) -> OpenedFile:
     found = item.get("prepared")
-    if not isinstance(found, Prepared):
+    if not isinstance(found, OpenedFile):
         raise _refused("asset_content_invalid", "an inline asset needs content_base64")
     return found
 

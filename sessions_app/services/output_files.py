@@ -11,7 +11,7 @@ from typing import Any, Final
 from kheish_site.lib.errors import KheishError
 from sessions_app.models import Asset, AssetReference, Run
 from sessions_app.services import assets
-from sessions_app.services.assets import AssetMissing, Prepared
+from sessions_app.services.assets import AssetMissing, OpenedFile
 from sessions_app.tools.base import GivenFile, OutputFile
 
 DOMAIN: Final = "run"
@@ -23,12 +23,12 @@ View = dict[str, Any]
 class Outgoing:
     """A file on its way out: opened and found good, or an asset that was there."""
 
-    file: Prepared | Asset
+    file: OpenedFile | Asset
 
     @property
     def hashes(self) -> set[str]:
         """Everything that is stored for it, for ``assets.claim``."""
-        return self.file.hashes if isinstance(self.file, Prepared) else assets.hashes_of(self.file)
+        return self.file.hashes if isinstance(self.file, OpenedFile) else assets.hashes_of(self.file)
 
     @property
     def view(self) -> View:
@@ -85,7 +85,9 @@ def keep(run: Run, files: Sequence[Outgoing], *, principal: str) -> View:
         return {}
     kept: dict[str, tuple[Asset, View]] = {}
     for each in files:
-        asset = assets.keep(each.file, principal=principal) if isinstance(each.file, Prepared) else each.file
+        asset = (
+            assets.keep(each.file, principal=principal) if isinstance(each.file, OpenedFile) else each.file
+        )
         kept.setdefault(asset.asset_id, (asset, each.view))
     _refer(run, [asset for asset, _ in kept.values()])
     views = [{"asset_id": asset_id, **view} for asset_id, (_, view) in kept.items()]

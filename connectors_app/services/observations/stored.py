@@ -9,7 +9,7 @@ from kheish_site.lib.transactions import require_transaction
 from sessions_app.models import Asset
 from sessions_app.services import asset_types, assets
 from sessions_app.services.asset_types import AssetType
-from sessions_app.services.assets import Prepared
+from sessions_app.services.assets import OpenedFile
 
 DOMAIN: Final = "observations"
 _TEXTS: Final = ("text/plain", "text/markdown", "text/csv", "application/json")
@@ -40,7 +40,7 @@ def type_of(kind: str, data: bytes, *, media_type: str, file_name: str) -> Asset
     return known
 
 
-def open_file(data: bytes, known: AssetType) -> Prepared:
+def open_file(data: bytes, known: AssetType) -> OpenedFile:
     """Check the whole file, which may take seconds: call it outside a transaction. Raises: as assets do.
 
     The asset gets no name of the device's: a name is shown wherever the file is named.
@@ -48,7 +48,7 @@ def open_file(data: bytes, known: AssetType) -> Prepared:
     return assets.prepare(data, media_type=known.media_type, file_name="")
 
 
-def keep(prepared: Prepared, observation_id: str, *, source_id: str) -> Asset:
+def keep(prepared: OpenedFile, observation_id: str, *, source_id: str) -> Asset:
     """Store the file for an observation. Needs the transaction that makes it."""
     require_transaction()
     asset = assets.keep(prepared, principal=f"observation:{source_id}")

@@ -19,7 +19,7 @@ from kheish_site.lib.ids import new_id
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import locked, write
 from sessions_app.services.asset_types import AssetType, clean_name
-from sessions_app.services.assets import Prepared
+from sessions_app.services.assets import OpenedFile
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ def _check_open(source: ObservationSource, now: datetime) -> None:
 def _insert(
     source: ObservationSource,
     upload: Upload,
-    prepared: Prepared,
+    prepared: OpenedFile,
     *,
     known: AssetType,
     fingerprint: str,

@@ -21,7 +21,7 @@ from sessions_app.api.views.base import KheishView
 from sessions_app.models import Asset, Role
 from sessions_app.services import assets, projections
 from sessions_app.services.asset_types import OCTETS, TYPES
-from sessions_app.services.assets import Prepared, TextMissing
+from sessions_app.services.assets import OpenedFile, TextMissing
 
 LONGEST_TEXT: Final = 1_048_576
 MOST_REFERENCES: Final = 200
@@ -70,7 +70,7 @@ class Assets(KheishView):
         prepared = self._prepared(request)
         return once(request, lambda: self._store(prepared))
 
-    def _prepared(self, request: Request) -> Prepared:
+    def _prepared(self, request: Request) -> OpenedFile:
         data = request.data
         if isinstance(data, Upload):
             return assets.prepare(data.content, media_type=data["media_type"], file_name=data["file_name"])
@@ -78,7 +78,7 @@ class Assets(KheishView):
         content = assets.from_base64(body.pop("content_base64"))
         return assets.prepare(content, **body)
 
-    def _store(self, prepared: Prepared) -> Response:
+    def _store(self, prepared: OpenedFile) -> Response:
         asset = assets.keep(prepared, principal=self.principal.name)
         status = 201 if asset.created_at == asset.touched_at else 200
         headers = {"Location": f"/v1/assets/{asset.asset_id}"}

@@ -18,6 +18,7 @@ from sessions_app.api.serializers.base import (
     Text,
     Whole,
 )
+from sessions_app.services import inputs
 
 
 class _Narrowing(serializers.Serializer):
@@ -64,7 +65,7 @@ class OutputBody(StrictSerializer):
         """Require something to say, and a name that is a text. Raises: ValidationError, PayloadTooLarge."""
         if not attrs.get("content", "").strip() and not attrs.get("parts") and not attrs.get("attachments"):
             raise serializers.ValidationError("give content, parts or attachments")
-        limits.check_text([attrs.get("content", "")])
+        inputs.check_text([attrs.get("content", "")])
         limits.check_metadata(attrs.get("metadata") or {})
         name = attrs.get("metadata", {}).get(IDEMPOTENCY_KEY, "-")
         if not isinstance(name, str) or not name.strip():

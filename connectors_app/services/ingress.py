@@ -27,9 +27,8 @@ from kheish_site.lib.errors import Conflict, KheishError, RateLimited
 from kheish_site.lib.prepared import Prepared, insert
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import write
-from sessions_app.api.limits import check_text
 from sessions_app.models import Run, Session
-from sessions_app.services import runs, sessions, writes
+from sessions_app.services import inputs, runs, sessions, writes
 from sessions_app.services.runs import NewRun
 from sessions_app.services.writes import SessionChanged, SessionMissing
 
@@ -98,7 +97,7 @@ def accept(connector: Connector, event: InboundEvent) -> Accepted:
     if found is not None:
         return found
     _check_rate(connector, event)
-    check_text([event.content, *(str(item.get("text", "")) for item in event.input_items)])
+    inputs.check_text([event.content, *(str(item.get("text", "")) for item in event.input_items)])
     new = runs.prepare(_new_run(connector, event))  # opens files, which may take long: before the transaction
     try:
         accepted = _accept_in_race(connector, event, new)

@@ -4,23 +4,11 @@ from typing import Any, Final
 
 from kheish_site.lib.canonical import canonical_json
 from kheish_site.lib.errors import BadRequest, PayloadTooLarge
-from sessions_app.services.inputs import LARGEST_TEXT
 
 LARGEST_METADATA_BYTES: Final = 16_384
 DEEPEST_METADATA: Final = 8
 LARGEST_SETTING_BYTES: Final = 65_536
 """Bytes of one structured session setting, such as its permission rules."""
-
-
-def check_text(texts: list[str]) -> None:
-    """Raise PayloadTooLarge(content_too_large) when the input is longer than a prompt could ever be."""
-    length = sum(len(text) for text in texts)
-    if length > LARGEST_TEXT:
-        raise PayloadTooLarge(
-            f"the input has {length} characters; {LARGEST_TEXT} are accepted",
-            code="content_too_large",
-            domain="runs",
-        )
 
 
 def check_metadata(metadata: dict[str, Any]) -> None:

@@ -4,11 +4,11 @@
 message a model reads, inside the one that accepts the run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kheish_site.lib.errors import BadRequest
+from kheish_site.lib.errors import BadRequest, PayloadTooLarge
 from kheish_site.lib.redaction import redact
 from sessions_app.models import Asset
 from sessions_app.services import assets
@@ -33,6 +33,17 @@ class Kept:
     items: list[dict[str, Any]]
     message: dict[str, Any]
     assets: list[Asset] = field(default_factory=list)
+
+
+def check_text(texts: Iterable[str]) -> None:
+    """Raise PayloadTooLarge(content_too_large) when an input's texts are longer than ``LARGEST_TEXT``."""
+    length = sum(map(len, texts))
+    if length > LARGEST_TEXT:
+        raise PayloadTooLarge(
+            f"the input has {length} characters; {LARGEST_TEXT} are accepted",
+            code="content_too_large",
+            domain="runs",
+        )
 
 
 def read(content: str, input_items: Sequence[Item], attachments: Sequence[Item]) -> list[dict[str, Any]]:

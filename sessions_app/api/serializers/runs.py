@@ -19,6 +19,7 @@ from sessions_app.api.serializers.fields import Generation, Keys, one_route
 from sessions_app.api.serializers.sessions import ReplyTargets
 from sessions_app.api.serializers.waiting import DIGEST_HELP
 from sessions_app.models import RunStatus
+from sessions_app.services import inputs
 from sessions_app.services.inputs import MOST_ASSETS
 
 _MOST_ITEMS: Final = 50
@@ -103,7 +104,7 @@ class NewRunBody(StrictSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Return what was said; null says nothing. Raises: PayloadTooLarge, BadRequest."""
         items = [dict(item) for item in attrs.get("input_items", ())]
-        limits.check_text([attrs.get("content", ""), *(item.get("text", "") for item in items)])
+        inputs.check_text([attrs.get("content", ""), *(item.get("text", "") for item in items)])
         limits.check_metadata(attrs.get("metadata") or {})
         route_id = one_route(attrs)
         said = {name: value for name, value in attrs.items() if value is not None}
@@ -121,7 +122,7 @@ class RetryBody(StrictSerializer):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Raises: PayloadTooLarge."""
-        limits.check_text([attrs.get("content", "")])
+        inputs.check_text([attrs.get("content", "")])
         return attrs
 
 

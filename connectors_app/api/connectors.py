@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from connectors_app.api import examples, shapes
 from connectors_app.models import Connector
-from connectors_app.services import connectors, connectors_file, ingress
+from connectors_app.services import connectors, connectors_file, ingress, resolution
 from connectors_app.services.projections import connector_views
 from sessions_app.api.config_examples import page_of as page_example
 from sessions_app.api.etags import etag, expected_revisions
@@ -166,7 +166,7 @@ class TestEvent(KheishView):
         body = self.body(shapes.TestBody)
         connector = connectors.admitted(kind, name)
         event = connectors.trial(connector, body.get("event"))
-        target = ingress.plan(connector, event)
+        target = resolution.resolve(connector, event)
         shown = {"session_id": target.session_id, "found_by": target.found_by}
         if body["dry_run"]:
             return Response(shown)

@@ -19,7 +19,7 @@ from django.db.models import F, QuerySet
 from connectors_app.models import Connector, IngressReceipt, IngressRefusal
 from connectors_app.services import handles, identities, reply_targets, resolution
 from connectors_app.services.contracts import InboundEvent
-from connectors_app.services.resolution import DOMAIN, BindingTaken, Target
+from connectors_app.services.resolution import DOMAIN, BindingTaken
 from kheish_site.lib import clock
 from kheish_site.lib.buckets import TokenBuckets
 from kheish_site.lib.crashpoints import crashpoint
@@ -121,11 +121,6 @@ def _accept_in_race(connector: Connector, event: InboundEvent, new: NewRun) -> A
         return _accept_known(connector, event, new) or _accept(connector, event, new)
     except (BindingTaken, SessionChanged, SessionMissing):
         return _accept(connector, event, new)
-
-
-def plan(connector: Connector, event: InboundEvent) -> Target:
-    """Return where the event would go, and change nothing. Raises what ``accept`` raises for that."""
-    return resolution.resolve(connector, event)
 
 
 def _accept_known(connector: Connector, event: InboundEvent, new: NewRun) -> Accepted | None:

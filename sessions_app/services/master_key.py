@@ -9,8 +9,10 @@ follow the key file by themselves (``lib/crypto.py``).
 import logging
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
+from django.db.models import QuerySet
 
 from kheish_site.lib import crypto
 from kheish_site.lib.crashpoints import crashpoint
@@ -83,14 +85,17 @@ def reseal_all() -> int:
     """
     with write():
         exclusive("configuration")
-        slots = list(locked(SecretSlot.objects.all()))
-        for slot in slots:
-            SecretSlot.objects.filter(pk=slot.pk).update(sealed=crypto.reseal(slot.sealed))
-        factors = list(locked(SecondFactor.objects.all()))
-        for factor in factors:
-            SecondFactor.objects.filter(pk=factor.pk).update(sealed=crypto.reseal(factor.sealed))
-        answers = list(locked(IdempotencyRecord.objects.filter(headers__has_key=SEALED)))
-        for answer in answers:
-            IdempotencyRecord.objects.filter(pk=answer.pk).update(body=crypto.reseal(answer.body))
-        more = ports.reseal()
-    return len(slots) + len(factors) + len(answers) + more
+        answers = IdempotencyRecord.objects.filter(headers__has_key=SEALED)
+        return (
+            _reseal(SecretSlot.objects.all(), "sealed")
+            + _reseal(SecondFactor.objects.all(), "sealed")
+            + _reseal(answers, "body")
+            + ports.reseal()
+        )
+
+
+def _reseal(rows: QuerySet[Any], column: str) -> int:
+    found = list(locked(rows))
+    for row in found:
+        rows.filter(pk=row.pk).update(**{column: crypto.reseal(getattr(row, column))})
+    return len(found)

@@ -143,13 +143,13 @@ def _abandoned() -> Q:
     return ~Q(Exists(alive)) & ~Q(bucket__in=[unscoped, external_actions.bucket_of(unscoped)])
 
 
-def _delete_chain(chain_pk: int, days: float) -> int:
+def _delete_chain(chain_pk: int, days: float) -> bool:
     """Delete a chain unless somebody began a session of its name since, or wrote to it."""
     with write():
         chain = locked(ActionChain.objects.filter(pk=chain_pk)).first()
         old = ActionChain.objects.filter(_abandoned(), at__lt=clock.now() - timedelta(days=days))
         if chain is None or not old.filter(pk=chain_pk).exists():
-            return 0
+            return False
         ExternalAction.objects.filter(bucket=chain.bucket).delete()
         chain.delete()
-    return 1
+    return True

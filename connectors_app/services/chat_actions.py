@@ -14,6 +14,7 @@ from connectors_app.services import button_data, handles, identities, registry
 from connectors_app.services.button_data import ApprovalPress, QuestionPress
 from kheish_site.lib.errors import KheishError
 from kheish_site.lib.redaction import redact
+from kheish_site.lib.visible import shortened
 from sessions_app.models import Approval, ApprovalStatus, QuestionStatus, Run, Session, UserQuestion
 from sessions_app.services import approvals, questions
 from sessions_app.services.access import Principal
@@ -24,6 +25,7 @@ _STALE: Final = (
     "Nothing was decided: the call was edited after this message was sent. Look at it again before deciding."
 )
 _UNPROVEN: Final = "Nothing was decided: this connector takes events from anybody. Give it a secret."
+_LONGEST_ANSWER: Final = 200
 _PAST: Final = {"allow": "allowed", "deny": "denied"}
 _NOT_BY_BUTTON: Final = "Nothing was decided: a button cannot answer this question. Answer it in the console."
 
@@ -174,8 +176,7 @@ def _chosen(question: UserQuestion) -> str:
         labels = {option["id"]: option["label"] for option in asked["options"]}
         words += [labels[chosen] for chosen in answer["selected_option_ids"]]
         words += [" ".join(answer["freeform_answer"].split())] if answer["freeform_answer"] else []
-    said = "; ".join(words)
-    return str(redact(said if len(said) <= 200 else said[:199] + "…"))
+    return str(redact(shortened("; ".join(words), _LONGEST_ANSWER)))
 
 
 def _talks_through(connector: Connector, session: Session, run: Run) -> bool:

@@ -14,7 +14,7 @@ from django.conf import settings
 
 from kheish_site.lib import clock
 from kheish_site.lib.redaction import masks, redact
-from kheish_site.lib.visible import visible
+from kheish_site.lib.visible import shortened, visible
 from sessions_app.models import Approval, OperatorDecision, Role, Run, ShellTask, UserQuestion
 
 LONGEST_ARGUMENTS: Final = 2_500
@@ -155,8 +155,7 @@ def _expiry(moment: Any) -> dict[str, str]:
 
 def _line(text: str) -> str:
     """Return ``text`` on one line, clipped."""
-    line = plain(" ".join(text.split()), keep_lines=False)
-    return line if len(line) <= _LONGEST_TEXT else line[: _LONGEST_TEXT - 1] + "…"
+    return shortened(plain(" ".join(text.split()), keep_lines=False), _LONGEST_TEXT)
 
 
 def _joined(lines: list[str]) -> str:

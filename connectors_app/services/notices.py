@@ -16,6 +16,7 @@ from connectors_app.services import connectors, deliveries, notice_text
 from connectors_app.services.button_data import for_approval, for_decline, for_option
 from connectors_app.services.chat_actions import answerable
 from connectors_app.services.contracts import Button
+from kheish_site.lib.visible import shortened
 from sessions_app.models import Approval, Run, ShellTask, UserQuestion
 from sessions_app.services.ports import Asked
 
@@ -150,5 +151,4 @@ def _question_buttons(question: UserQuestion) -> Rows:
 
 
 def _label(text: str) -> str:
-    text = notice_text.plain(text, keep_lines=False)
-    return text if len(text) <= _LONGEST_LABEL else text[: _LONGEST_LABEL - 1] + "…"
+    return shortened(notice_text.plain(text, keep_lines=False), _LONGEST_LABEL)

@@ -21,6 +21,11 @@ def visible(text: str) -> str:
     return _OTHER_THAN_PLAIN.sub(lambda match: _written_out(match.group()), text)
 
 
+def shortened(text: str, limit: int) -> str:
+    """Return ``text`` in at most ``limit`` characters, the last of them "…" where something is left out."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
 def _written_out(character: str) -> str:
     if unicodedata.category(character) not in _HIDDEN_CATEGORIES and not _BLANK.match(character):
         return character

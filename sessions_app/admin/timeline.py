@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from kheish_site.cli.words import describe
+from kheish_site.lib.visible import shortened
 from sessions_app.admin import show
 from sessions_app.admin.base import Section
 from sessions_app.models import JournalEntry
@@ -193,7 +194,7 @@ def _words(kind: str, payload: Mapping[str, Any], calls: Mapping[str, Called]) -
     """Return the line and what follows it; calls are told like everywhere else in the console."""
     if kind == "message.created":
         text = str(payload.get("content") or "").strip()
-        return (_cut(text or _asks(payload)), "")
+        return (shortened(text or _asks(payload), GIST), "")
     if isinstance(payload.get("input"), Mapping) and payload.get("tool_name"):
         call = call_summary(str(payload["tool_name"]), payload["input"])
         begun = {
@@ -211,7 +212,7 @@ def _words(kind: str, payload: Mapping[str, Any], calls: Mapping[str, Called]) -
     words = _ID.sub("", describe({"kind": kind, "payload": payload})[3])
     first, _, rest = words.partition("\n")
     first = " ".join(first.split())
-    return (_cut(first[:1].upper() + first[1:] or kind), rest)
+    return (shortened(first[:1].upper() + first[1:] or kind, GIST), rest)
 
 
 def _of_call(kind: str, payload: Mapping[str, Any], calls: Mapping[str, Called]) -> tuple[str, str]:
@@ -219,7 +220,7 @@ def _of_call(kind: str, payload: Mapping[str, Any], calls: Mapping[str, Called])
     name = str(payload.get("tool_name", ""))
     if kind == "tool.started":
         return (f"Runs {known.summary if known else name}", "")
-    content = _cut(" ".join(str(payload.get("content") or "").split()))
+    content = shortened(" ".join(str(payload.get("content") or "").split()), GIST)
     if known:
         return (f"{'Failed: ' if payload.get('is_error') else ''}{known.summary}", content)
     return (f"{name} {'failed' if payload.get('is_error') else 'returned'}", content)
@@ -247,7 +248,3 @@ def worker_name(name: Any) -> str:
     """Return a worker's name as far as people tell workers apart."""
     host, _, rest = str(name).partition(":")
     return f"{host}:{rest.partition(':')[0]}" if rest else host
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= GIST else f"{text[: GIST - 1]}…"

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import openai
 
+from kheish_site.lib.visible import shortened
 from sessions_app.providers.base import ErrorKind, ProviderError
 from sessions_app.providers.bounded import AnswerTooLarge
 from sessions_app.providers.retry import LONGEST_RETRY_AFTER_SECONDS
@@ -118,8 +119,7 @@ def scrub(text: str, secrets: Iterable[str]) -> str:
     for secret in secrets:
         if secret:
             text = text.replace(secret, "[redacted]")
-    text = " ".join(text.split())
-    return text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 1] + "…"
+    return shortened(" ".join(text.split()), LONGEST_MESSAGE)
 
 
 def _from_status(error: openai.APIStatusError, secrets: Iterable[str]) -> ProviderError:

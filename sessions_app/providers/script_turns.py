@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kheish_site.lib.visible import shortened
 from sessions_app.providers.base import Message, Request
 from sessions_app.providers.script_file import Case, Script, Turn
 
@@ -46,8 +47,7 @@ class Conversation:
             text = self.results.get(name.removeprefix("result."), "")
         else:
             text = {"input": self.input, "images": self.images}.get(name, self.last_result)
-        text = text.strip()
-        return text if len(text) <= LONGEST_INSERT else text[: LONGEST_INSERT - 1] + "…"
+        return shortened(text.strip(), LONGEST_INSERT)
 
 
 def read(request: Request) -> Conversation:

@@ -13,6 +13,7 @@ from kheish_site.lib.ids import new_id
 from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import write
+from kheish_site.lib.visible import shortened
 from sessions_app.models import ACTIVE, LIVE, TERMINAL, Run, RunStatus, Session
 from sessions_app.services import (
     assets,
@@ -276,8 +277,7 @@ def _request_view(run: Run) -> dict[str, Any]:
 
 def text_preview(run: Run) -> str:
     """Return the first line's worth of the run's input."""
-    text = " ".join(str(run.input_message.get("content", "")).split())
-    return text if len(text) <= _PREVIEW else text[: _PREVIEW - 1] + "…"
+    return shortened(" ".join(str(run.input_message.get("content", "")).split()), _PREVIEW)
 
 
 def get(run_id: str) -> Run:

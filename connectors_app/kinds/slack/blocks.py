@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from connectors_app.kinds.slack import mrkdwn
 from connectors_app.services.contracts import Button
+from kheish_site.lib.visible import shortened
 
 ACTION_PREFIX: Final = "kheish:"
 LONGEST_SECTION: Final = 3000
@@ -41,10 +42,9 @@ def _text(text: str, *, literal: bool) -> dict[str, Any]:
 
 
 def _button(button: Button, number: int) -> dict[str, Any]:
-    label = button.label if len(button.label) <= _LONGEST_LABEL else button.label[: _LONGEST_LABEL - 1] + "…"
     found = {
         "type": "button",
-        "text": _text(label or "?", literal=True),
+        "text": _text(shortened(button.label, _LONGEST_LABEL) or "?", literal=True),
         "action_id": f"{ACTION_PREFIX}{number}",
         "value": button.data,
     }

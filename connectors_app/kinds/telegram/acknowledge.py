@@ -15,6 +15,7 @@ from connectors_app.services.contracts import SendFailure
 from kheish_site.lib import clock
 from kheish_site.lib.canonical import digest
 from kheish_site.lib.transactions import release_connection, write
+from kheish_site.lib.visible import shortened
 from sessions_app.services.external_actions import LedgerUnavailable
 
 logger = logging.getLogger(__name__)
@@ -36,8 +37,7 @@ def once(
         return
     answer: dict[str, Any] = {"callback_query_id": update.query_id}
     if text:
-        shown = text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
-        answer |= {"text": shown, "show_alert": True}
+        answer |= {"text": shortened(text, LONGEST_TEXT), "show_alert": True}
     if _tried(bot, connector, "answerCallbackQuery", answer):
         _remember(connector, update.query_id)
     if settled:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from kheish_site.lib import clock
 from kheish_site.lib.canonical import canonical_json
 from kheish_site.lib.redaction import redact
-from kheish_site.lib.visible import visible
+from kheish_site.lib.visible import shortened, visible
 
 View = dict[str, Any]
 _SUMMARY: Final = 160  # characters of one call in the sentence that says what a run waits for
@@ -38,5 +38,4 @@ def questions_summary(questions: Iterable[Mapping[str, Any]]) -> str:
 
 def one_line(text: str) -> str:
     """Return the beginning of ``text`` without line breaks."""
-    flat = " ".join(text.split())
-    return flat if len(flat) <= _SUMMARY else flat[: _SUMMARY - 1] + "…"
+    return shortened(" ".join(text.split()), _SUMMARY)

@@ -256,7 +256,7 @@ def _settle(turn: Turn, results: list[tuple[ToolCall, ToolResult, Kept]], *, ope
     with write_if(more):
         if more:
             leases.check(turn.lease)  # the session before files, stored results and the ledger
-            output_files.claim(file for _, _, kept in results for _, files in kept.outputs for file in files)
+            output_files.hold(file for _, _, kept in results for _, files in kept.outputs for file in files)
         entries: list[Entry] = []
         said: list[tuple[str, Any]] = []
         settled = []

@@ -1,7 +1,7 @@
 """Assets: files that came in, stored once under their hash, kept as long as something refers to them.
 
 ``prepare`` opens a file and takes its time; ``keep`` stores what it found and is quick. Whoever stores,
-refers to or deletes an asset holds its ``claim`` until the transaction ends, so no reference is ever made
+refers to or deletes an asset holds it (``hold``) until the transaction ends, so no reference is ever made
 to what is being deleted.
 """
 
@@ -93,7 +93,7 @@ class OpenedFile:
 
     @property
     def hashes(self) -> set[str]:
-        """Everything that is stored for it, for ``claim``."""
+        """Everything that is stored for it, for ``hold``."""
         return {self.sha256, self.text_sha256, self.view_sha256} - {""}
 
 
@@ -155,7 +155,7 @@ def store(data: bytes, *, media_type: str, file_name: str, principal: str) -> As
 def keep(prepared: OpenedFile, *, principal: str) -> Asset:
     """Store what was prepared, or find it again. Joins an open transaction."""
     with write():
-        claim(prepared.hashes)
+        hold(prepared.hashes)
         asset = Asset.objects.filter(
             sha256=prepared.sha256, media_type=prepared.media_type, deleted_at=None
         ).first()
@@ -171,11 +171,11 @@ def keep(prepared: OpenedFile, *, principal: str) -> Asset:
     return asset
 
 
-def claim(hashes: Iterable[str]) -> None:
-    """Hold assets by their content until the transaction ends: nobody else stores or deletes them meanwhile.
+def hold(hashes: Iterable[str]) -> None:
+    """Lock assets by their content until the transaction ends: nobody else stores or deletes them meanwhile.
 
-    Needs an open transaction. Name all at once: claims are taken in one order, so that two never wait for
-    each other.
+    Needs an open transaction. Name all at once: they are locked in one order, so that two transactions never
+    wait for each other.
     """
     require_transaction()
     for sha256 in sorted(set(hashes)):
@@ -183,7 +183,7 @@ def claim(hashes: Iterable[str]) -> None:
 
 
 def hashes_of(asset: Asset) -> set[str]:
-    """Return everything that is stored for ``asset``, for ``claim``."""
+    """Return everything that is stored for ``asset``, for ``hold``."""
     return {asset.sha256, asset.text_sha256, asset.view_sha256} - {""}
 
 
@@ -247,7 +247,7 @@ def count_references(asset: Asset) -> tuple[int, int]:
 def refer(assets: Iterable[Asset], *, domain: str, owner_id: str, parent_id: str = "", role: str) -> None:
     """Note that an owner uses ``assets`` and cannot do without them.
 
-    Needs the transaction that makes the owner, and the assets' ``claim``.
+    Needs the transaction that makes the owner, with the assets held in it.
     """
     require_transaction()
     now = clock.now()
@@ -272,7 +272,7 @@ def delete(asset_id: str, *, principal: str, dry_run: bool = False) -> Asset:
     Raises: AssetMissing, DeleteBlocked.
     """
     with write():
-        claim(hashes_of(get(asset_id)))
+        hold(hashes_of(get(asset_id)))
         asset = get(asset_id)
         holders = [item for item in references(asset) if item.hard]
         if holders:
@@ -352,7 +352,7 @@ def _unused(before: datetime) -> QuerySet[Asset]:
 def _forget(asset: Asset, before: datetime, principal: str) -> bool:
     """Delete one asset unless somebody used or stored it again since it was found."""
     with write():
-        claim(hashes_of(asset))
+        hold(hashes_of(asset))
         still = _unused(before).filter(pk=asset.pk).first()
         if still is None:
             return False
@@ -362,7 +362,7 @@ def _forget(asset: Asset, before: datetime, principal: str) -> bool:
 
 
 def _bury(asset: Asset, principal: str) -> None:
-    """Turn the asset into a tombstone and drop the blobs that nothing else names. Needs its claim."""
+    """Turn the asset into a tombstone and drop the blobs that nothing else names. Needs it held."""
     asset.references.all().delete()
     asset.deleted_at, asset.deleted_by = clock.now(), principal[:200]
     asset.save(update_fields=["deleted_at", "deleted_by"])

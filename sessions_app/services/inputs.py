@@ -79,7 +79,7 @@ def prepare(items: Sequence[Item]) -> list[dict[str, Any]]:
 def keep(items: Sequence[Item], *, principal: str) -> Kept:
     """Store the files among items that ``read`` returned, and return what the run is to hold.
 
-    Needs an open transaction when there is any file; what it returns is claimed until that ends.
+    Needs an open transaction when there is any file; what it returns is held until that ends.
     Raises: AssetMissing, IntegrityMismatch.
     """
     found = _assets(items, principal)
@@ -116,7 +116,7 @@ def _assets(items: Sequence[Item], principal: str) -> dict[int, Asset]:
         return {}
     before = assets.get_many(named.values()) if named else {}
     hashes = {sha256 for asset in before.values() for sha256 in assets.hashes_of(asset)}
-    assets.claim(hashes.union(*(ready.hashes for ready in sent.values())))
+    assets.hold(hashes.union(*(ready.hashes for ready in sent.values())))
     stored = {n: assets.keep(ready, principal=principal) for n, ready in sent.items()}
     still = assets.get_many(named.values()) if named else {}
     stored |= {n: still[asset_id] for n, asset_id in named.items()}

@@ -27,7 +27,7 @@ class Outgoing:
 
     @property
     def hashes(self) -> set[str]:
-        """Everything that is stored for it, for ``assets.claim``."""
+        """Everything that is stored for it, for ``assets.hold``."""
         return self.file.hashes if isinstance(self.file, OpenedFile) else assets.hashes_of(self.file)
 
     @property
@@ -71,15 +71,15 @@ def _of_session(session_id: str, asset_ids: Sequence[str]) -> dict[str, Asset]:
     return known
 
 
-def claim(files: Iterable[Outgoing]) -> None:
-    """Hold the content of all files that are to be kept in this transaction, once, before any is kept."""
-    assets.claim({sha256 for file in files for sha256 in file.hashes})
+def hold(files: Iterable[Outgoing]) -> None:
+    """Hold the content of all files that are to be kept in this transaction: once, before any is kept."""
+    assets.hold({sha256 for file in files for sha256 in file.hashes})
 
 
 def keep(run: Run, files: Sequence[Outgoing], *, principal: str) -> View:
     """Store and refer to ``files``; return the members they add to an output: ``attachments``, ``files``.
 
-    Needs the transaction that commits the output, their ``claim``, and the session's row.
+    Needs the transaction that commits the output, with the session's row locked and the files held in it.
     """
     if not files:
         return {}

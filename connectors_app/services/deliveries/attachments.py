@@ -36,17 +36,17 @@ def names_of(delivery: Delivery) -> dict[str, str]:
     return {file["asset_id"]: file["file_name"] for file in files}
 
 
-def claim(asset_ids: Collection[str]) -> None:
+def hold(asset_ids: Collection[str]) -> None:
     """Hold the assets a message will refer to. Needs an open transaction that holds no target yet."""
     if not asset_ids:
         return
     found = assets.everything().filter(asset_id__in=asset_ids)
-    assets.claim(sha256 for asset in found for sha256 in assets.hashes_of(asset))
+    assets.hold(sha256 for asset in found for sha256 in assets.hashes_of(asset))
 
 
 def refer(deliveries: Sequence[Delivery]) -> None:
-    """Keep the assets of new deliveries as long as these are. Needs the transaction that makes them, and
-    their ``claim``.
+    """Keep the assets of new deliveries as long as these are. Needs the transaction that makes them, with the
+    assets held in it.
     """
     wanted = {asset_id for delivery in deliveries for asset_id in delivery.attachments}
     if not wanted:

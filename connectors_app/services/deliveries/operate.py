@@ -225,6 +225,6 @@ def _lock(found: Delivery) -> Delivery:
     Raises: DeliveryMissing (it went meanwhile).
     """
     sessions.lock(found.session_id)
-    attachments.claim(set(found.attachments))
+    attachments.hold(set(found.attachments))
     targets.lock(found.target_id)
     return find.get(found.delivery_id)

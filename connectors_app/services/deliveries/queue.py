@@ -61,7 +61,7 @@ def enqueue(
         "buttons": [[dict(button) for button in row] for row in buttons],
         "metadata": dict(metadata or {}),
     }
-    attachments_of.claim(files)  # before the targets, as whoever emits an output does
+    attachments_of.hold(files)  # before the targets, as whoever emits an output does
     named = list(targets)
     placements = {handles.digest_of(handle): handles.placement_of(handle) for handle in reversed(named)}
     return _into(hold(named), message, placements)

@@ -47,17 +47,6 @@ class ApprovalPolicy:
     expires_after_seconds: int | None = None
     risk: Risk | Literal[""] = ""
 
-    def narrowed(self, other: "ApprovalPolicy") -> "ApprovalPolicy":
-        """Return the policy that satisfies both. Roles that exclude each other leave ``admin``."""
-        expiries = [p.expires_after_seconds for p in (self, other) if p.expires_after_seconds is not None]
-        return ApprovalPolicy(
-            required_votes=max(self.required_votes, other.required_votes),
-            roles=tuple(role for role in self.roles if role in other.roles) or ("admin",),
-            requester_may_vote=self.requester_may_vote and other.requester_may_vote,
-            expires_after_seconds=min(expiries, default=None),
-            risk=max(self.risk, other.risk, key=("", *RISKS).index),
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class Rule(ApprovalPolicy):
@@ -127,24 +116,14 @@ DEFAULT_RULES: Final[tuple[Rule, ...]] = (
 )
 
 
-def decide(
-    *,
-    tool_name: str,
-    mode: Mode,
-    rules: Sequence[Rule] = (),
-    approvals: Mapping[str, ApprovalPolicy] | None = None,
-) -> Decision:
+def decide(*, tool_name: str, mode: Mode, rules: Sequence[Rule] = ()) -> Decision:
     """Return what may happen with a call of ``tool_name``.
 
     ``rules`` are those of session, project and user in any order; ``DEFAULT_RULES`` come last by
-    themselves. ``approvals`` holds policies by exact tool name; the stricter of a tool's policy and
-    the matched rule's holds.
+    themselves.
     """
     rule = match(tool_name, rules)
     behavior, effect = _apply_mode(tool_name, mode, rule.behavior)
-    policy: ApprovalPolicy = rule
-    if approvals and tool_name in approvals:
-        policy = rule.narrowed(approvals[tool_name])
     return Decision(
         decision=behavior,
         base_decision=rule.behavior,
@@ -154,11 +133,11 @@ def decide(
         matched_rule_origin=rule.origin,
         matched_rule_scope=rule.scope,
         reason=rule.reason,
-        required_votes=policy.required_votes,
-        roles=policy.roles,
-        requester_may_vote=policy.requester_may_vote,
-        expires_after_seconds=policy.expires_after_seconds,
-        risk=policy.risk or default_risk(tool_name),
+        required_votes=rule.required_votes,
+        roles=rule.roles,
+        requester_may_vote=rule.requester_may_vote,
+        expires_after_seconds=rule.expires_after_seconds,
+        risk=rule.risk or default_risk(tool_name),
     )
 
 
@@ -190,16 +169,10 @@ def _apply_mode(tool_name: str, mode: Mode, base: Behavior) -> tuple[Behavior, s
     return "ask", ""
 
 
-def matrix(
-    *,
-    tool_names: Iterable[str],
-    rules: Sequence[Rule] = (),
-    modes: Sequence[Mode] = MODES,
-    approvals: Mapping[str, ApprovalPolicy] | None = None,
-) -> dict[str, dict[Mode, Decision]]:
+def matrix(*, tool_names: Iterable[str], rules: Sequence[Rule] = ()) -> dict[str, dict[Mode, Decision]]:
     """Return the decision of every tool in every mode: ``{tool: {mode: decision}}``."""
     return {
-        name: {mode: decide(tool_name=name, mode=mode, rules=rules, approvals=approvals) for mode in modes}
+        name: {mode: decide(tool_name=name, mode=mode, rules=rules) for mode in MODES}
         for name in sorted(set(tool_names))
     }
 

@@ -8,7 +8,6 @@ from kheish_site.lib.errors import BadRequest
 from sessions_app.tools.policy import (
     DEFAULT_RULES,
     MODES,
-    ApprovalPolicy,
     Behavior,
     Rule,
     Scope,
@@ -114,18 +113,6 @@ def test_rule_policy_reaches_the_decision():
     strict = rule("bash", "ask", required_votes=2, roles=("admin",), requester_may_vote=False)
     decision = decide(tool_name="bash", mode="default", rules=[strict])
     assert (decision.required_votes, decision.roles, decision.requester_may_vote) == (2, ("admin",), False)
-
-
-def test_the_stricter_of_tool_policy_and_rule_holds():
-    loose = rule("bash", "ask", expires_after_seconds=600)
-    tool = ApprovalPolicy(required_votes=3, roles=("admin",), expires_after_seconds=60)
-    decision = decide(tool_name="bash", mode="default", rules=[loose], approvals={"bash": tool})
-    assert (decision.required_votes, decision.roles, decision.expires_after_seconds) == (3, ("admin",), 60)
-
-
-def test_roles_that_exclude_each_other_leave_admin():
-    narrowed = ApprovalPolicy(roles=("operator",)).narrowed(ApprovalPolicy(roles=("admin",)))
-    assert narrowed.roles == ("admin",)
 
 
 def test_matrix_has_every_tool_in_every_mode():

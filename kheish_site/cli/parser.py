@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from kheish_site.cli.command import Argument, Command, arg, program
@@ -169,12 +168,6 @@ def overview() -> str:
     single = {command.noun: command.help for command in COMMANDS if not command.verb}
     lines = [f"  {name:14}{text}" for name, text in (NOUNS | single).items()]
     return OVERVIEW.format(prog=program(), nouns="\n".join(lines))
-
-
-def names_of_commands() -> Iterator[str]:
-    """`noun verb` of every command."""
-    for command in COMMANDS:
-        yield f"{command.noun} {command.verb}".strip()
 
 
 def _add_command(

@@ -17,11 +17,6 @@ VERSION = 1
 Document = Mapping[str, Any]
 
 
-def is_one(document: object) -> bool:
-    """Tell whether a parsed file is the export of a run."""
-    return isinstance(document, Mapping) and document.get("type") == TYPE
-
-
 def verify(document: Document, public_key: str) -> dict[str, Any]:
     """Check an export; `{valid, run_id, records, head, journal, compared, not_compared, problems}`.
 

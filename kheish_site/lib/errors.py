@@ -70,12 +70,6 @@ class PayloadTooLarge(KheishError):
     code, status = "payload_too_large", 413
 
 
-class Unprocessable(KheishError):
-    """The request is well formed but contradicts an earlier one."""
-
-    code, status = "unprocessable", 422
-
-
 class PreconditionRequired(KheishError):
     """The write needs ``If-Match``."""
 

@@ -137,11 +137,11 @@ def _is_quiet(kind: str, payload: Mapping[str, Any], over: Container[Any]) -> bo
     return kind in _QUIET or (kind == "tool.started" and payload.get("call_id") in over)
 
 
-def section(rows: Any, more: Any, *, title: str = "Journal, newest first") -> Section:
+def section(rows: Any, more: Any) -> Section:
     """Return the newest entries of ``rows``, with a link to all of them."""
     newest = list(rows.order_by("-seq")[:SHOWN])
     return Section(
-        title=title,
+        title="Journal, newest first",
         columns=(),
         rows=(),
         more=more,

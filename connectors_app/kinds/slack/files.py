@@ -115,7 +115,7 @@ def _fetched(said: Options, file: Mapping[str, Any], token: str, budget: _Budget
     limit = min(LARGEST_FILE_BYTES, budget.bytes_left)
     if isinstance(size, int) and size > limit:
         raise _Missing("it is too large")
-    data = _download(said, url, token, budget, limit=limit, media_type=media_type)
+    data = _download(said, url, token, budget, limit=limit)
     budget.bytes_left -= len(data)
     return {
         "type": "inline_asset",
@@ -145,7 +145,7 @@ def _media_type(file: Mapping[str, Any]) -> str:
     return media_type
 
 
-def _download(said: Options, url: str, token: str, budget: _Budget, *, limit: int, media_type: str) -> bytes:
+def _download(said: Options, url: str, token: str, budget: _Budget, *, limit: int) -> bytes:
     headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
     try:
         answer = outbound.exchange(

@@ -8,9 +8,6 @@ from kheish_site.cli.client import path
 from kheish_site.cli.command import Command, Context, arg, given, parse_json, read_text
 from kheish_site.cli.exits import UsageError
 from kheish_site.cli.nouns.sessions import MODES
-from kheish_site.cli.output import Style
-
-DECISION_STYLES: dict[str, Style] = {"allow": "green", "deny": "red", "ask": "amber"}
 
 
 def get(context: Context) -> None:

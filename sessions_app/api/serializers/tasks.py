@@ -7,7 +7,6 @@ from rest_framework import serializers
 from sessions_app.api.serializers.base import Choice, PageQuery, Query
 from sessions_app.models import TaskStatus
 
-LONGEST_WAIT_MS: Final = 60_000
 LARGEST_TAIL_BYTES: Final = 262_144
 
 

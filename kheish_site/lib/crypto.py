@@ -7,11 +7,14 @@ file, the file is read again whenever it changes, so that a rotation needs no re
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 
 from kheish_site.lib.errors import KheishError
+
+_WRONG_KEY: Final = "a stored secret cannot be read with the configured master key"
 
 
 class Unreadable(KheishError):
@@ -52,7 +55,7 @@ def unseal(sealed: str) -> bytes:
     try:
         return _box().decrypt(sealed.encode())
     except InvalidToken as error:
-        raise Unreadable("a stored secret cannot be read with the configured master key") from error
+        raise Unreadable(_WRONG_KEY) from error
 
 
 def reseal(sealed: str) -> str:
@@ -60,4 +63,4 @@ def reseal(sealed: str) -> str:
     try:
         return _box().rotate(sealed.encode()).decode()
     except InvalidToken as error:
-        raise Unreadable("a stored secret cannot be read with the configured master key") from error
+        raise Unreadable(_WRONG_KEY) from error

@@ -44,9 +44,12 @@ _WORD_KINDS: tuple[tuple[str, ErrorKind], ...] = (
 _OVERFLOW = re.compile(
     r"context_length_exceeded|exceed_context_size|maximum context length|context (?:length|window|size)"
     r"|(?:prompt|input|request) is too (?:long|large)|too many (?:input )?tokens|reduce the length"
-    r"|input token count|maximum number of tokens allowed",
+    r"|input token count|maximum number of tokens allowed|maximum prompt length|prompt exceeds"
+    r"|exceeded model token limit|range of input length|tokens \+ `?max_new_tokens",
     re.IGNORECASE,
 )
+# A 429 that no wait helps: one request is more than a whole minute's share.
+_MORE_THAN_A_SHARE = re.compile(r"tokens must be reduced", re.IGNORECASE)
 # By code and type, never by prose: "exceeded your current quota" also words a per-minute limit somewhere.
 _QUOTA = re.compile(
     r"insufficient_quota|billing_(?:hard_limit|not_active)|insufficient_(?:balance|credits|funds)"
@@ -184,6 +187,8 @@ def _kind(status: int | None, fields: Mapping[str, Any]) -> ErrorKind:
     words = _words(fields)
     described = f"{words} {_message(fields)}"
     if status in (None, 400, 413, 422, 500) and _OVERFLOW.search(described):
+        return "overflow"
+    if status == 429 and _MORE_THAN_A_SHARE.search(described):
         return "overflow"
     if status is None:
         return next((kind for word, kind in _WORD_KINDS if word in words), "unknown")

@@ -63,6 +63,30 @@ def test_status_and_body(
     assert len(error.message) <= 500
 
 
+@pytest.mark.parametrize(
+    ("status", "message", "kind"),
+    [
+        (400, "This model's maximum prompt length is 131072 but the request contains 537812", "overflow"),
+        (400, "Prompt exceeds max length", "overflow"),
+        (400, "Your request exceeded model token limit: 262144", "overflow"),
+        (400, "Range of input length should be [1, 129024]", "overflow"),
+        (422, "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4097", "overflow"),
+        (
+            429,
+            "Request too large on tokens per min (TPM): Limit 30000, Requested 42000. The input or output "
+            "tokens must be reduced in order to run successfully.",
+            "overflow",
+        ),
+        (429, "Too many tokens, please wait before trying again.", "rate_limited"),
+    ],
+)
+def test_ways_to_say_that_it_is_too_long(
+    server: FaultServer, ask: Ask, status: int, message: str, kind: str
+) -> None:
+    server.answer = plain(status, {"error": {"message": message}})
+    assert failure(ask).kind == kind
+
+
 def test_redirects_are_not_followed(server: FaultServer, ask: Ask) -> None:
     server.answer = plain(307, "", location="http://127.0.0.1:9/v1")
     assert failure(ask).kind == "invalid"

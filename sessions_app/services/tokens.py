@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from django.contrib.auth import get_user_model
 from django.db import DatabaseError
@@ -101,12 +101,29 @@ def find(secret: str) -> ApiToken:
 
     Its use is recorded at most once a minute; failing to record it never fails the request.
     """
-    token, moment = _BY_HASH.first(_hashed(secret)), clock.now()
-    if token is None or (token.expires_at is not None and token.expires_at <= moment):
+    token = _BY_HASH.first(hashed(secret))
+    if token is None or (token.expires_at is not None and token.expires_at <= clock.now()):
         raise UnknownToken("the token is not known, revoked or expired")
-    if token.last_used_at is None or moment - token.last_used_at >= _USE_RECORDED_EVERY:
-        _record_use(token, moment)
+    note_use(token)
     return token
+
+
+def hashed(secret: str) -> str:
+    """Return what is stored of a token's secret."""
+    return sha256_hex(secret.encode("utf-8", "replace"))
+
+
+def note_use(token: Any) -> None:
+    """Record the use of an API or upload token, at most once a minute; failing to do so is only logged."""
+    moment = clock.now()
+    before = moment - _USE_RECORDED_EVERY
+    if token.last_used_at is not None and token.last_used_at > before:
+        return
+    due = Q(last_used_at__isnull=True) | Q(last_used_at__lte=before)
+    try:
+        type(token)._default_manager.filter(due, pk=token.pk).update(last_used_at=moment)
+    except DatabaseError:
+        logger.warning("token use not recorded", exc_info=True, extra={"token_id": token.token_id})
 
 
 _BY_HASH: Final = Prepared[ApiToken](
@@ -151,7 +168,7 @@ def _issue(
         name=name,
         role=role,
         rights=sorted(set(rights)),
-        secret_hash=_hashed(secret),
+        secret_hash=hashed(secret),
         created_by=created_by,
         expires_at=expires_at,
     )
@@ -170,24 +187,12 @@ def _name_taken(name: str) -> bool:
     return users.objects.filter(**{users.USERNAME_FIELD: name}).exists()
 
 
-def _record_use(token: ApiToken, moment: datetime) -> None:
-    due = Q(last_used_at__isnull=True) | Q(last_used_at__lte=moment - _USE_RECORDED_EVERY)
-    try:
-        ApiToken.objects.filter(due, pk=token.pk).update(last_used_at=moment)
-    except DatabaseError:
-        logger.warning("token use not recorded", exc_info=True, extra={"token_id": token.token_id})
-
-
 def _holds_local_token(path: Path) -> bool:
     try:
         secret = path.read_text().strip()
     except (FileNotFoundError, UnicodeDecodeError):
         return False
-    return _live().filter(secret_hash=_hashed(secret), name=LOCAL_NAME).exists()
-
-
-def _hashed(secret: str) -> str:
-    return sha256_hex(secret.encode("utf-8", "replace"))
+    return _live().filter(secret_hash=hashed(secret), name=LOCAL_NAME).exists()
 
 
 def _missing(token_id: str) -> NotFound:

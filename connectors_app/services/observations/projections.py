@@ -28,7 +28,7 @@ def source_views(rows: Iterable[ObservationSource]) -> list[View]:
     found = list(rows)
     pks = [row.pk for row in found]
     tokens: dict[int, list[ObservationToken]] = defaultdict(list)
-    for token in source_tokens.living().filter(source_id__in=pks).order_by("id"):
+    for token in source_tokens.all_live().filter(source_id__in=pks).order_by("id"):
         tokens[token.source_id].append(token)
     kept = Q(purged_at__isnull=True)
     counted = Observation.objects.filter(source_id__in=pks).order_by().values("source_id")

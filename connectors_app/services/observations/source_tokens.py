@@ -5,24 +5,21 @@ They are a class of their own: no API token uploads, and an upload token opens n
 
 import logging
 import secrets
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
-from django.db import DatabaseError
 from django.db.models import Q, QuerySet
 
 from connectors_app.models import ObservationSource, ObservationToken
 from kheish_site.lib import clock
-from kheish_site.lib.canonical import sha256_hex
 from kheish_site.lib.errors import Unauthorized
 from kheish_site.lib.ids import new_id
 from kheish_site.lib.transactions import locked, require_transaction, write
-from sessions_app.services import audit
+from sessions_app.services import audit, tokens
 
 logger = logging.getLogger(__name__)
 
 LONGEST_GRACE_MS: Final = 7 * 86_400_000
-_USE_RECORDED_EVERY: Final = timedelta(minutes=1)
 
 
 class UnknownSourceToken(Unauthorized):
@@ -36,7 +33,7 @@ def issue(source: ObservationSource, *, principal: str) -> tuple[ObservationToke
     require_transaction()
     secret = f"ko_{secrets.token_urlsafe(32)}"
     token = ObservationToken.objects.create(
-        token_id=new_id("otk"), source=source, secret_hash=_hashed(secret), created_by=principal
+        token_id=new_id("otk"), source=source, secret_hash=tokens.hashed(secret), created_by=principal
     )
     return token, secret
 
@@ -87,7 +84,7 @@ def revoke(source: ObservationSource) -> int:
 
 def live(source: ObservationSource) -> QuerySet[ObservationToken]:
     """Return the tokens of a source that are accepted now."""
-    return living().filter(source=source)
+    return all_live().filter(source=source)
 
 
 def find(secret: str) -> ObservationToken:
@@ -95,28 +92,14 @@ def find(secret: str) -> ObservationToken:
 
     Its use is recorded at most once a minute; failing to record it never fails the upload.
     """
-    token = living().select_related("source").filter(secret_hash=_hashed(secret)).first()
+    token = all_live().select_related("source").filter(secret_hash=tokens.hashed(secret)).first()
     if token is None:
         raise UnknownSourceToken("the token is not known, revoked or expired")
-    now = clock.now()
-    if token.last_used_at is None or now - token.last_used_at >= _USE_RECORDED_EVERY:
-        _record_use(token, now)
+    tokens.note_use(token)
     return token
 
 
-def living() -> QuerySet[ObservationToken]:
+def all_live() -> QuerySet[ObservationToken]:
     """Return every token that is accepted now."""
     unexpired = Q(expires_at__isnull=True) | Q(expires_at__gt=clock.now())
     return ObservationToken.objects.filter(unexpired, revoked_at__isnull=True)
-
-
-def _record_use(token: ObservationToken, moment: datetime) -> None:
-    due = Q(last_used_at__isnull=True) | Q(last_used_at__lte=moment - _USE_RECORDED_EVERY)
-    try:
-        ObservationToken.objects.filter(due, pk=token.pk).update(last_used_at=moment)
-    except DatabaseError:
-        logger.warning("token use not recorded", exc_info=True, extra={"token_id": token.token_id})
-
-
-def _hashed(secret: str) -> str:
-    return sha256_hex(secret.encode("utf-8", "replace"))

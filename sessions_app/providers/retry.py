@@ -24,18 +24,18 @@ def delay_before(attempt: int, error: ProviderError, *, jitter: Callable[[], flo
 
 
 def call_with_retries(
-    make_stream: Callable[[], T],
+    call: Callable[[], T],
     *,
     attempts: int,
     cancelled: threading.Event,
     sleep: Callable[[float], object] | None = None,
     on_retry: Callable[[ProviderError, float], None] | None = None,
 ) -> T:
-    """Call ``make_stream()`` until it returns, at most ``attempts`` times.
+    """Return what ``call()`` returns, called at most ``attempts`` times.
 
-    ``make_stream`` makes the call and consumes it, for instance ``lambda: collect(provider.stream(...),
-    on_delta)``: a stream can fail half-way, and then starts again from nothing. ``on_retry(error,
-    delay_seconds)`` is told before each wait. ``sleep`` defaults to waiting for ``cancelled``, so a
+    It consumes the whole answer, for instance ``lambda: collect(provider.stream(...), on_delta)``: a stream
+    can fail half-way, and then starts again from nothing. ``on_retry(error, delay_seconds)`` is told before
+    each wait. ``sleep`` defaults to waiting for ``cancelled``, so a
     cancellation ends the wait at once. Raises the last ProviderError, or Cancelled.
     """
     attempt = 1
@@ -43,7 +43,7 @@ def call_with_retries(
         if cancelled.is_set():
             raise Cancelled
         try:
-            return make_stream()
+            return call()
         except ProviderError as error:
             if attempt >= attempts or not _worth_retrying(error):
                 raise

@@ -19,7 +19,7 @@ from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin, Section, all_of, latest
 from sessions_app.admin.forms import JsonArea, RevisedForm, last_hand, still_shown, unmasked
 from sessions_app.admin.personas import NAME
-from sessions_app.admin.verbs import Cleaned, NothingToSay, Outcome, Verb
+from sessions_app.admin.verbs import Cleaned, Outcome, Verb
 from sessions_app.models import Role
 from sessions_app.services.access import Principal
 
@@ -159,7 +159,6 @@ DELETE = Verb(
     past="removed",
     act=_delete,
     role=Role.ADMIN,
-    form=NothingToSay,
     applies=connectors_file.removable,
     tone="danger",
     many=False,

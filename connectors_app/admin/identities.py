@@ -11,7 +11,7 @@ from connectors_app.models import ChatIdentity
 from connectors_app.services import connectors, identities
 from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin
-from sessions_app.admin.verbs import Cleaned, NothingToSay, Outcome, Verb
+from sessions_app.admin.verbs import Cleaned, Outcome, Verb
 from sessions_app.models import Role
 from sessions_app.services.access import Principal
 
@@ -75,7 +75,6 @@ FORGET = Verb(
     past="forgotten",
     act=_forget,
     role=Role.ADMIN,
-    form=NothingToSay,
     tone="danger",
     explain="Their buttons decide nothing from now on.",
 )

@@ -34,7 +34,7 @@ from sessions_app.admin.base import ConsoleAdmin, Section, all_of, latest
 from sessions_app.admin.caller import principal
 from sessions_app.admin.forms import RevisedForm, last_hand, still_shown
 from sessions_app.admin.personas import NAME
-from sessions_app.admin.verbs import Cleaned, NothingToSay, Outcome, Verb
+from sessions_app.admin.verbs import Cleaned, Outcome, Verb
 from sessions_app.models import Role
 from sessions_app.services.access import Principal
 
@@ -171,7 +171,6 @@ DELETE = Verb(
     past="deleted",
     act=_delete,
     role=Role.ADMIN,
-    form=NothingToSay,
     tone="danger",
     many=False,
     explain="Its tokens, schedules and observations go with it. Runs made from them stay.",
@@ -182,7 +181,6 @@ PURGE = Verb(
     past="purged",
     act=_purge,
     role=Role.ADMIN,
-    form=NothingToSay,
     applies=lambda row: row.purged_at is None and row.source.allow_raw_purge,
     tone="danger",
     explain="Its content and what was said of it are lost; that it was here stays.",
@@ -192,7 +190,6 @@ UNSCHEDULE = Verb(
     label="Delete",
     past="deleted",
     act=_unschedule,
-    form=NothingToSay,
     tone="danger",
     explain="Runs it has made stay.",
 )

@@ -12,7 +12,7 @@ from kheish_site.lib import clock
 from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin
 from sessions_app.admin.personas import NAME
-from sessions_app.admin.verbs import Cleaned, NothingToSay, Outcome, Verb
+from sessions_app.admin.verbs import Cleaned, Outcome, Verb
 from sessions_app.models import ApiToken, IdempotencyRecord, Right, Role, SecretSlot
 from sessions_app.services import secrets, tokens
 from sessions_app.services.access import Principal
@@ -71,7 +71,6 @@ FORGET = Verb(
     past="deleted",
     act=_forget,
     role=Role.ADMIN,
-    form=NothingToSay,
     tone="danger",
     many=False,
     explain="Refused while a route names it.",
@@ -133,9 +132,8 @@ def _issue(row: None, cleaned: Cleaned, principal: Principal) -> Outcome:
     return Outcome(once=secret)
 
 
-def _revoke(row: ApiToken, cleaned: Cleaned, principal: Principal) -> Outcome | None:
+def _revoke(row: ApiToken, cleaned: Cleaned, principal: Principal) -> None:
     tokens.revoke(row.token_id)
-    return None
 
 
 ISSUE = Verb(
@@ -153,7 +151,6 @@ REVOKE = Verb(
     past="revoked",
     act=_revoke,
     role=Role.ADMIN,
-    form=NothingToSay,
     applies=lambda row: row.revoked_at is None,
     tone="danger",
     explain="Whoever uses it is refused from now on. A new one must be made to undo this.",

@@ -23,7 +23,7 @@ from sessions_app.admin.forms import (
     still_shown,
     unmasked,
 )
-from sessions_app.admin.verbs import Cleaned, NothingToSay, Outcome, Verb
+from sessions_app.admin.verbs import Cleaned, Outcome, Verb
 from sessions_app.models import Persona, PersonaRevision, Role, Session
 from sessions_app.services import personas
 from sessions_app.services.access import Principal
@@ -132,7 +132,6 @@ RETIRE = Verb(
     past="retired",
     act=_retire,
     role=Role.ADMIN,
-    form=NothingToSay,
     applies=_in_use,
     tone="danger",
     explain="No session can bind it any more. Sessions that did go on with it.",

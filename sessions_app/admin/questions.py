@@ -12,7 +12,7 @@ from kheish_site.lib.redaction import redact
 from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin
 from sessions_app.admin.forms import TextArea
-from sessions_app.admin.verbs import Cleaned, Outcome, ReasonForm, Verb
+from sessions_app.admin.verbs import Cleaned, ReasonForm, Verb
 from sessions_app.models import QuestionStatus, UserQuestion
 from sessions_app.services import questions
 from sessions_app.services.access import Principal
@@ -54,7 +54,7 @@ def _previews(options: list[dict[str, Any]]) -> SafeString:
     return format_html_join("", '<div class="kh-preview">{} looks like this:{}</div>', shown)
 
 
-def _answer(row: UserQuestion, cleaned: Cleaned, principal: Principal) -> Outcome | None:
+def _answer(row: UserQuestion, cleaned: Cleaned, principal: Principal) -> None:
     answers = [
         {
             "question_id": item["id"],
@@ -65,7 +65,6 @@ def _answer(row: UserQuestion, cleaned: Cleaned, principal: Principal) -> Outcom
     ]
     resolution = Resolution(answers=answers, justification=cleaned["reason"])
     questions.resolve(row.question_id, resolution, principal=principal)
-    return None
 
 
 def _chosen(value: Any) -> list[str]:
@@ -74,15 +73,13 @@ def _chosen(value: Any) -> list[str]:
     return [value] if value else []
 
 
-def _decline(row: UserQuestion, cleaned: Cleaned, principal: Principal) -> Outcome | None:
+def _decline(row: UserQuestion, cleaned: Cleaned, principal: Principal) -> None:
     resolution = Resolution(declined=True, justification=cleaned["reason"])
     questions.resolve(row.question_id, resolution, principal=principal)
-    return None
 
 
-def _dismiss(row: UserQuestion, cleaned: Cleaned, principal: Principal) -> Outcome | None:
+def _dismiss(row: UserQuestion, cleaned: Cleaned, principal: Principal) -> None:
     questions.cancel(row.question_id, principal=principal, justification=cleaned["reason"])
-    return None
 
 
 def _pending(row: UserQuestion) -> bool:

@@ -12,7 +12,7 @@ from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin
 from sessions_app.admin.forms import JsonArea, RevisedForm, last_hand, names_of, still_shown, unmasked
 from sessions_app.admin.personas import NAME
-from sessions_app.admin.verbs import Cleaned, NothingToSay, Outcome, Verb
+from sessions_app.admin.verbs import Cleaned, Outcome, Verb
 from sessions_app.models import Role, Route
 from sessions_app.providers import registry
 from sessions_app.services import routes, runs, sessions
@@ -142,7 +142,6 @@ DELETE = Verb(
     past="deleted",
     act=_delete,
     role=Role.ADMIN,
-    form=NothingToSay,
     tone="danger",
     many=False,
     explain="Queued runs that pinned it will fail; they are never moved to another one.",

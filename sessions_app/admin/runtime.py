@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin
 from sessions_app.admin.forms import RevisedForm, TextArea, still_shown, unmasked
-from sessions_app.admin.verbs import Cleaned, NothingToSay, Outcome, Verb
+from sessions_app.admin.verbs import Cleaned, Outcome, Verb
 from sessions_app.models import Role, RuntimeRevision, TickLease, UnknownEffects, Worker
 from sessions_app.services import leases, recovery, runtime_settings
 from sessions_app.services.access import Principal
@@ -114,7 +114,6 @@ ROLL_BACK = Verb(
     past="put in force again, as a new revision",
     act=_roll_back,
     role=Role.ADMIN,
-    form=NothingToSay,
     many=False,
     explain="Adds a revision with these settings. Runs that exist keep what they pinned.",
 )

@@ -28,9 +28,8 @@ def _interrupt(row: Session, cleaned: Cleaned, principal: Principal) -> Outcome 
     return None if stopped is not None else Outcome(word="had nothing to interrupt")
 
 
-def _end(row: Session, cleaned: Cleaned, principal: Principal) -> Outcome | None:
+def _end(row: Session, cleaned: Cleaned, principal: Principal) -> None:
     sessions.end(row.session_id, reason=cleaned["reason"], principal=principal.name)
-    return None
 
 
 def _verify(row: Session, cleaned: Cleaned, principal: Principal) -> Outcome | None:
@@ -99,9 +98,8 @@ def _create(row: None, cleaned: Cleaned, principal: Principal) -> Outcome:
     return Outcome(row=made, word="" if is_new else "there was one already")
 
 
-def _bind(row: Session, cleaned: Cleaned, principal: Principal) -> Outcome | None:
+def _bind(row: Session, cleaned: Cleaned, principal: Principal) -> None:
     sessions.bind_persona(row.session_id, cleaned["persona_id"] or None, principal=principal.name)
-    return None
 
 
 def _scope_verb(member: str, label: str, change: Callable[..., Session], words: str) -> Verb:

@@ -202,6 +202,10 @@ def count(text: str) -> int:
     return int(text)
 
 
+BY_OWNER = (
+    arg("--session-id", metavar="SESSION", help="of this session"),
+    arg("--run-id", metavar="RUN", help="of this run"),
+)
 REASON = arg("--reason", metavar="TEXT", help="why, for the record")
 YES = arg("--yes", "-y", action="store_true", help="do not ask")
 CURSOR = arg("--cursor", metavar="CURSOR", help="where to begin; 0 is the start")

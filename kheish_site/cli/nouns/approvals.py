@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from kheish_site.cli.client import path
-from kheish_site.cli.command import PAGING, REASON, YES, Command, Context, arg, declined, given, listed
+from kheish_site.cli.command import (
+    BY_OWNER,
+    PAGING,
+    REASON,
+    YES,
+    Command,
+    Context,
+    arg,
+    declined,
+    given,
+    listed,
+)
 from kheish_site.cli.edit import edited_input, show_diff
 from kheish_site.cli.exits import CliError, Exit, UsageError
 from kheish_site.cli.fields import pretty
@@ -187,10 +198,7 @@ def _votes(approval: dict[str, Any]) -> int:
 
 APPROVAL_ID = arg("approval_id", metavar="APPROVAL", help="id of the approval")
 WHY = (arg("--justification", metavar="TEXT", help="why this is right, for the record"), REASON)
-WHICH = (
-    arg("--session-id", metavar="SESSION", help="of this session"),
-    arg("--run-id", metavar="RUN", help="of this run"),
-)
+WHICH = (*BY_OWNER,)
 ALL = (*WHICH, arg("--everything", action="store_true", help="of every session"), *WHY, YES)
 
 COMMANDS = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kheish_site.cli.client import path
-from kheish_site.cli.command import PAGING, Command, Context, arg, given, listed, read_file
+from kheish_site.cli.command import BY_OWNER, PAGING, Command, Context, arg, given, listed, read_file
 from kheish_site.cli.resources import DECISION, show_list, show_one
 
 OUTCOMES = ("happened", "not_happened", "tell_agent", "give_up")
@@ -42,8 +42,7 @@ COMMANDS = (
         help="list effects in doubt",
         run=list_decisions,
         arguments=(
-            arg("--session-id", metavar="SESSION", help="of this session"),
-            arg("--run-id", metavar="RUN", help="of this run"),
+            *BY_OWNER,
             arg(
                 "--status",
                 default="pending",

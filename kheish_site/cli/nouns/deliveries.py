@@ -6,7 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 from kheish_site.cli.client import path
-from kheish_site.cli.command import PAGING, YES, Argument, Command, Context, arg, declined, given
+from kheish_site.cli.command import (
+    BY_OWNER,
+    PAGING,
+    REASON,
+    YES,
+    Argument,
+    Command,
+    Context,
+    arg,
+    declined,
+    given,
+)
 from kheish_site.cli.exits import Exit, UsageError
 from kheish_site.cli.resources import DELIVERY, TARGET, show_list, show_one
 
@@ -85,10 +96,8 @@ def switch(context: Context) -> None:
 
 DELIVERY_ID = arg("delivery_id", metavar="DELIVERY", help="id of the delivery")
 DIGEST = arg("digest", metavar="TARGET", help="digest or shown name of the target")
-WHY = arg("--reason", metavar="TEXT", help="why, for the record")
 NARROW: tuple[Argument, ...] = (
-    arg("--session-id", metavar="SESSION", help="of this session"),
-    arg("--run-id", metavar="RUN", help="of this run"),
+    *BY_OWNER,
     arg("--plugin", metavar="PLUGIN", help="through this plugin: http, slack, telegram, external"),
     arg("--target", metavar="TARGET", help="to this target"),
 )
@@ -122,7 +131,7 @@ COMMANDS = (
         verb="resolve",
         help="say that a dead letter needs no more attention",
         run=resolve,
-        arguments=(DELIVERY_ID, WHY),
+        arguments=(DELIVERY_ID, REASON),
     ),
     Command(
         noun="deliveries",
@@ -138,7 +147,7 @@ COMMANDS = (
                 type=lambda text: text.replace("-", "_"),
                 help="happened; not_happened (send it again); give_up",
             ),
-            WHY,
+            REASON,
         ),
     ),
     Command(

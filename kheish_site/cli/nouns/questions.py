@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kheish_site.cli.client import path
-from kheish_site.cli.command import PAGING, Command, Context, arg, given, listed
+from kheish_site.cli.command import BY_OWNER, PAGING, Command, Context, arg, given, listed
 from kheish_site.cli.exits import UsageError
 from kheish_site.cli.resources import QUESTION, show_list, show_one
 from kheish_site.cli.text import clean, one_line
@@ -156,8 +156,7 @@ COMMANDS = (
         help="list open questions",
         run=list_questions,
         arguments=(
-            arg("--session-id", metavar="SESSION", help="of this session"),
-            arg("--run-id", metavar="RUN", help="of this run"),
+            *BY_OWNER,
             arg(
                 "--status",
                 default="pending",

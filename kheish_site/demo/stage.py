@@ -1,6 +1,5 @@
 """Where the story is played: a service of our own that may be killed, or somebody else's that may not."""
 
-import http.client
 import json
 import os
 import secrets
@@ -17,6 +16,7 @@ from kheish_site.cli.client import Client, path
 from kheish_site.cli.exits import CliError
 from kheish_site.demo import scenery
 from kheish_site.supervisor.children import die_with_parent
+from kheish_site.supervisor.readiness import is_ready
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS = 120.0
@@ -130,7 +130,7 @@ class OwnService:
             if self._process is not None and self._process.poll() is not None:
                 break
             url = self._announced()
-            if url and (self._state / "operator.token").exists() and _answers(url):
+            if url and (self._state / "operator.token").exists() and is_ready(url):
                 return url
             time.sleep(0.05)
         said = (Path(self._folder.name) / "service.log").read_text(errors="replace")
@@ -196,14 +196,3 @@ class Guest:
 def _write() -> dict[str, Any]:
     arguments = {"command": scenery.as_command(), "description": "Write the files of the incident"}
     return {"name": "bash", "arguments": arguments}
-
-
-def _answers(url: str) -> bool:
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=2)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()

@@ -1,6 +1,5 @@
 """The service as a whole: prepare, start, watch, drain."""
 
-import http.client
 import json
 import os
 import signal
@@ -17,6 +16,7 @@ from kheish_site.supervisor import words
 from kheish_site.supervisor.children import Child
 from kheish_site.supervisor.options import Options, Refused
 from kheish_site.supervisor.preparation import Preparation
+from kheish_site.supervisor.readiness import is_ready
 from kheish_site.supervisor.state import CODE, State, compile_code
 
 START_SECONDS = 60.0
@@ -142,22 +142,12 @@ class Service:
             for child in self._children:
                 if child.exited() is not None:
                     raise Refused(f"The {child.name} process could not start; the reason is above.")
-            if self._state.worker_ready.exists() and self._answers():
+            if self._state.worker_ready.exists() and is_ready(self._url):
                 return True
             if time.monotonic() > deadline:
                 raise Refused(f"The service was not ready after {START_SECONDS:.0f} s; see the lines above.")
             self._pause(0.05)
         return False
-
-    def _answers(self) -> bool:
-        connection = http.client.HTTPConnection(self._url.removeprefix("http://"), timeout=2)
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == 200
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
 
     def _greet(self, prepared: dict[str, Any]) -> None:
         words.say(words.ready_text(url=self._url, state_dir=self._options.state_dir, prepared=prepared))

@@ -147,6 +147,15 @@ def to_bind(persona_id: str) -> PersonaRevision:
     return persona.revisions.get(revision=persona.current)
 
 
+def revision_view(bound: PersonaRevision) -> dict[str, Any]:
+    """Return a bound revision as views and the journal show it: never the soul. Needs its persona loaded."""
+    return {
+        "persona_id": bound.persona.persona_id,
+        "revision": bound.revision,
+        "display_name": bound.display_name,
+    }
+
+
 def _add_revision(persona: Persona, number: int, values: Mapping[str, Any], principal: str) -> None:
     if not values["display_name"].strip():
         raise BadRequest("display_name may not be blank", code="invalid_persona", domain="personas")

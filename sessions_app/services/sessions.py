@@ -165,12 +165,7 @@ def persona_view(session: Session) -> dict[str, Any] | None:
     bound = session.persona
     if bound is None:
         return None
-    return {
-        "persona_id": bound.persona.persona_id,
-        "revision": bound.revision,
-        "display_name": bound.display_name,
-        "bound_at": clock.rfc3339(session.persona_bound_at),
-    }
+    return personas.revision_view(bound) | {"bound_at": clock.rfc3339(session.persona_bound_at)}
 
 
 def has_live_runs(session: Session) -> bool:

@@ -21,7 +21,7 @@ from sessions_app.models import (
     RunStatus,
     UserQuestion,
 )
-from sessions_app.services import reply_targets
+from sessions_app.services import personas, reply_targets
 from sessions_app.services.projections.shape import View, call_summary, known, questions_summary, time
 from sessions_app.services.runs import text_preview
 
@@ -135,7 +135,7 @@ def _view(run: Run, place: int | None, waits: _Open) -> View:
         "route_id": run.route_id,
         "model": run.model,
         "permission_mode": run.permission_mode,
-        **known(persona=_persona(run)),
+        **known(persona=personas.revision_view(run.persona) if run.persona else None),
         "request": {
             "source_plugin": run.source_plugin,
             "source_kind": run.source_kind,
@@ -159,14 +159,3 @@ def _view(run: Run, place: int | None, waits: _Open) -> View:
         "updated_at": time(run.updated_at),
     }
     return view
-
-
-def _persona(run: Run) -> View | None:
-    bound = run.persona
-    if bound is None:
-        return None
-    return {
-        "persona_id": bound.persona.persona_id,
-        "revision": bound.revision,
-        "display_name": bound.display_name,
-    }

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class Unknown(Exception):
-    """Nobody but a person can say whether the effect happened."""
+    """Only a person can find out whether the effect happened."""
 
 
 def after_crash(turn: Turn, calls: list[ToolCall]) -> None:

@@ -108,7 +108,7 @@ def test_the_same_key_replays_once(dead: str) -> None:
     assert Delivery.objects.count() == 2
 
 
-def test_bulk(dead: str) -> None:
+def test_dead_letters_are_replayed_in_bulk_once_a_key(dead: str) -> None:
     client = make_client("operator")
     would = client.post("/v1/deliveries/replay-bulk", {"dry_run": True, "plugin": "http"}).json()
     assert would == {"dry_run": True, "items": [{"delivery_id": dead, "action": "would_replay"}]}
@@ -126,7 +126,7 @@ def test_bulk(dead: str) -> None:
     assert Delivery.objects.count() == 3
 
 
-def test_by_hand(session: Session) -> None:
+def test_what_is_sent_by_hand_is_queued_redacted(session: Session) -> None:
     client = make_client("operator")
     body = {
         "session_id": "desk",

@@ -102,7 +102,7 @@ def test_equal_files_go_along_once() -> None:
     assert f"the same as that of {first.observation_id}" in run.input_message["content"]
 
 
-def test_selectors() -> None:
+def test_each_selector_finds_what_it_names_oldest_first() -> None:
     source, other = make_text_source(), make_text_source("more")
     a = see(source, stream_id="left", capture_group_id="g")
     b = see(source, stream_id="right")
@@ -149,7 +149,7 @@ def test_lookback_counts_from_receipt() -> None:
         ({**latest(), "fail_when_empty": False, "session_id": "nobody"}, 404, "session_not_found"),
     ],
 )
-def test_refused(body: dict[str, Any], status: int, code: str) -> None:
+def test_a_refused_materialization_leaves_nothing(body: dict[str, Any], status: int, code: str) -> None:
     make_text_source()
     answer = materialize(**body)
     assert (answer.status_code, code_of(answer)) == (status, code), answer.content

@@ -13,7 +13,7 @@ PATH = "/v1/observation-sources"
 BODY = {"source_id": "cam", "kind": "screen_snapshot"}
 
 
-def test_defaults() -> None:
+def test_a_new_source_has_the_documented_bounds_and_shows_its_token() -> None:
     view = make_client().post(PATH, BODY).json()
     wanted = {
         "sensitive": True, "retention_days": 7, "retention_count": 512, "retention_bytes": 512 * 1024 * 1024,
@@ -57,7 +57,7 @@ def test_a_list_costs_the_same_whatever_is_in_it(django_assert_max_num_queries: 
         ({**BODY, "colour": "red"}, "invalid_request"),
     ],
 )
-def test_refused(body: dict[str, Any], code: str) -> None:
+def test_a_source_that_breaks_its_shape_is_refused(body: dict[str, Any], code: str) -> None:
     assert code_of(make_client().post(PATH, body)) == code
 
 
@@ -93,7 +93,7 @@ def test_update_needs_the_version_and_keeps_the_rest() -> None:
     assert admin.put(f"{PATH}/cam", {"kind": "document"}, headers={"If-Match": "*"}).status_code == 400
 
 
-def test_delete() -> None:
+def test_a_source_is_deleted_by_who_has_seen_it() -> None:
     source, _ = make_source()
     see(source)
     admin = make_client()

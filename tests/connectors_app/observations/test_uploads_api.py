@@ -153,7 +153,7 @@ def test_a_kind_sends_its_own_types(kind: str, media_type: str, data: bytes, sta
     assert answer.status_code == status, answer.content
 
 
-def test_too_large(settings: Any) -> None:
+def test_a_file_over_the_limit_is_refused(settings: Any) -> None:
     settings.KHEISH = replace(settings.KHEISH, max_asset_bytes=1024)
     _, token = make_source("cam", "text_snapshot")
     answer = upload(device(token), b"x" * 1025, media_type="text/plain")

@@ -240,7 +240,9 @@ def test_failures_are_forgotten(session: Session, settings: Any) -> None:
     assert control.reset_backpressure(plugin="http", principal=SYSTEM) == []
 
 
-def test_gauges(session: Session, dead: Delivery, doubtful: Delivery) -> None:
+def test_the_gauges_count_what_lives_and_leave_out_paused_targets(
+    session: Session, dead: Delivery, doubtful: Delivery
+) -> None:
     say(session, HOOK, "waits")
     text = health.metrics()
     assert 'kheish_delivery_deliveries{status="dead_lettered"} 1\n' in text

@@ -32,14 +32,14 @@ def race(desk: Desk, url: str, field: str, theirs: Any, mine: Any) -> Any:
     return answer
 
 
-def test_a_persona(desk: Desk) -> None:
+def test_the_second_edit_of_a_persona_is_refused(desk: Desk) -> None:
     row = make_persona(soul="password: one-secret")  # its mask does not change the answer
     race(desk, addresses.of_verb(row, "revise"), "soul", "Theirs.", "Mine.")
     row.refresh_from_db()
     assert (row.current, row.revisions.get(revision=2).soul) == (2, "Theirs.")
 
 
-def test_a_route(desk: Desk) -> None:
+def test_the_second_edit_of_a_route_is_refused(desk: Desk) -> None:
     row = make_route()
     race(desk, addresses.of_verb(row, "change"), "model", "theirs", "mine")
     row.refresh_from_db()

@@ -15,7 +15,7 @@ def resolve(client: Any, decision: OperatorDecision, outcome: str, **body: Any) 
     return client.post(f"/v1/decisions/{decision.decision_id}/resolve", {"outcome": outcome, **body})
 
 
-def test_the_view() -> None:
+def test_a_decision_shows_its_call_and_redacted_output() -> None:
     run, decision = ask_decision(make_session(), partial_output="password=hunter2222 sent")
     view = caller("viewer").get(f"/v1/decisions/{decision.decision_id}").json()
     assert (view["run_id"], view["status"], view["tool_name"]) == (run.run_id, "pending", "bash")
@@ -69,7 +69,7 @@ def test_the_same_key_is_answered_once() -> None:
     assert code_of(other) == "idempotency_conflict"
 
 
-def test_who_may() -> None:
+def test_viewers_look_and_operators_decide() -> None:
     _, decision = ask_decision(make_session())
     path = f"/v1/decisions/{decision.decision_id}"
     for address in ("/v1/decisions", path):

@@ -16,7 +16,7 @@ def put(client, changes, match='"1"'):
     return client.put(f"{PATH}/reviewer", changes, headers=headers)
 
 
-def test_create():
+def test_a_new_persona_is_201_with_its_first_revision():
     body = {"persona_id": "reviewer", "display_name": "Reviewer", "soul": "You review.", "metadata": {"a": 1}}
     answer = make_client().post(PATH, body)
     assert answer.status_code == 201, answer.content
@@ -33,7 +33,7 @@ def test_create_twice_is_409():
 
 
 @pytest.mark.parametrize("persona_id", ["", ".", "..", "a/b", "a b", "é", 5, None, "x" * 201])
-def test_ids(persona_id):
+def test_an_id_that_cannot_stand_in_a_path_is_refused(persona_id):
     answer = make_client().post(PATH, {"persona_id": persona_id})
     assert (answer.status_code, code_of(answer)) == (400, "invalid_request")
 
@@ -42,7 +42,7 @@ def test_ids(persona_id):
     ("scope", "code"),
     [({"skill_allow": "a"}, "invalid_scope"), ({"nothing": []}, "invalid_scope"), ([], "invalid_request")],
 )
-def test_scopes(scope, code):
+def test_a_scope_that_is_none_is_refused(scope, code):
     answer = make_client().post(PATH, {"persona_id": "a", "capability_scope": scope})
     assert (answer.status_code, code_of(answer)) == (400, code)
 
@@ -53,7 +53,7 @@ def test_scope_has_one_normal_form():
     assert answer.json()["capability_scope"] == {"skill_allow": ["a", "b"], "skill_deny": ["*"]}
 
 
-def test_get_missing():
+def test_a_persona_that_is_not_there_is_404():
     assert code_of(make_client().get(f"{PATH}/nobody")) == "persona_not_found"
 
 

@@ -45,7 +45,7 @@ def test_not_acceptable():
     assert (answer.status_code, code_of(answer)) == (406, "not_acceptable")
 
 
-def test_not_json():
+def test_a_body_of_another_media_type_is_415():
     answer = make_client().post("/v1/personas", "a=b", content_type="application/x-www-form-urlencoded")
     assert (answer.status_code, code_of(answer)) == (415, "unsupported_media_type")
 
@@ -69,7 +69,7 @@ def test_json_that_is_no_object(body):
     assert (answer.status_code, code_of(answer)) == (400, "invalid_request")
 
 
-def test_too_large():
+def test_a_body_over_the_limit_is_413():
     body = b'{"soul": "' + b"a" * settings.KHEISH.max_body_bytes + b'"}'
     answer = make_client().generic("POST", "/v1/personas", body, JSON)
     assert (answer.status_code, code_of(answer)) == (413, "payload_too_large")

@@ -20,7 +20,7 @@ def resolve(client: Any, question: UserQuestion, body: Any = ANSWER, **headers: 
     return client.post(path, body, format="json", headers=headers)
 
 
-def test_the_view() -> None:
+def test_a_question_shows_its_options_and_its_end() -> None:
     run, question = ask_question(make_session(), expires_after_seconds=3600)
     view = caller("viewer").get(f"/v1/questions/{question.question_id}").json()
     assert (view["run_id"], view["status"], view["answers"]) == (run.run_id, "pending", [])
@@ -139,7 +139,7 @@ def test_cancelling_cancels_the_run() -> None:
     assert client.post("/v1/questions/qst_nobody/cancel", {}).status_code == 404
 
 
-def test_who_may() -> None:
+def test_viewers_look_and_operators_answer() -> None:
     _, question = ask_question(make_session())
     path = f"/v1/questions/{question.question_id}"
     for address in ("/v1/questions", path):

@@ -62,7 +62,7 @@ def test_what_can_never_be_called_is_refused(fields):
 
 
 @pytest.mark.parametrize("route_id", ["", "a/b", "a b", ".", 5])
-def test_ids(route_id):
+def test_an_id_that_cannot_stand_in_a_path_is_refused(route_id):
     assert code_of(make_client().post(PATH, {**OPENAI, "route_id": route_id})) == "invalid_request"
 
 
@@ -177,7 +177,7 @@ def test_created_runs_keep_their_model():
     assert (run.route_id, run.model) == ("a", "script")
 
 
-def test_delete():
+def test_a_route_is_deleted_when_nothing_needs_it():
     client = make_client()
     make_route("a")
     make_route("b", fallbacks=["a"])

@@ -64,7 +64,7 @@ def test_a_stale_revision_changes_nothing():
         ("unknown-effects", {"mode": "guess"}),
     ],
 )
-def test_bad_bodies(setting, body):
+def test_a_body_that_breaks_its_shape_changes_nothing(setting, body):
     answer = make_client().post(f"{PATH}/{setting}", body)
     assert (answer.status_code, code_of(answer)) == (400, "invalid_request")
     assert not RuntimeRevision.objects.exists()
@@ -145,7 +145,7 @@ def test_check_with_another_mode(tool, wanted, decision):
     assert make_client().post(f"{PATH}/permissions/check", body).json()["decision"] == decision
 
 
-def test_matrix():
+def test_the_matrix_has_each_tool_in_each_mode():
     found = make_client().post(f"{PATH}/permissions/matrix", {}).json()
     assert found["tools"]["write_file"]["acceptEdits"]["decision"] == "allow"
     assert found["tools"]["write_file"]["default"]["decision"] == "ask"

@@ -48,7 +48,7 @@ def test_a_wrong_body_does_not_repeat_the_value():
     assert code_of(answer) == "invalid_request"
 
 
-def test_roles():
+def test_operators_see_names_and_admins_write():
     make_secret()
     assert make_client("viewer").get(PATH).status_code == 403
     assert make_client("operator").get(PATH).status_code == 200

@@ -123,7 +123,7 @@ def test_an_unknown_persona_is_404() -> None:
     assert code_of(answer) == "persona_not_found"
 
 
-def test_who_may() -> None:
+def test_viewers_look_and_operators_change() -> None:
     make_session()
     assert stranger().get("/v1/sessions").status_code == 401
     assert stranger().post("/v1/sessions", {}).status_code == 401

@@ -29,7 +29,7 @@ def warnings() -> list[str]:
     return [warning["code"] for warning in health["warnings"]]
 
 
-def test_all_is_well():
+def test_a_ready_service_with_a_worker_and_a_route_has_no_warning():
     make_route()
     make_worker()
     make_run(make_session())
@@ -40,7 +40,7 @@ def test_all_is_well():
     assert view["workers"][0]["alive"] is True
 
 
-def test_nobody_works():
+def test_no_worker_that_takes_work_is_a_warning():
     make_route()
     assert warnings() == ["no_worker"]
     make_worker(timedelta(hours=1))
@@ -48,7 +48,7 @@ def test_nobody_works():
     assert warnings() == ["no_worker"]
 
 
-def test_no_route():
+def test_no_route_is_a_warning():
     make_worker()
     assert warnings() == ["provider_active_route_not_ready"]
 
@@ -77,7 +77,7 @@ def test_a_disk_that_fills_is_a_warning(monkeypatch, settings, tmp_path):
     assert warnings() == ["state_dir_unreadable"]
 
 
-def test_draining():
+def test_a_draining_service_is_not_ready():
     mark = settings.KHEISH.state_dir / "draining"
     mark.touch()
     try:

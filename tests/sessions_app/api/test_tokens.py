@@ -35,7 +35,7 @@ def test_create_shows_the_secret_once():
         ({"name": "daemon", "role": "admin"}, "token_name_taken"),
     ],
 )
-def test_refused(body, code):
+def test_a_bad_request_or_a_taken_name_is_refused(body, code):
     User.objects.create_user("bob")
     assert code_of(make_client().post(PATH, body)) == code
 
@@ -65,7 +65,7 @@ def test_only_admins_see_them():
     assert items[0]["name"] == "root"
 
 
-def test_missing():
+def test_a_token_that_is_not_there_is_404():
     client = make_client()
     assert code_of(client.get(f"{PATH}/tok_x")) == "token_not_found"
     assert code_of(client.delete(f"{PATH}/tok_x")) == "token_not_found"

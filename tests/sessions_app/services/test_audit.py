@@ -59,7 +59,7 @@ def test_only_what_differs_is_kept_and_never_the_soul() -> None:
     ]  # fmt: skip
 
 
-def test_routes() -> None:
+def test_of_a_route_only_what_changed_is_recorded() -> None:
     make_route("main", model="a")
     make_route("other")
     routes.update("main", {"model": "b"})

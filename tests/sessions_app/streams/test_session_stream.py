@@ -112,7 +112,7 @@ async def refusal(path: str, sent: dict[str, str]) -> tuple[int, str]:
         return stream.status, (await stream.body())["code"]
 
 
-def test_refusals() -> None:
+def test_no_token_a_wrong_one_and_no_session_are_refused() -> None:
     session, auth, nobody = make_session(), headers(), {"Authorization": "Bearer kh_" + "x" * 43}
     known, unknown = f"/v1/sessions/{session.session_id}/stream", "/v1/sessions/nowhere/stream"
 
@@ -138,7 +138,7 @@ def test_a_login_without_a_role_may_not_watch_and_a_viewer_may(django_user_model
         assert asyncio.run(status(cookie)) == expected
 
 
-def test_only_get() -> None:
+def test_a_stream_is_only_read() -> None:
     session = make_session()
     for client in (Client(), Client(enforce_csrf_checks=True)):
         response = client.post(f"/v1/sessions/{session.session_id}/stream")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
+from ulid import ULID
 
 from tests.torture.load import Caller
 from tests.torture.record import read
@@ -56,10 +57,20 @@ class Evidence:
                     found[entry["run_id"]].append(entry)
         return found
 
+    def skew_of(self, worker: str) -> float:
+        """How wrong the clock of the worker of this name was."""
+        starts = self._starts[pid_in(worker)]
+        born = ULID.from_str(worker.rpartition("_")[2]).timestamp
+        return float(min(starts, key=lambda line: abs(line["at"] - born))["skew"]) if starts else 0.0
+
     @cached_property
-    def skews(self) -> dict[int, float]:
-        """How wrong the clock of each process was."""
-        return {line["pid"]: line["skew"] for line in self.faults if line["what"] == "start"}
+    def _starts(self) -> dict[int, list[dict[str, Any]]]:
+        """Every start of a process by its id; in an hour an id comes again."""
+        found: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        for line in self.faults:
+            if line["what"] == "start":
+                found[line["pid"]].append(line)
+        return found
 
     @cached_property
     def targets(self) -> dict[str, str]:
@@ -108,8 +119,8 @@ class ToolCall:
     name: str
     planned: Entry
     entries: list[Entry]
-    drivers: list[tuple[int, int]]
-    """(seq, process id) of each worker that took the run."""
+    drivers: list[tuple[int, str]]
+    """(seq, name) of each worker that took the run."""
 
     def of(self, kind: str) -> list[Entry]:
         return [entry for entry in self.entries if entry["kind"] == kind]
@@ -143,14 +154,14 @@ class ToolCall:
         """How often an operator said that it did not happen."""
         return sum(e["payload"]["outcome"] == "not_happened" for e in self.of("decision.made"))
 
-    def driver_before(self, seq: int) -> int:
-        """Return the process id of the worker that had the run at ``seq``."""
-        return next((pid for at, pid in reversed(self.drivers) if at < seq), 0)
+    def driver_before(self, seq: int) -> str:
+        """Return the name of the worker that had the run at ``seq``."""
+        return next(name for at, name in reversed(self.drivers) if at < seq)
 
 
 def _calls(run_id: str, entries: list[Entry]) -> Iterator[ToolCall]:
     taken = [e for e in entries if e["kind"] in ("run.started", "run.recovered")]
-    drivers = [(e["seq"], int(str(e["payload"]["worker"]).split(":")[1])) for e in taken]
+    drivers = [(e["seq"], str(e["payload"]["worker"])) for e in taken]
     for planned in (e for e in entries if e["kind"] == "tool.planned"):
         call_id = planned["payload"]["call_id"]
         asked = {
@@ -163,6 +174,11 @@ def _calls(run_id: str, entries: list[Entry]) -> Iterator[ToolCall]:
             if e["payload"].get("call_id") == call_id or e["payload"].get("approval_id") in asked
         ]  # fmt: skip
         yield ToolCall(run_id, planned["payload"]["tool_name"], planned, mine, drivers)
+
+
+def pid_in(worker: str) -> int:
+    """Return the process id in the name of a worker, ``host:pid:w_ULID``."""
+    return int(worker.split(":")[1])
 
 
 def moment(entry: Entry) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kheish_site.lib.canonical import canonical_json, digest, sha256_hex
-from tests.torture.evidence import Evidence, ToolCall, moment, token_in, value_in
+from tests.torture.evidence import Evidence, ToolCall, moment, pid_in, token_in, value_in
 from tests.torture.oracles import DOUBTFUL
 
 TERMINAL: Final = frozenset({"completed", "failed", "cancelled", "interrupted"})
@@ -242,9 +242,9 @@ def every_unknown_has_a_cause(evidence: Evidence, judgement: Judgement) -> None:
             if not started:
                 continue
             was, now = call.driver_before(started[-1]["seq"]), call.driver_before(unknown["seq"])
-            begin = moment(started[-1]) - evidence.skews.get(was, 0.0)
-            end = moment(unknown) - evidence.skews.get(now, 0.0)
-            caused = evidence.troubles(begin, end, was)
+            begin = moment(started[-1]) - evidence.skew_of(was)
+            end = moment(unknown) - evidence.skew_of(now)
+            caused = evidence.troubles(begin, end, pid_in(was))
             judgement.check(caused, f"{call.call_id} is unknown and nothing happened to worker {was}")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ulid import ULID
 
 from kheish_site.lib.crashpoints import POINTS
 from tests.support.service_process import state, until
@@ -135,6 +136,19 @@ def test_a_run_that_failed_unexpectedly_is_shown_with_what_the_service_logged_of
     (violation,) = judgement.violations
     assert "run_1 failed" in violation and "ZeroDivisionError: the cause" in violation
     assert "another run" not in violation and "lease lost" not in violation
+
+
+def test_a_worker_is_told_from_an_earlier_and_a_later_process_of_its_id(tmp_path: Path) -> None:
+    """Within an hour process ids come again."""
+    starts = [(1_000.0, 0.0, "web"), (3_000.0, 20.0, "worker"), (5_000.0, -20.0, "worker")]
+    faults = [{"what": "start", "pid": 7, "at": at, "skew": skew, "role": of} for at, skew, of in starts]
+    evidence = Evidence(
+        folder=tmp_path, runs=[], journals={}, verdicts={}, deliveries=[], workspaces={}, oracles={},
+        inputs=[], decisions=[], events=[], faults=faults, streams=[],
+    )  # fmt: skip
+    skews = [evidence.skew_of(f"box:7:w_{ULID.from_timestamp(born)}") for born in (1_000.5, 3_002.0, 5_001.0)]
+    assert skews == [0.0, 20.0, -20.0]
+    assert evidence.skew_of(f"box:8:w_{ULID()}") == 0.0
 
 
 def test_a_kill_is_one_only_of_what_lived_until_then() -> None:

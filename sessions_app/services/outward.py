@@ -4,7 +4,8 @@ Every verb needs the open transaction that commits the call's own change, and th
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from kheish_site.lib.canonical import sha256_hex
@@ -56,22 +57,29 @@ def finished(run: Run, calls: Iterable[ToolCall]) -> None:
 
 
 def left_open(run: Run, calls: Iterable[ToolCall]) -> None:
-    """Record that a run has ended whose calls had begun, as ``finished`` does.
-
-    Where the head of the chain was written over, no record can say so ever after: the journal says it alone,
-    and the run ends all the same. Raises: KeyMissing; a key may come back.
-    """
-    try:
+    """Record that a run has ended whose calls had begun, if it can be recorded. Raises: KeyMissing."""
+    with _if_it_can_be(run):
         finished(run, calls)
-    except ChainBroken:
-        logger.exception("a run ends without its records", extra={"action": "outward", "run": run.run_id})
 
 
 def judged(run: Run, call: ToolCall, outcome: str, *, principal: str, decision_id: str) -> None:
-    """Record what a person says came of a call nobody else could know. Raises: LedgerUnavailable."""
+    """Record what a person says came of a call nobody else could know, if it can be. Raises: KeyMissing."""
     if is_outward(call):
         action = _finished(call, outcome, grant=f"decision:{decision_id}", principal=principal)
-        external_actions.record(action, run=run)
+        with _if_it_can_be(run):
+            external_actions.record(action, run=run)
+
+
+@contextmanager
+def _if_it_can_be(run: Run) -> Iterator[None]:
+    """Go on where the head of the chain was written over: no record can ever follow, the journal has it.
+
+    A key that is missing may come back, and is waited for.
+    """
+    try:
+        yield
+    except ChainBroken:
+        logger.exception("an end is not recorded", extra={"action": "outward", "run": run.run_id})
 
 
 def _finished(call: ToolCall, outcome: str, *, grant: str, principal: str = "") -> Action:

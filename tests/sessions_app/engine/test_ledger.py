@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sessions_app.engine import loop
-from sessions_app.models import ActionChain, ExternalAction, Run, Session, Step, ToolCall
+from sessions_app.models import ActionChain, ExternalAction, OperatorDecision, Run, Session, Step, ToolCall
 from sessions_app.services import approvals, decisions, recovery, runs, sessions
 from sessions_app.services.approvals import Vote
 from sessions_app.services.heartbeat import Heartbeat
@@ -265,6 +265,25 @@ def test_records_that_are_written_over_while_a_command_runs_end_its_run(
     at_crashpoint(monkeypatch, "tool.returned", lambda: write_over.update(count=0, head="0" * 64))
     loop.drive(session.pk, Heartbeat("worker-1"))
     check_unrecorded(run, "failed")
+
+
+@pytest.mark.parametrize("outcome", ["give_up", "happened"])
+def test_an_unknown_call_whose_records_cannot_go_on_is_decided(
+    script: Script, session: Session, outcome: str
+) -> None:
+    """A person knows what the records cannot say any more; nothing leaves without one all the same."""
+    script({"tool_calls": [BASH]}, {"text": "end"})
+    run = approved(submit(session))
+    crash_at(run, "tool.started")
+    assert drive(run, "worker-2").status == "waiting_for_operator"
+    ActionChain.objects.update(count=0, head="0" * 64)
+    judgement = decisions.Judgement(outcome=outcome, note="seen", result="it did")
+    decisions.resolve(OperatorDecision.objects.get(run=run).decision_id, judgement, principal=ALICE)
+    if outcome == "happened":
+        loop.drive(session.pk, Heartbeat("worker-3"))
+    assert runs.get(run.run_id).status == {"give_up": "failed", "happened": "completed"}[outcome]
+    assert payloads(run, "decision.made")[0]["principal"] == ALICE.name
+    assert told(run) == [("started", "bash", ""), ("finished", "bash", "unknown")]
 
 
 def check_unrecorded(run: Run, status: str) -> None:

@@ -20,9 +20,9 @@ from connectors_app.services.contracts import (
     ReadsTrials,
     no_slot,
 )
-from kheish_site.lib import clock
+from kheish_site.lib import clock, revisions
 from kheish_site.lib.canonical import sha256_hex
-from kheish_site.lib.errors import Conflict, KheishError, NotFound, PreconditionFailed, Unavailable
+from kheish_site.lib.errors import Conflict, KheishError, NotFound, Unavailable
 from kheish_site.lib.ids import new_id
 from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.redaction import register_secret
@@ -228,8 +228,7 @@ def kind_of(name: str) -> Kind:
 def _check_owner(row: Connector, created: bool, source: str, expected: frozenset[int] | None) -> None:
     if not created and row.source != source:
         raise ConnectorFromFile(f"{row} belongs to the {row.source}; it cannot also be written here")
-    if expected is not None and row.revision not in expected:
-        raise PreconditionFailed(f"the connector is at revision {row.revision}", revision=row.revision)
+    revisions.check(row.revision, expected)
 
 
 def _judged_settings(kind: Kind, stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

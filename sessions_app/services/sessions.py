@@ -8,9 +8,9 @@ from typing import Any, Final
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from kheish_site.lib import clock
+from kheish_site.lib import clock, revisions
 from kheish_site.lib.canonical import sha256_hex
-from kheish_site.lib.errors import BadRequest, Conflict, PreconditionFailed
+from kheish_site.lib.errors import BadRequest, Conflict
 from kheish_site.lib.ids import new_id
 from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.redaction import redact
@@ -192,8 +192,8 @@ def change(
         row = locked(Session.objects.select_related("persona__persona").filter(session_id=session_id)).first()
         if row is None:
             raise SessionMissing(f"there is no session {session_id}")
-        if expected_revision is not None and expected_revision != row.revision:
-            raise PreconditionFailed(f"the session is at revision {row.revision}", revision=row.revision)
+        if expected_revision is not None:
+            revisions.check(row.revision, frozenset({expected_revision}))
         if idle and has_live_runs(row):
             raise SessionBusy(f"session {session_id} has active or queued runs")
         changed = apply(row)

@@ -93,7 +93,8 @@ def test_roles_names_and_kinds() -> None:
 def test_a_stale_version_is_refused() -> None:
     put()
     put({"settings": {"actor_id": "one"}})
-    assert put({"settings": {"actor_id": "two"}}, **{"If-Match": '"1"'}).status_code == 412
+    stale = put({"settings": {"actor_id": "two"}}, **{"If-Match": '"1"'})
+    assert (stale.status_code, stale.json()["current_revision"]) == (412, 2)
     assert put({"settings": {"actor_id": "two"}}, **{"If-Match": '"2"'}).status_code == 200
 
 

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from kheish_site.lib.errors import PreconditionFailed
 from sessions_app.models import JournalEntry
+from sessions_app.services import sessions
 from tests.factories import code_of
 from tests.sessions_app.api.rows import (
     caller,
@@ -39,6 +41,7 @@ def test_replace_and_clear(path: str, member: str, value: Any, cleared: Any) -> 
     assert (put["ETag"], put.json()[member], put.json()["revision"]) == ('"2"', value, 2)
     stale = client.put(address, {member: value}, headers={"If-Match": seen["ETag"]})
     assert (stale.status_code, code_of(stale)) == (412, "precondition_failed")
+    assert stale.json()["current_revision"] == 2
     blind = client.put(address, {member: value})
     assert (blind.status_code, code_of(blind)) == (428, "precondition_required")
     gone = client.delete(address, headers={"If-Match": "*"})
@@ -49,6 +52,14 @@ def test_replace_and_clear(path: str, member: str, value: Any, cleared: Any) -> 
         value,
         cleared or ("" if cleared is None else cleared),
     ]
+
+
+def test_a_change_that_came_between_is_refused_as_a_stale_tag_is() -> None:
+    make_session()
+    sessions.set_unknown_effects("desk", "tell", principal="first", expected_revision=1)
+    with pytest.raises(PreconditionFailed) as refused:
+        sessions.set_unknown_effects("desk", "ask", principal="second", expected_revision=1)
+    assert refused.value.extra == {"current_revision": 2}
 
 
 @pytest.mark.parametrize(("path", "member", "value", "cleared"), SETTINGS)

@@ -21,7 +21,7 @@ from sessions_app.admin.forms import JsonArea, RevisedForm, last_hand, still_sho
 from sessions_app.admin.personas import NAME
 from sessions_app.admin.verbs import Cleaned, Outcome, Verb
 from sessions_app.models import Role
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 
 
 def _kinds() -> list[tuple[str, str]]:

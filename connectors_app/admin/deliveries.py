@@ -23,7 +23,7 @@ from sessions_app.admin.base import ConsoleAdmin, Section, all_of, latest
 from sessions_app.admin.filters import ByStatus
 from sessions_app.admin.verbs import Act, Cleaned, NothingToSay, Outcome, ReasonForm, Tone, Verb
 from sessions_app.models import Asset
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 
 
 class ReplayForm(forms.Form):

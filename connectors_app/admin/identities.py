@@ -13,7 +13,7 @@ from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin
 from sessions_app.admin.verbs import Cleaned, Outcome, Verb
 from sessions_app.models import Role
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 
 
 class RoleForm(forms.Form):

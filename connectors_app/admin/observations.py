@@ -36,7 +36,7 @@ from sessions_app.admin.forms import RevisedForm, last_hand, still_shown
 from sessions_app.admin.personas import NAME
 from sessions_app.admin.verbs import Cleaned, Outcome, Verb
 from sessions_app.models import Role
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 
 
 class SourceForm(forms.Form):

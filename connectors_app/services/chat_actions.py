@@ -17,8 +17,8 @@ from kheish_site.lib.redaction import redact
 from kheish_site.lib.visible import shortened
 from sessions_app.models import Approval, ApprovalStatus, QuestionStatus, Run, Session, UserQuestion
 from sessions_app.services import approvals, questions
-from sessions_app.services.access import Principal
 from sessions_app.services.approvals import ApprovalConflict, ApprovalExpired, ApprovalMissing, Vote
+from sessions_app.services.principal import Principal
 from sessions_app.services.questions import QuestionConflict, QuestionExpired, QuestionMissing, Resolution
 
 _STALE: Final = (

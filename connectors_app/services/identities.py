@@ -19,7 +19,7 @@ from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.transactions import require_transaction, write
 from sessions_app.models import Role, Run
 from sessions_app.services import access, audit
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 
 logger = logging.getLogger(__name__)
 

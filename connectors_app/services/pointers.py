@@ -11,7 +11,7 @@ from connectors_app.models import Connector, MaterializationSchedule
 from connectors_app.services import handles
 from sessions_app.models import Session
 from sessions_app.services import reply_targets
-from sessions_app.services.access import SYSTEM
+from sessions_app.services.principal import SYSTEM
 
 _BATCH: Final = 200
 _MOST_NAMED: Final = 20

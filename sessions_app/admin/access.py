@@ -15,7 +15,7 @@ from sessions_app.admin.personas import NAME
 from sessions_app.admin.verbs import Cleaned, Outcome, Verb
 from sessions_app.models import ApiToken, IdempotencyRecord, Right, Role, SecretSlot
 from sessions_app.services import secrets, tokens
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 
 
 class ValueForm(forms.Form):

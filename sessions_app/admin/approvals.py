@@ -21,8 +21,8 @@ from sessions_app.admin.forms import JsonArea, TextArea
 from sessions_app.admin.verbs import Cleaned, Outcome, ReasonForm, Verb
 from sessions_app.models import Approval, ApprovalStatus, ApprovalVote, Risk, Role
 from sessions_app.services import approvals, grants
-from sessions_app.services.access import Principal
 from sessions_app.services.approvals import Behavior, Vote
+from sessions_app.services.principal import Principal
 from sessions_app.services.projections.shape import call_summary
 
 

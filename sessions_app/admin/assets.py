@@ -13,7 +13,7 @@ from sessions_app.admin.base import ConsoleAdmin, Section, all_of, latest
 from sessions_app.admin.verbs import Cleaned, Outcome, Verb
 from sessions_app.models import Asset, AssetBlob, AssetReference, Run
 from sessions_app.services import assets
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 
 
 def _delete(row: Asset, cleaned: Cleaned, principal: Principal) -> Outcome | None:

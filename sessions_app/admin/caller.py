@@ -5,7 +5,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from sessions_app.services import access
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 
 _NOBODY = Principal(name="", role="", auth_method="session")
 

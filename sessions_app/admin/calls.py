@@ -20,7 +20,7 @@ from sessions_app.models import (
     ToolCall,
 )
 from sessions_app.services import shell_tasks
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 from sessions_app.services.projections.shape import call_summary
 
 

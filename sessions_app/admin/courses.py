@@ -14,7 +14,7 @@ from django.core import signing
 from django.db.models import QuerySet
 
 from sessions_app.admin.verbs import Cleaned, Tally, Verb, perform
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 
 MOST: Final = 5_000
 """Rows one course takes, the newest ones; the rest is for another course."""

@@ -15,8 +15,8 @@ from sessions_app.admin.forms import TextArea
 from sessions_app.admin.verbs import Act, Cleaned, Outcome, Tone, Verb
 from sessions_app.models import DecisionOutcome, DecisionStatus, OperatorDecision
 from sessions_app.services import decisions
-from sessions_app.services.access import Principal
 from sessions_app.services.decisions import Judgement
+from sessions_app.services.principal import Principal
 from sessions_app.services.projections.shape import call_summary
 
 

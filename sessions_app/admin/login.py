@@ -20,8 +20,9 @@ from sessions_app.admin import show
 from sessions_app.admin.base import ConsoleAdmin
 from sessions_app.models import LoginThrottle, Role, SecondFactor
 from sessions_app.services import audit, logins, people, second_factor
-from sessions_app.services.access import Principal, role_of
+from sessions_app.services.access import role_of
 from sessions_app.services.logins import Attempt, Standing, TooManyAttempts
+from sessions_app.services.principal import Principal
 from sessions_app.services.second_factor import WrongCode
 
 TEMPLATE = "sessions_app/admin/second_factor.html"

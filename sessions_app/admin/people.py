@@ -16,7 +16,7 @@ from sessions_app.admin.base import ConsoleAdmin
 from sessions_app.admin.verbs import Cleaned, NothingToSay, Outcome, ReasonForm, Verb
 from sessions_app.models import Right, Role
 from sessions_app.services import access, people
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 
 if admin.site.is_registered(User) and isinstance(admin.site.get_model_admin(User), stock.UserAdmin):
     admin.site.unregister((User, Group))  # whose forms write rows past the services and the audit log

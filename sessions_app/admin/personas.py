@@ -26,8 +26,8 @@ from sessions_app.admin.forms import (
 from sessions_app.admin.verbs import Cleaned, Outcome, Verb
 from sessions_app.models import Persona, PersonaRevision, Role, Session
 from sessions_app.services import personas
-from sessions_app.services.access import Principal
 from sessions_app.services.personas import PersonaFields
+from sessions_app.services.principal import Principal
 
 NAME = RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9._-]*$", "Letters, digits, dot, underscore and dash.")
 

@@ -15,7 +15,7 @@ from sessions_app.admin.forms import TextArea
 from sessions_app.admin.verbs import Cleaned, ReasonForm, Verb
 from sessions_app.models import QuestionStatus, UserQuestion
 from sessions_app.services import questions
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 from sessions_app.services.questions import Resolution
 
 

@@ -16,7 +16,7 @@ from sessions_app.admin.verbs import Cleaned, Outcome, Verb
 from sessions_app.models import Role, Route
 from sessions_app.providers import registry
 from sessions_app.services import routes, runs, sessions
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 from sessions_app.services.routes import RouteFields
 
 TEST_INPUT = "Answer with the one word: ready."

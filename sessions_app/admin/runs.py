@@ -31,8 +31,8 @@ from sessions_app.models import (
     UserQuestion,
 )
 from sessions_app.services import runs
-from sessions_app.services.access import Principal
 from sessions_app.services.inputs import LARGEST_TEXT
+from sessions_app.services.principal import Principal
 from sessions_app.services.projections.shape import call_summary
 
 

@@ -16,7 +16,7 @@ from sessions_app.admin.forms import RevisedForm, TextArea, still_shown, unmaske
 from sessions_app.admin.verbs import Cleaned, Outcome, Verb
 from sessions_app.models import Role, RuntimeRevision, TickLease, UnknownEffects, Worker
 from sessions_app.services import leases, recovery, runtime_settings
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 from sessions_app.tools.policy import MODES
 
 

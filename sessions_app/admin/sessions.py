@@ -20,7 +20,7 @@ from sessions_app.admin.personas import NAME
 from sessions_app.admin.verbs import Cleaned, Outcome, ReasonForm, Verb
 from sessions_app.models import JournalEntry, Persona, Session
 from sessions_app.services import grants, journal, runs, session_scopes, sessions
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 
 
 def _interrupt(row: Session, cleaned: Cleaned, principal: Principal) -> Outcome | None:

@@ -18,7 +18,7 @@ from kheish_site.lib.errors import Conflict, KheishError
 from sessions_app.admin.forms import TextArea
 from sessions_app.models import Role
 from sessions_app.services import audit
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 
 Cleaned = Mapping[str, Any]
 Tone = Literal["", "good", "danger"]

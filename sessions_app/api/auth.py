@@ -11,7 +11,7 @@ from rest_framework.request import Request
 
 from kheish_site.lib.http import CHALLENGE
 from sessions_app.services import access
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 
 
 class TokenAuthentication(BaseAuthentication):

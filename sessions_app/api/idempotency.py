@@ -15,8 +15,8 @@ from kheish_site.lib.crashpoints import crashpoint
 from kheish_site.lib.errors import BadRequest
 from kheish_site.lib.transactions import write
 from sessions_app.services import idempotency
-from sessions_app.services.access import Principal
 from sessions_app.services.idempotency import Answer, Claim
+from sessions_app.services.principal import Principal
 
 MEMBER: Final = "idempotency_key"
 _KEPT_HEADERS: Final = ("Location", "ETag")

@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from kheish_site.lib.buckets import TokenBuckets
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 
 _BUCKETS: Final = TokenBuckets()
 

@@ -13,9 +13,7 @@ from kheish_site.lib.buckets import TokenBuckets
 from kheish_site.lib.errors import Forbidden, RateLimited, Unauthorized
 from sessions_app.models import ApiToken, Right, Role
 from sessions_app.services import audit, tokens
-from sessions_app.services.principal import RANK
-from sessions_app.services.principal import SYSTEM as SYSTEM
-from sessions_app.services.principal import Principal as Principal
+from sessions_app.services.principal import RANK, Principal
 
 _MOST_FAILURES: Final = 60
 """Wrong tokens a minute from one address. Right ones are neither counted nor refused because of them."""

@@ -7,8 +7,8 @@ from kheish_site.lib.errors import BadRequest
 from kheish_site.lib.transactions import write
 from sessions_app.models import Approval, ApprovalStatus, Run, RunStatus
 from sessions_app.services import approvals, runs, sessions
-from sessions_app.services.access import Principal
 from sessions_app.services.approvals import ApprovalConflict, Vote
+from sessions_app.services.principal import Principal
 
 _DOMAIN: Final = "approvals"
 Named = tuple[str, Vote]

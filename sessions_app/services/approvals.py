@@ -28,7 +28,7 @@ from sessions_app.models import (
     ToolCallState,
 )
 from sessions_app.services import effects, journal, ports, waiting
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 from sessions_app.services.writes import Entry
 from sessions_app.tools import registry
 from sessions_app.tools.base import ToolResult

@@ -9,7 +9,7 @@ from kheish_site.lib.errors import NotFound
 from kheish_site.lib.transactions import write
 from sessions_app.models import Right, ToolCall
 from sessions_app.services import access, audit
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 
 
 class CallMissing(NotFound):

@@ -14,7 +14,7 @@ from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import write
 from sessions_app.models import QuestionStatus, Run, RunStatus, ToolCall, ToolCallState, UserQuestion
 from sessions_app.services import effects, journal, run_state, waiting
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 from sessions_app.services.writes import Entry
 from sessions_app.tools.ask_user_question import (
     QuestionSet,

@@ -13,7 +13,7 @@ from kheish_site.lib.redaction import MASK, redact
 from kheish_site.lib.transactions import locked, require_transaction, write
 from sessions_app.models import Run, Session
 from sessions_app.services import journal, ports, sessions
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 
 MOST: Final = 20
 """Reply targets a session or a run may have."""

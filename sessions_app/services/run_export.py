@@ -28,7 +28,7 @@ from sessions_app.models import (
     UserQuestion,
 )
 from sessions_app.services import access, audit, events, external_actions, ports, projections, runs
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 from sessions_app.services.projections.shape import View, known, time
 
 TYPE: Final = "kheish.run-export"

@@ -35,8 +35,8 @@ from sessions_app.models import (
     UserQuestion,
 )
 from sessions_app.services import ports
-from sessions_app.services.access import Principal
 from sessions_app.services.ports import Hit
+from sessions_app.services.principal import Principal
 from sessions_app.services.projections.shape import known
 
 LONGEST: Final = 200

@@ -9,7 +9,7 @@ from typing import Any, Final
 from kheish_site.lib.errors import Forbidden
 from sessions_app.models import Role
 from sessions_app.services import runtime_settings, scopes
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 
 LOOSE_MODES: Final = frozenset({"acceptEdits", "bypassPermissions"})
 """Modes in which calls run that would otherwise ask a person."""

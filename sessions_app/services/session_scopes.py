@@ -8,7 +8,7 @@ from typing import Any
 
 from sessions_app.models import Session
 from sessions_app.services import reply_targets, scopes, sessions
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 from sessions_app.services.session_authority import check_scope_change
 
 

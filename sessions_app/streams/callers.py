@@ -17,8 +17,8 @@ from kheish_site.lib import origins
 from kheish_site.lib.errors import Forbidden
 from sessions_app.models import Role
 from sessions_app.services import access, logins
-from sessions_app.services.access import Principal
 from sessions_app.services.logins import Standing
+from sessions_app.services.principal import Principal
 
 
 def socket_caller(scope: dict[str, Any]) -> Principal:

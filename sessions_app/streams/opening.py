@@ -9,8 +9,8 @@ from django.db import DataError
 from kheish_site.lib.errors import NotFound
 from sessions_app.models import TERMINAL, JournalEntry, Role, Session
 from sessions_app.services import access, events, runs, sessions
-from sessions_app.services.access import Principal
 from sessions_app.services.events import Filters, InvalidCursor, P, Place
+from sessions_app.services.principal import Principal
 from sessions_app.streams.sources import AnyOpened, EverySource, Opened, RunSource, SessionSource
 
 _C = TypeVar("_C", int, Place)

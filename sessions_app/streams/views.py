@@ -15,8 +15,8 @@ from django.views.decorators.csrf import csrf_exempt
 from kheish_site.lib.errors import BadRequest, KheishError, Unavailable
 from kheish_site.lib.http import MethodNotAllowed, problem_response
 from sessions_app.services import access
-from sessions_app.services.access import Principal
 from sessions_app.services.doorbell.live import Delta
+from sessions_app.services.principal import Principal
 from sessions_app.streams import frames, limits, opening
 from sessions_app.streams.follow import Ended, Heartbeat, Item, follow
 from sessions_app.streams.hub import TooManyStreams, hub

@@ -9,7 +9,7 @@ from connectors_app.services import button_data, identities
 from kheish_site.lib import clock
 from sessions_app.models import Approval, Session
 from sessions_app.services import accounts, tokens
-from sessions_app.services.access import SYSTEM
+from sessions_app.services.principal import SYSTEM
 
 
 def make_connector(name: str = "ops", kind: str = "slack", **settings: Any) -> Connector:

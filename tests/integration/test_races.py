@@ -21,9 +21,9 @@ from sessions_app.services import (
     runs,
     sessions,
 )
-from sessions_app.services.access import Principal
 from sessions_app.services.approvals import Vote
 from sessions_app.services.heartbeat import Heartbeat
+from sessions_app.services.principal import Principal
 from tests.sessions_app.engine.conftest import ALICE, BOB, call, kinds, pending, submit
 from tests.support.engine import (
     Died,

@@ -54,7 +54,7 @@ def pages() -> dict[str, str]:
 def _connectors() -> None:
     from connectors_app.services import connectors, identities
     from sessions_app.services import tokens
-    from sessions_app.services.access import SYSTEM
+    from sessions_app.services.principal import SYSTEM
 
     def put(kind: str, name: str, settings: dict[str, Any], **secrets: str) -> Any:
         values = {field: {"value": f"{SECRET}-{value}"} for field, value in secrets.items()}

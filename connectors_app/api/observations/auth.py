@@ -14,7 +14,7 @@ from connectors_app.services.observations import source_tokens
 from kheish_site.lib.errors import Forbidden, Unauthorized
 from kheish_site.lib.http import CHALLENGE
 from sessions_app.api.auth import remote_addr
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 
 
 class ForeignSource(Forbidden):

@@ -10,7 +10,7 @@ from kheish_site.lib import clock
 from kheish_site.lib.errors import BadRequest
 from kheish_site.lib.transactions import write
 from sessions_app.services import audit
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 
 logger = logging.getLogger(__name__)
 

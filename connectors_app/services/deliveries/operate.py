@@ -21,7 +21,7 @@ from kheish_site.lib.ids import new_id
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import write
 from sessions_app.services import journal, reply_targets, sessions
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 
 RESOLVED: Final = "operator resolved"
 IDEMPOTENCY_KEY: Final = "delivery_idempotency_key"

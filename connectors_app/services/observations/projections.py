@@ -14,7 +14,7 @@ from connectors_app.models import (
 )
 from connectors_app.services.observations import source_tokens
 from kheish_site.lib.redaction import redact
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 from sessions_app.services.projections.shape import View, known, time
 
 _COLUMNS = (

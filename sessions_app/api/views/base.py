@@ -18,7 +18,7 @@ from sessions_app.api import idempotency, pagination, problems
 from sessions_app.api.serializers.base import Query, StrictSerializer, list_fields, validated
 from sessions_app.models import Role
 from sessions_app.services import audit, secrets
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 
 SECRETS_AGE_SECONDS: Final = 5.0
 

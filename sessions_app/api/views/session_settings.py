@@ -19,7 +19,7 @@ from sessions_app.api.views.base import KheishView
 from sessions_app.api.views.sessions import session_response
 from sessions_app.models import Session, UnknownEffects
 from sessions_app.services import projections, session_scopes, sessions
-from sessions_app.services.access import Principal
+from sessions_app.services.principal import Principal
 from sessions_app.services.session_authority import check_mode_change, check_permission_settings
 from sessions_app.tools.policy import parse_rules
 

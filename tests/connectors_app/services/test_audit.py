@@ -7,7 +7,7 @@ from connectors_app.services.observations import source_tokens, sources
 from connectors_app.services.observations.sources import SourceFields
 from sessions_app.models import AuditEntry
 from sessions_app.services import audit, tokens
-from sessions_app.services.access import SYSTEM
+from sessions_app.services.principal import SYSTEM
 
 pytestmark = pytest.mark.django_db
 

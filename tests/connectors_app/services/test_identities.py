@@ -8,7 +8,7 @@ from connectors_app.services import connectors, identities
 from kheish_site.lib.errors import BadRequest, Forbidden, NotFound
 from sessions_app.models import ApiToken
 from sessions_app.services import tokens
-from sessions_app.services.access import SYSTEM, Principal
+from sessions_app.services.principal import SYSTEM, Principal
 from tests.connectors_app.people import make_account, make_connector, make_person
 from tests.sessions_app.api.rows import make_run, make_session
 

@@ -33,8 +33,8 @@ from kheish_site.settings.keys import new_master_key
 from sessions_app.models import JournalEntry, Session
 from sessions_app.services import assets, journal, sessions, status
 from sessions_app.services import retention as core_retention
-from sessions_app.services.access import SYSTEM
 from sessions_app.services.master_key import rotate
+from sessions_app.services.principal import SYSTEM
 from tests.connectors_app.conftest import say
 from tests.factories import make_asset, make_session
 from tests.support.engine import race

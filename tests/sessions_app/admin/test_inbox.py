@@ -15,8 +15,8 @@ from kheish_site.lib.redaction import MASK
 from sessions_app.admin import addresses, inbox, show
 from sessions_app.models import Approval, Run, UserQuestion
 from sessions_app.services import approvals, grants
-from sessions_app.services.access import SYSTEM
 from sessions_app.services.approvals import Vote
+from sessions_app.services.principal import SYSTEM
 from tests.factories import make_session
 from tests.sessions_app.admin.conftest import (
     Desk,

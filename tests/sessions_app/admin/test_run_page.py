@@ -12,8 +12,8 @@ from django.urls import reverse
 from sessions_app.admin import addresses, run_page
 from sessions_app.models import AuditEntry, Run
 from sessions_app.services import approvals, journal, runs
-from sessions_app.services.access import Principal
 from sessions_app.services.approvals import Vote
+from sessions_app.services.principal import Principal
 from tests.factories import make_asset, make_run, make_session
 from tests.sessions_app.admin.conftest import Desk, call, drive, waiting_approval, waiting_decision
 from tests.sessions_app.admin.test_masks import shown

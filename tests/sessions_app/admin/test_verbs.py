@@ -22,8 +22,8 @@ from sessions_app.models import (
     UserQuestion,
 )
 from sessions_app.services import approvals, journal
-from sessions_app.services.access import SYSTEM
 from sessions_app.services.approvals import Vote
+from sessions_app.services.principal import SYSTEM
 from tests.factories import make_persona, make_route, make_run, make_secret, make_session
 from tests.sessions_app.admin.conftest import (
     Desk,

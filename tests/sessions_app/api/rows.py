@@ -35,8 +35,8 @@ from sessions_app.services import (
     runs,
     sessions,
 )
-from sessions_app.services.access import Principal
 from sessions_app.services.external_actions import Action
+from sessions_app.services.principal import Principal
 from sessions_app.tools import policy
 from tests.factories import make_client
 

@@ -12,9 +12,9 @@ from kheish_site.cli.main import main
 from kheish_site.lib.transactions import write
 from sessions_app.models import Session
 from sessions_app.services import approvals, external_actions
-from sessions_app.services.access import SYSTEM
 from sessions_app.services.approvals import Vote
 from sessions_app.services.external_actions import Action
+from sessions_app.services.principal import SYSTEM
 from tests.factories import make_client
 from tests.sessions_app.api.rows import ask_approvals, make_run, make_session
 

@@ -8,8 +8,8 @@ import pytest
 
 from sessions_app.models import Approval, JournalEntry, Route, Run, Session
 from sessions_app.services import runs, sessions
-from sessions_app.services.access import Principal
 from sessions_app.services.heartbeat import Heartbeat
+from sessions_app.services.principal import Principal
 from sessions_app.services.sessions import NewSession
 
 ALICE = Principal(

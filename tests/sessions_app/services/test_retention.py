@@ -27,9 +27,9 @@ from sessions_app.models import (
     ToolCall,
 )
 from sessions_app.services import approvals, effects, external_actions, retention, runs, sessions
-from sessions_app.services.access import Principal
 from sessions_app.services.external_actions import Action
 from sessions_app.services.heartbeat import Heartbeat
+from sessions_app.services.principal import Principal
 from tests.factories import make_asset
 from tests.sessions_app.api.rows import ask_approvals, make_session
 from tests.sessions_app.engine.conftest import (

@@ -15,8 +15,8 @@ from sessions_app.admin import permits
 from sessions_app.admin.approvals import ALLOW, DENY
 from sessions_app.models import Approval, Right, Role
 from sessions_app.services import access, accounts, approvals, tokens
-from sessions_app.services.access import Principal
 from sessions_app.services.approvals import FourEyes, HighRisk, ReasonMissing, Vote
+from sessions_app.services.principal import Principal
 from tests.factories import code_of, make_client
 from tests.sessions_app.api.rows import ask_approvals, make_session
 

@@ -13,7 +13,7 @@ from connectors_app.services import connectors, identities, ingress
 from kheish_site.lib.canonical import digest
 from sessions_app.models import Run, Session
 from sessions_app.services import tokens
-from sessions_app.services.access import SYSTEM
+from sessions_app.services.principal import SYSTEM
 from tests.connectors_app.kinds.slack.world import SECRET, bring, envelope, make_slack, signed
 from tests.factories import code_of
 

@@ -14,7 +14,7 @@ from connectors_app.services.contracts import Button
 from kheish_site.lib.errors import BadRequest
 from sessions_app.models import Approval, ExternalAction
 from sessions_app.services import tokens
-from sessions_app.services.access import SYSTEM
+from sessions_app.services.principal import SYSTEM
 from tests.connectors_app.kinds.slack.world import make_slack, press
 from tests.factories import code_of
 from tests.sessions_app.api.rows import ask_approvals, make_session

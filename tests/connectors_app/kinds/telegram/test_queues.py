@@ -9,7 +9,7 @@ from connectors_app.services.contracts import Parcel, RetryLater, Sent
 from connectors_app.services.deliveries import claims, enqueue, find, operate, send, targets
 from kheish_site.lib.transactions import write
 from sessions_app.models import JournalEntry, Run, Session
-from sessions_app.services.access import SYSTEM
+from sessions_app.services.principal import SYSTEM
 from tests.connectors_app.conftest import say
 from tests.connectors_app.kinds.telegram.rows import FORUM, make_bot, post, text_update
 from tests.support.telegram_server import TelegramServer

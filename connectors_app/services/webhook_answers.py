@@ -3,18 +3,19 @@
 from connectors_app.models import Connector
 from connectors_app.services import ingress
 from kheish_site.lib.transactions import write
+from sessions_app.models import ActionKind, ActionPhase
 from sessions_app.services import external_actions
-from sessions_app.services.external_actions import Action, Phase
+from sessions_app.services.external_actions import Action
 
 
-def record(connector: Connector, *, phase: Phase, request_digest: str, outcome: str = "") -> None:
+def record(connector: Connector, *, phase: ActionPhase, request_digest: str, outcome: str = "") -> None:
     """Put the request on record in a commit of its own, before it leaves and after it has come back.
 
     Raises: LedgerUnavailable; then nothing may leave.
     """
     action = Action(
         phase=phase,
-        kind="webhook_answer",
+        kind=ActionKind.WEBHOOK_ANSWER,
         target=str(connector),
         grant=f"connector:{connector}",
         principal=ingress.principal_name(connector),

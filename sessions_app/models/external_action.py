@@ -14,7 +14,7 @@ class ActionPhase(models.TextChoices):
 
 
 class ActionKind(models.TextChoices):
-    """What acted on the outside."""
+    """What acted on the outside. ``MCP`` is for tools of outside servers, which nothing calls yet."""
 
     TOOL = "tool"
     DELIVERY = "delivery"

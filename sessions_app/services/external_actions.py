@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
@@ -20,16 +20,13 @@ from kheish_site.lib.errors import Unavailable
 from kheish_site.lib.prepared import Prepared, insert, update
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import locked, require_transaction
-from sessions_app.models import ActionChain, ExternalAction, Run
+from sessions_app.models import ActionChain, ActionKind, ActionPhase, ExternalAction, Run
 
 UNSCOPED: Final = "unscoped"
 """The bucket of what no session asked for."""
 _BATCH: Final = 500
 _CONTINUED: Final = ("count", "head", "at", "key_id", "signature")
 """What of a chain changes with each record."""
-
-Phase = Literal["started", "finished"]
-Kind = Literal["tool", "delivery", "webhook_answer", "mcp"]
 
 
 class LedgerUnavailable(Unavailable):
@@ -58,8 +55,8 @@ class Action:
     ``session:<id>``); ``principal`` defaults to whoever requested the run. Digests are SHA-256 in hex.
     """
 
-    phase: Phase
-    kind: Kind
+    phase: ActionPhase
+    kind: ActionKind
     target: str
     grant: str = ""
     principal: str = ""
@@ -217,8 +214,8 @@ def _row(
         delivery_id=action.delivery_id,
         principal_id=_shown(action.principal or requested_by, 200),
         grant_id=_shown(action.grant, 500),
-        phase=action.phase,
-        kind=action.kind,
+        phase=str(action.phase),
+        kind=str(action.kind),
         target=_shown(action.target, 300),
         request_digest=action.request_digest,
         response_digest=action.response_digest,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from kheish_site.lib.canonical import sha256_hex
-from sessions_app.models import Run, ToolCall, ToolCallState
+from sessions_app.models import ActionKind, ActionPhase, Run, ToolCall, ToolCallState
 from sessions_app.services import external_actions
 from sessions_app.services.external_actions import Action, ChainBroken
 from sessions_app.services.writes import Advance
@@ -41,8 +41,8 @@ def started(run: Run, advances: Iterable[Advance]) -> None:
             actions.append(_finished(call, lost, grant=_grant(run, call)))
         actions.append(
             Action(
-                phase="started", kind="tool", target=call.tool_name, grant=_grant(run, call),
-                request_digest=call.digest, tool_call_id=call.call_id,
+                phase=ActionPhase.STARTED, kind=ActionKind.TOOL, target=call.tool_name,
+                grant=_grant(run, call), request_digest=call.digest, tool_call_id=call.call_id,
             )
         )  # fmt: skip
     external_actions.record(*actions, run=run)
@@ -84,8 +84,8 @@ def _if_it_can_be(run: Run) -> Iterator[None]:
 
 def _finished(call: ToolCall, outcome: str, *, grant: str, principal: str = "") -> Action:
     return Action(
-        phase="finished",
-        kind="tool",
+        phase=ActionPhase.FINISHED,
+        kind=ActionKind.TOOL,
         target=call.tool_name,
         grant=grant,
         principal=principal,

@@ -17,6 +17,7 @@ from connectors_app.services import outbound, webhook_answers
 from connectors_app.services.contracts import SendFailure
 from kheish_site.lib.canonical import sha256_hex
 from kheish_site.lib.transactions import release_connection
+from sessions_app.models import ActionPhase
 from sessions_app.services.external_actions import LedgerUnavailable
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def answer_later(connector: Connector, reply: Reply) -> None:
         logger.warning("no address to answer a click at", extra=extra)
         return
     try:
-        webhook_answers.record(connector, phase="started", request_digest=sha256_hex(reply.content))
+        webhook_answers.record(connector, phase=ActionPhase.STARTED, request_digest=sha256_hex(reply.content))
     except LedgerUnavailable as error:
         logger.error("a click was not shown", extra={**extra, "reason": error.detail})
         return
@@ -73,7 +74,7 @@ def _run(connector: Connector, reply: Reply) -> None:
         if outcome != "succeeded":
             logger.warning("a click was not shown", extra={**extra, "reason": outcome})
         webhook_answers.record(
-            connector, phase="finished", request_digest=sha256_hex(reply.content), outcome=outcome
+            connector, phase=ActionPhase.FINISHED, request_digest=sha256_hex(reply.content), outcome=outcome
         )
     except Exception:  # the edge
         logger.exception("a click was not shown", extra=extra)

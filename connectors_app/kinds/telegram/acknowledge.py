@@ -16,6 +16,7 @@ from kheish_site.lib import clock
 from kheish_site.lib.canonical import digest
 from kheish_site.lib.transactions import release_connection, write
 from kheish_site.lib.visible import shortened
+from sessions_app.models import ActionPhase
 from sessions_app.services.external_actions import LedgerUnavailable
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ def _tried(bot: Bot, connector: Connector, method: str, parameters: dict[str, An
     extra = {"action": "telegram.acknowledge", "connector": str(connector)}
     asked = digest({"method": method, "parameters": parameters})
     try:
-        webhook_answers.record(connector, phase="started", request_digest=asked)
+        webhook_answers.record(connector, phase=ActionPhase.STARTED, request_digest=asked)
     except LedgerUnavailable as error:
         logger.error("%s was not made: %s", method, error.detail, extra=extra)
         return False
@@ -61,7 +62,7 @@ def _tried(bot: Bot, connector: Connector, method: str, parameters: dict[str, An
     except SendFailure as error:
         outcome = f"failed:{error.error_class}"
         logger.warning("%s failed: %s", method, error.message, extra=extra)
-    webhook_answers.record(connector, phase="finished", request_digest=asked, outcome=outcome)
+    webhook_answers.record(connector, phase=ActionPhase.FINISHED, request_digest=asked, outcome=outcome)
     return outcome == "succeeded"
 
 

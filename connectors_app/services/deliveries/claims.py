@@ -21,6 +21,7 @@ from connectors_app.services.deliveries.send import Outcome
 from kheish_site.lib.prepared import update
 from kheish_site.lib.redaction import redact
 from kheish_site.lib.transactions import undone_with, write
+from sessions_app.models import ActionPhase
 from sessions_app.services import journal
 from sessions_app.services import sessions as session_service
 from sessions_app.services.external_actions import ChainBroken
@@ -188,14 +189,14 @@ def _may_repeat(target: DeliveryTarget, delivery: Delivery) -> bool:
 
 def _begin(target: DeliveryTarget, delivery: Delivery) -> Work:
     if delivery.status == STATUS.SENDING:  # the attempt of a sender that died: what came of it stays unknown
-        evidence.record(delivery, "finished", outcome=str(STATUS.UNKNOWN))
+        evidence.record(delivery, ActionPhase.FINISHED, outcome=str(STATUS.UNKNOWN))
     states.advance(
         delivery, STATUS.SENDING, attempts=delivery.attempts + 1, next_attempt_at=None,
         attempted_at=target.db_now,
     )  # fmt: skip
     now = target.db_now
     targets.change(target, next_at=now, last_attempt_at=now, lease_expires_at=targets.expiry(target))
-    evidence.record(delivery, "started")
+    evidence.record(delivery, ActionPhase.STARTED)
     return _work(target, delivery)
 
 
@@ -216,7 +217,7 @@ def _judge(target: DeliveryTarget, delivery: Delivery, outcome: Outcome) -> None
     _count(target, verdict)
     said = entries.entry(delivery, verdict.to, **number, **verdict.said)
     journal.append(delivery.session_id, said)
-    evidence.record(delivery, "finished", outcome=str(verdict.to))
+    evidence.record(delivery, ActionPhase.FINISHED, outcome=str(verdict.to))
     logger.info(
         "delivery settled",
         extra={

@@ -3,11 +3,12 @@
 from connectors_app.models import Delivery
 from kheish_site.lib.canonical import digest
 from kheish_site.lib.transactions import require_transaction
+from sessions_app.models import ActionKind, ActionPhase
 from sessions_app.services import external_actions
-from sessions_app.services.external_actions import Action, Phase
+from sessions_app.services.external_actions import Action
 
 
-def record(delivery: Delivery, phase: Phase, *, outcome: str = "") -> None:
+def record(delivery: Delivery, phase: ActionPhase, *, outcome: str = "") -> None:
     """Record that an attempt begins, or what came of it. Needs the transaction that commits just that.
 
     That transaction holds the row of the delivery's session. Raises: LedgerUnavailable; nothing leaves then.
@@ -18,12 +19,12 @@ def record(delivery: Delivery, phase: Phase, *, outcome: str = "") -> None:
         delivery.run.session = delivery.session
     action = Action(
         phase=phase,
-        kind="delivery",
+        kind=ActionKind.DELIVERY,
         target=target.name,
         grant=f"session:{delivery.session.session_id}",
         principal="" if delivery.run is not None else "system",
         request_digest=digest(_said(delivery)),
-        response_digest=digest(_answered(delivery)) if phase == "finished" else "",
+        response_digest=digest(_answered(delivery)) if phase == ActionPhase.FINISHED else "",
         outcome=outcome,
         delivery_id=delivery.delivery_id,
     )

@@ -16,10 +16,10 @@ Json = Any
 PENDING = (
     ("approval", "pending_approval_ids"),
     ("question", "pending_question_ids"),
-    ("operator", "pending_decision_ids"),
+    ("decision", "pending_decision_ids"),
 )
 MASKED = "Parts of the input are masked: this is not all of the call."
-PLURALS = {"approval": "approvals", "question": "questions", "operator": "decisions"}
+PLURALS = {"approval": "approvals", "question": "questions", "decision": "decisions"}
 
 
 def is_waiting(run: Mapping[str, Any]) -> bool:
@@ -27,7 +27,7 @@ def is_waiting(run: Mapping[str, Any]) -> bool:
 
 
 def waits_for(run: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Pairs (kind, id) with kind approval, question or operator."""
+    """Pairs (kind, id) with kind approval, question or decision."""
     found = [(kind, str(value)) for kind, name in PENDING for value in run.get(name) or []]
     waiting = run.get("waiting_for") or {}
     return found or [(str(waiting.get("kind")), str(value)) for value in waiting.get("ids") or []]
@@ -71,7 +71,7 @@ def _what(kind: str, identifier: str, item: Mapping[str, Any]) -> str:
     if kind == "question":
         texts = [one_line(question.get("question") or "") for question in item.get("questions") or []]
         return f"an answer to {identifier}: {' / '.join(texts)}".rstrip(": ")
-    if kind == "operator":
+    if kind == "decision":
         return f"a decision on {identifier}: did {one_line(item.get('tool_name') or 'the call')} happen?"
     return f"{one_line(kind)} {identifier}"
 
@@ -90,7 +90,7 @@ def _answers(kind: str, identifier: str, item: Mapping[str, Any]) -> list[tuple[
             ("Answer", f"questions answer {identifier} {example_answer(item)}"),
             ("Decline", f"questions decline {identifier}"),
         ]
-    if kind == "operator":
+    if kind == "decision":
         return [
             ("It did", f"decisions decide {identifier} happened"),
             ("Did not", f"decisions decide {identifier} not_happened"),

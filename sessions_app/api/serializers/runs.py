@@ -175,7 +175,7 @@ class RunRequest(serializers.Serializer):
 class WaitingFor(serializers.Serializer):
     """What a run waits for."""
 
-    kind = serializers.ChoiceField(choices=["approval", "question", "operator", "budget"])
+    kind = serializers.ChoiceField(choices=["approval", "question", "decision", "budget"])
     ids = serializers.ListField(child=serializers.CharField())
     summary = serializers.CharField()
 

@@ -28,7 +28,7 @@ from sessions_app.services.runs import text_preview
 _KINDS: Final[Mapping[str, str]] = {
     RunStatus.WAITING_FOR_APPROVAL: "approval",
     RunStatus.WAITING_FOR_USER_QUESTION: "question",
-    RunStatus.WAITING_FOR_OPERATOR: "operator",
+    RunStatus.WAITING_FOR_OPERATOR: "decision",
     RunStatus.WAITING_FOR_BUDGET: "budget",
 }
 _NAMED: Final = 3  # calls that a summary names before it only counts
@@ -109,7 +109,7 @@ def _open(pks: Sequence[int]) -> dict[int, _Open]:
     decisions = OperatorDecision.objects.filter(run_id__in=pks, status=DecisionStatus.PENDING).order_by("pk")
     called = decisions.values_list("run_id", "decision_id", "tool_call__tool_name", "tool_call__arguments")
     for pk, item, tool, arguments in called:
-        found[pk].items["operator"].append((item, f"did it happen? {call_summary(tool, arguments)}"))
+        found[pk].items["decision"].append((item, f"did it happen? {call_summary(tool, arguments)}"))
     return found
 
 
@@ -148,7 +148,7 @@ def _view(run: Run, place: int | None, waits: _Open) -> View:
         "reply_targets": reply_targets.shown(run.reply_targets),
         "pending_approval_ids": waits.ids("approval"),
         "pending_question_ids": waits.ids("question"),
-        "pending_decision_ids": waits.ids("operator"),
+        "pending_decision_ids": waits.ids("decision"),
         **known(waiting_for=_waiting_for(run, waits)),
         "outputs": redact(run.outputs),
         "usage": {"input_tokens": run.input_tokens, "output_tokens": run.output_tokens},

@@ -232,7 +232,7 @@ def test_waiting_runs_say_for_what() -> None:
     run, decision = ask_decision(make_session("d"))
     view = client.get(f"/v1/runs/{run.run_id}").json()
     assert view["pending_decision_ids"] == [decision.decision_id]
-    assert view["waiting_for"]["kind"] == "operator"
+    assert view["waiting_for"]["kind"] == "decision"
     assert "bash: make deploy" in view["waiting_for"]["summary"]
 
 

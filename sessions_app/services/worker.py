@@ -171,6 +171,9 @@ class WorkerProcess:
                     logger.warning("Redis is gone; the sweep finds work: %s", error, extra=extra)
                 deaf = True
                 self._ended.wait(1.0)
+            except Exception:  # the thread's edge: what was rung for is due, and the sweep finds it
+                logger.warning("a ring was not heeded", exc_info=True, extra={"action": "worker.heed"})
+                self._ended.wait(1.0)
         calls.close()
 
     def _room(self) -> int:
@@ -189,7 +192,13 @@ class WorkerProcess:
                 self._again.add(session_pk)
                 return False
             self._taken.add(session_pk)
-        self._offer(session_pk)
+        try:
+            self._offer(session_pk)
+        except BaseException:  # the pool cannot: without a thread nobody would ever let go of it
+            with self._taking:
+                self._taken.discard(session_pk)
+                self._again.discard(session_pk)
+            raise
         return True
 
     def done(self, session_pk: int, *, in_vain: bool = False) -> None:

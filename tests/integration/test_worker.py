@@ -137,6 +137,19 @@ def test_what_comes_in_before_a_thread_says_that_it_let_go_is_looked_at_then(
     assert offered == [session.pk] * 2
 
 
+def test_a_session_that_the_pool_could_not_take_is_offered_again(
+    process: WorkerProcess, offered: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = process._room()
+    with monkeypatch.context() as patch:
+        patch.setattr(process, "_offer", lambda session_pk: fail(RuntimeError("can't start new thread")))
+        with pytest.raises(RuntimeError):
+            process._take_up(7)
+    assert process._room() == room
+    process._take_up(7)
+    assert offered == [7]
+
+
 def test_a_draining_worker_takes_nothing_up_again(process: WorkerProcess, offered: list[int]) -> None:
     process._take_up(7)
     process._take_up(7)
@@ -168,6 +181,33 @@ def test_what_is_rung_for_is_taken_up_by_one_worker(
         process._ended.set()
         listening.join(10)
     assert not listening.is_alive()
+
+
+@pytest.mark.services_only
+def test_a_ring_that_the_pool_cannot_take_does_not_make_the_worker_deaf(
+    process: WorkerProcess, offered: list[int], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = threading.Event()
+
+    def broken(session_pk: int) -> None:
+        failures.set()
+        monkeypatch.undo()
+        raise RuntimeError("can't start new thread")
+
+    bell = RedisBell(settings.KHEISH.redis_url)
+    bell._redis.delete(calls_list())
+    monkeypatch.setattr(process, "_offer", broken)
+    listening = threading.Thread(target=process._heed)
+    listening.start()
+    try:
+        bell.ring_workers(11)
+        assert failures.wait(10)
+        bell.ring_workers(12)
+        until(lambda: offered == [12])
+        assert offered == [12]
+    finally:
+        process._ended.set()
+        listening.join(10)
 
 
 def until(true: Callable[[], bool], seconds: float = 10) -> None:

@@ -99,6 +99,8 @@ def is_signed(document: Mapping[str, Any], public_key: str) -> bool:
         return False
     if not isinstance(signature, str) or not _SIGNATURE.fullmatch(signature):
         return False
+    if not _KEY_ID.fullmatch(public_key):
+        return False
     signed = {name: value for name, value in document.items() if name != "signature"}
     try:
         key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key))

@@ -107,7 +107,7 @@ def public_key() -> str:
 
 def require_key() -> None:
     """Refuse to go on where another key signed: nothing could leave. Raises: KeyMissing."""
-    for other in _of_other_keys(public_key()).values_list("key_id", flat=True)[:1]:
+    if other := _other_key():
         raise KeyMissing(
             f"audit records were signed with another key ({other[:12]}…) than the one here "
             f"({public_key()[:12]}…): restore audit-signing.key or KHEISH_AUDIT_SIGNING_KEY"
@@ -115,8 +115,8 @@ def require_key() -> None:
 
 
 def foreign_chains() -> int:
-    """Return how many chains another key signed: while there is one, nothing may leave."""
-    return _of_other_keys(public_key()).count()
+    """Return how many chains name another key, 0 if none was signed with it: else nothing may leave."""
+    return _of_other_keys(public_key()).count() if _other_key() else 0
 
 
 def document(row: ExternalAction) -> dict[str, Any]:
@@ -163,13 +163,18 @@ def _locked_chain(bucket: str, signer: Signer) -> ActionChain:
     if chain is None:
         _begin(bucket, signer)
         chain = _CHAIN.all(bucket)[0]
+    if not _is_as_signed(chain):
+        raise ChainBroken("the head of the audit records is not what was signed", bucket=bucket)
     if chain.key_id != signer.key_id:
         raise KeyMissing(
             "the audit records were signed with another key: restore audit-signing.key", bucket=bucket
         )
-    if not action_chain.is_signed(_signed_checkpoint(chain), signer.key_id):
-        raise ChainBroken("the head of the audit records is not what was signed", bucket=bucket)
     return chain
+
+
+def _is_as_signed(chain: ActionChain) -> bool:
+    """Tell whether the head is what the key it names signed; else it was written over, perhaps that name."""
+    return action_chain.is_signed(_signed_checkpoint(chain), chain.key_id)
 
 
 def _begin(bucket: str, signer: Signer) -> None:
@@ -180,8 +185,14 @@ def _begin(bucket: str, signer: Signer) -> None:
     ActionChain.objects.bulk_create([chain], ignore_conflicts=True)
 
 
+def _other_key() -> str:
+    """Return another key that signed a chain, or "". One that was written over says nothing of the others."""
+    others = _of_other_keys(public_key())[:_BATCH]
+    return next((chain.key_id for chain in others if _is_as_signed(chain)), "")
+
+
 def _of_other_keys(key_id: str) -> QuerySet[ActionChain]:
-    """Return the chains that another key signed: two ranges, which an index serves as ``<>`` is not."""
+    """Return the chains that name another key: two ranges, which an index serves as ``<>`` is not."""
     return ActionChain.objects.order_by().filter(Q(key_id__lt=key_id) | Q(key_id__gt=key_id))
 
 

@@ -10,6 +10,7 @@ import pytest
 from django.db import connection, transaction
 
 from kheish_site.lib import action_chain
+from kheish_site.lib.action_chain import Signer
 from kheish_site.lib.transactions import TransactionRequired, write
 from sessions_app.models import ActionChain, ExternalAction, Route, Session
 from sessions_app.services import external_actions, runs, sessions
@@ -116,6 +117,39 @@ def test_a_head_that_was_written_over_is_refused() -> None:
     with pytest.raises(ChainBroken):
         record(SENT)
     assert not verdict(exported("unscoped")).valid
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"key_id": "0" * 64},
+        {"key_id": Signer(base64.b64encode(b"k" * 32).decode()).key_id},
+        {"key_id": "ff" * 32, "signature": "0" * 128},
+        {"key_id": "no key"},
+        {"key_id": ""},
+    ],
+)
+def test_a_key_that_was_written_over_stops_its_own_chain_alone(written: dict[str, str]) -> None:
+    record(SENT, session_id="one")
+    record(SENT)
+    ActionChain.objects.filter(bucket="unscoped").update(**written)
+    with pytest.raises(ChainBroken):
+        record(SENT)
+    external_actions.require_key()
+    assert external_actions.foreign_chains() == 0
+    for bucket, number in (("one", 2), ("new", 1)):
+        assert [made.seq for made in record(SENT, session_id=bucket)] == [number]
+    assert not verdict(exported("unscoped")).valid
+
+
+def test_a_chain_that_was_written_over_hides_no_missing_key(settings: Any) -> None:
+    for bucket in ("", "one", "two"):
+        record(SENT, session_id=bucket)
+    ActionChain.objects.filter(bucket="unscoped").update(key_id="0" * 64)
+    another_key(settings)
+    with pytest.raises(KeyMissing):
+        external_actions.require_key()
+    assert external_actions.foreign_chains() == 3
 
 
 def test_rows_changed_in_the_database_are_found() -> None:

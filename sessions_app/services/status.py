@@ -11,19 +11,9 @@ from django.db.models import Count, Min
 
 from kheish_site import __version__
 from kheish_site.lib import clock
-from sessions_app.models import (
-    LIVE,
-    Approval,
-    ApprovalStatus,
-    DecisionStatus,
-    OperatorDecision,
-    QuestionStatus,
-    Run,
-    RunStatus,
-    UserQuestion,
-    Worker,
-)
+from sessions_app.models import LIVE, Run, RunStatus, Worker
 from sessions_app.services import external_actions, ports, routes, runtime_settings
+from sessions_app.services.waiting_kinds import KINDS
 
 API_REVISION: Final = 3
 _STARTED: Final = time.monotonic()
@@ -112,11 +102,7 @@ def status() -> dict[str, Any]:
 
 
 def _waiting() -> dict[str, int]:
-    return {
-        "approvals": Approval.objects.filter(status=ApprovalStatus.PENDING).count(),
-        "questions": UserQuestion.objects.filter(status=QuestionStatus.PENDING).count(),
-        "decisions": OperatorDecision.objects.filter(status=DecisionStatus.PENDING).count(),
-    }
+    return {f"{kind.noun}s": kind.pending().count() for kind in KINDS}
 
 
 def _worker(row: Worker) -> dict[str, Any]:

@@ -4,31 +4,16 @@ Every verb here runs inside the transaction of a caller that holds the session's
 """
 
 from collections.abc import Mapping
-from functools import partial
-from typing import Any, Final, NamedTuple
-
-from django.db.models import QuerySet
+from typing import Any, Final
 
 from kheish_site.lib import clock
 from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.transactions import require_transaction
-from sessions_app.models import (
-    WAITING,
-    Approval,
-    ApprovalStatus,
-    DecisionStatus,
-    OperatorDecision,
-    QuestionStatus,
-    Run,
-    RunStatus,
-    ToolCallState,
-    UserQuestion,
-)
+from sessions_app.models import WAITING, Run, RunStatus, ToolCallState
 from sessions_app.services import effects, journal, outward, run_state, sessions, shell_tasks
+from sessions_app.services.waiting_kinds import KINDS, Item, Kind
 from sessions_app.services.writes import Entry
 from sessions_app.tools.base import ToolResult
-
-Item = Approval | UserQuestion | OperatorDecision
 
 
 def lock(item: Item) -> Run:
@@ -46,54 +31,24 @@ def lock(item: Item) -> Run:
     return item.run
 
 
-def _open(model: type[Item], pending: str, run_pk: int) -> QuerySet[Any, tuple[int]]:
-    return model.objects.filter(run_id=run_pk, status=pending).order_by().values_list("pk")[:1]
-
-
 def _prepared(model: type[Item]) -> Prepared[Item]:
     rows = model.objects.select_related("tool_call__step", "run__session").order_by()
     return Prepared(lambda pk: rows.filter(pk=pk), int)
 
 
-_AGAIN: Final[Mapping[type[Item], Prepared[Item]]] = {
-    model: _prepared(model) for model in (Approval, UserQuestion, OperatorDecision)
-}
+_AGAIN: Final[Mapping[type[Item], Prepared[Item]]] = {kind.model: _prepared(kind.model) for kind in KINDS}
 
 
-class _Kind(NamedTuple):
-    """What a run may wait for. ``resumed_as`` is its own kind once it goes on; "" leaves that as it is."""
-
-    waits: RunStatus
-    noun: str
-    model: type[Item]
-    statuses: Any
-    closed_at: str
-    resumed_as: str
-    items: Prepared[tuple[int]]
+def _one_open(kind: Kind) -> Prepared[tuple[int]]:
+    return Prepared(lambda run_pk: kind.pending().filter(run_id=run_pk).values_list("pk")[:1], int)
 
 
-def _kind(
-    waits: RunStatus, noun: str, model: type[Item], statuses: Any, closed_at: str, resumed_as: str = ""
-) -> _Kind:
-    items = Prepared[tuple[int]](partial(_open, model, statuses.PENDING), int)
-    return _Kind(waits, noun, model, statuses, closed_at, resumed_as, items)
-
-
-_KINDS: Final = (
-    _kind(
-        RunStatus.WAITING_FOR_APPROVAL, "approval", Approval, ApprovalStatus, "decided_at", "approval_resume"
-    ),
-    _kind(
-        RunStatus.WAITING_FOR_USER_QUESTION, "question", UserQuestion, QuestionStatus, "resolved_at",
-        "user_question_resume",
-    ),
-    _kind(RunStatus.WAITING_FOR_OPERATOR, "decision", OperatorDecision, DecisionStatus, "resolved_at"),
-)  # fmt: skip
+_OPEN: Final = tuple((kind.waits, _one_open(kind)) for kind in KINDS)
 
 
 def status_for(run: Run) -> RunStatus | None:
     """Return the status the open items of ``run`` call for, or None when nothing is open."""
-    return next((kind.waits for kind in _KINDS if kind.items.all(run.pk)), None)
+    return next((waits for waits, items in _OPEN if items.all(run.pk)), None)
 
 
 def commit_settled(run: Run, *entries: Entry) -> None:
@@ -102,7 +57,7 @@ def commit_settled(run: Run, *entries: Entry) -> None:
     if run.status not in WAITING or run.status == to:
         journal.append(run.session_id, *entries)
         return
-    (waited_for,) = (kind for kind in _KINDS if kind.waits == run.status)
+    (waited_for,) = (kind for kind in KINDS if kind.waits == run.status)
     goes_on = to == RunStatus.QUEUED and waited_for.resumed_as
     run_state.transition(
         run,
@@ -120,11 +75,11 @@ def cancel_open(run: Run, *, why: str) -> None:
     session_id = run.session.session_id
     entries: list[Entry] = []
     now = clock.now()
-    for kind in _KINDS:
-        for item in kind.model.objects.filter(run=run, status=kind.statuses.PENDING):
+    for kind in KINDS:
+        for item in kind.pending().filter(run=run).order_by("-pk"):
             closed = {"status": kind.statuses.CANCELLED, kind.closed_at: now}
             kind.model.objects.filter(pk=item.pk).update(**closed)
-            payload: dict[str, Any] = {f"{kind.noun}_id": getattr(item, f"{kind.noun}_id"), "reason": why}
+            payload: dict[str, Any] = {f"{kind.noun}_id": kind.id_of(item), "reason": why}
             entries.append(journal.entry(session_id, f"{kind.noun}.cancelled", payload, run=run))
     for call in run.tool_calls.filter(state__in=[ToolCallState.PLANNED, ToolCallState.AWAITING_APPROVAL]):
         effects.settle(

@@ -13,8 +13,9 @@ from kheish_site.lib import clock
 from kheish_site.lib.redaction import redact
 from sessions_app.models import LIVE, WAITING, Run, RunStatus, StepStatus
 from sessions_app.services import runs, status
+from sessions_app.services.projections.open_items import Open
 from sessions_app.services.projections.shape import call_summary, one_line
-from sessions_app.services.why_rows import Facts, Open, read
+from sessions_app.services.why_rows import Facts, read
 
 State = Literal["moving", "waiting", "ended"]
 _VERBS: Final = {
@@ -142,7 +143,7 @@ def _of_head(run: Run, facts: Facts) -> Why:
 
 
 def _for_people(run: Run, facts: Facts) -> Why:
-    items = facts.open[run.pk]
+    items = facts.open.get(run.pk, [])
     if not items:  # settled since the run was read, or a budget
         return Why(
             run_id=run.run_id,

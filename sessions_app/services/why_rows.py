@@ -4,7 +4,6 @@ A fixed number of queries, each over the index of what is live: two when runs qu
 people, four when one runs, one for the workers and one for busy slots when one is due.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,12 +15,7 @@ from kheish_site.lib import clock
 from sessions_app.models import (
     LIVE,
     WAITING,
-    Approval,
-    ApprovalStatus,
-    DecisionStatus,
     JournalEntry,
-    OperatorDecision,
-    QuestionStatus,
     Run,
     RunStatus,
     Session,
@@ -30,22 +24,9 @@ from sessions_app.models import (
     TaskStatus,
     ToolCall,
     ToolCallState,
-    UserQuestion,
     Worker,
 )
-from sessions_app.services.projections.shape import call_summary, questions_summary
-
-
-@dataclass(frozen=True, kw_only=True)
-class Open:
-    """One thing a run waits for a person about. ``votes`` are given and needed, for approvals."""
-
-    kind: str
-    item_id: str
-    about: str
-    since: datetime
-    expires_at: datetime | None = None
-    votes: tuple[int, int] = (0, 1)
+from sessions_app.services.projections.open_items import Open, open_items
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +47,7 @@ class Facts:
     now: datetime
     places: dict[int, Place] = field(default_factory=dict)
     heads: dict[int, Run] = field(default_factory=dict)
-    open: dict[int, list[Open]] = field(default_factory=lambda: defaultdict(list))
+    open: dict[int, list[Open]] = field(default_factory=dict)
     steps: dict[int, Step] = field(default_factory=dict)
     calls: dict[int, ToolCall] = field(default_factory=dict)
     tasks: dict[int, ShellTask] = field(default_factory=dict)
@@ -88,7 +69,7 @@ def read(runs: Iterable[Run]) -> Facts:
     if queued:
         _read_places(facts, queued)
     deciding = {head.pk: head for head in map(facts.head_of, live)}.values()
-    _read_open(facts, [run.pk for run in deciding if run.status in WAITING])
+    facts.open = open_items([run.pk for run in deciding if run.status in WAITING])
     _read_work(facts, [run.pk for run in deciding if run.status == RunStatus.RUNNING])
     if any(run.status not in WAITING for run in deciding):
         facts.workers = list(Worker.objects.heard().order_by("-heartbeat_at"))
@@ -112,46 +93,6 @@ def _read_places(facts: Facts, queued: Sequence[Run]) -> None:
         facts.places[pk] = Place(ahead=ahead, head_pk=head or pk)
     pks = {place.head_pk for place in facts.places.values()}
     facts.heads = Run.objects.select_related("session").in_bulk(pks)
-
-
-def _read_open(facts: Facts, pks: Sequence[int]) -> None:
-    if not pks:
-        return
-    given = Count("votes", filter=Q(votes__voided_at=None, votes__behavior="allow"))
-    approvals = Approval.objects.filter(run_id__in=pks, status=ApprovalStatus.PENDING).order_by("pk")
-    for approval in approvals.annotate(given=given):
-        facts.open[approval.run_id].append(
-            Open(
-                kind="approval",
-                item_id=approval.approval_id,
-                about=call_summary(approval.tool_name, approval.arguments),
-                since=approval.created_at,
-                expires_at=approval.expires_at,
-                votes=(approval.given, approval.required_votes),
-            )
-        )
-    questions = UserQuestion.objects.filter(run_id__in=pks, status=QuestionStatus.PENDING).order_by("pk")
-    for question in questions:
-        facts.open[question.run_id].append(
-            Open(
-                kind="question",
-                item_id=question.question_id,
-                about=questions_summary(question.questions),
-                since=question.created_at,
-                expires_at=question.expires_at,
-            )
-        )
-    decisions = OperatorDecision.objects.filter(run_id__in=pks, status=DecisionStatus.PENDING)
-    for decision in decisions.select_related("tool_call").order_by("pk"):
-        call = decision.tool_call
-        facts.open[decision.run_id].append(
-            Open(
-                kind="decision",
-                item_id=decision.decision_id,
-                about=call_summary(call.tool_name, call.arguments),
-                since=decision.created_at,
-            )
-        )
 
 
 def _read_work(facts: Facts, pks: Sequence[int]) -> None:

@@ -1,8 +1,6 @@
 """Runs as clients see them."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
@@ -10,38 +8,18 @@ from django.db.models.functions import Coalesce
 
 from kheish_site.lib.prepared import Prepared
 from kheish_site.lib.redaction import redact
-from sessions_app.models import (
-    WAITING,
-    Approval,
-    ApprovalStatus,
-    DecisionStatus,
-    OperatorDecision,
-    QuestionStatus,
-    Run,
-    RunStatus,
-    UserQuestion,
-)
+from sessions_app.models import WAITING, Run, RunStatus
 from sessions_app.services import personas, reply_targets
-from sessions_app.services.projections.shape import View, call_summary, known, questions_summary, time
+from sessions_app.services.projections.open_items import Open, open_items
+from sessions_app.services.projections.shape import View, known, time
 from sessions_app.services.runs import text_preview
+from sessions_app.services.waiting_kinds import KINDS
 
-_KINDS: Final[Mapping[str, str]] = {
-    RunStatus.WAITING_FOR_APPROVAL: "approval",
-    RunStatus.WAITING_FOR_USER_QUESTION: "question",
-    RunStatus.WAITING_FOR_OPERATOR: "decision",
+_WAITS_FOR: Final[Mapping[str, str]] = {
+    **{kind.waits: kind.noun for kind in KINDS},
     RunStatus.WAITING_FOR_BUDGET: "budget",
 }
 _NAMED: Final = 3  # calls that a summary names before it only counts
-
-
-@dataclass
-class _Open:
-    """What one run waits for: ids with a line each, by kind, oldest first."""
-
-    items: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
-
-    def ids(self, kind: str) -> list[str]:
-        return [item_id for item_id, _ in self.items.get(kind, [])]
 
 
 def run_rows() -> QuerySet[Run]:
@@ -61,8 +39,8 @@ def run_views(rows: Iterable[Run]) -> list[View]:
     """
     runs = list(rows)
     places = _places([run for run in runs if run.status == RunStatus.QUEUED])
-    waits = _open([run.pk for run in runs if run.status in WAITING])
-    return [_view(run, places.get(run.pk), waits.get(run.pk, _Open())) for run in runs]
+    waits = open_items([run.pk for run in runs if run.status in WAITING])
+    return [_view(run, places.get(run.pk), waits.get(run.pk, ())) for run in runs]
 
 
 def _places(queued: Sequence[Run]) -> dict[int, int]:
@@ -96,34 +74,24 @@ def _up_to(session_pk: int, position: int) -> QuerySet[Any, Any]:
 _UP_TO: Final = Prepared[tuple[int]](_up_to, int, int)
 
 
-def _open(pks: Sequence[int]) -> dict[int, _Open]:
-    found: dict[int, _Open] = defaultdict(_Open)
-    if not pks:
-        return found
-    approvals = Approval.objects.filter(run_id__in=pks, status=ApprovalStatus.PENDING).order_by("pk")
-    for pk, item, tool, arguments in approvals.values_list("run_id", "approval_id", "tool_name", "arguments"):
-        found[pk].items["approval"].append((item, call_summary(tool, arguments)))
-    questions = UserQuestion.objects.filter(run_id__in=pks, status=QuestionStatus.PENDING).order_by("pk")
-    for pk, item, asked in questions.values_list("run_id", "question_id", "questions"):
-        found[pk].items["question"].append((item, questions_summary(asked)))
-    decisions = OperatorDecision.objects.filter(run_id__in=pks, status=DecisionStatus.PENDING).order_by("pk")
-    called = decisions.values_list("run_id", "decision_id", "tool_call__tool_name", "tool_call__arguments")
-    for pk, item, tool, arguments in called:
-        found[pk].items["decision"].append((item, f"did it happen? {call_summary(tool, arguments)}"))
-    return found
-
-
-def _waiting_for(run: Run, waits: _Open) -> View | None:
-    kind = _KINDS.get(run.status)
+def _waiting_for(run: Run, waits: Sequence[Open]) -> View | None:
+    kind = _WAITS_FOR.get(run.status)
     if kind is None:
         return None
-    items = waits.items.get(kind, [])
-    named = "; ".join(line for _, line in items[:_NAMED])
+    items = [item for item in waits if item.kind == kind]
+    named = "; ".join(item.about for item in items[:_NAMED])
     more = f" and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
-    return {"kind": kind, "ids": waits.ids(kind), "summary": f"{named}{more}" or kind}
+    return {"kind": kind, "ids": [item.item_id for item in items], "summary": f"{named}{more}" or kind}
 
 
-def _view(run: Run, place: int | None, waits: _Open) -> View:
+def _pending_ids(waits: Sequence[Open]) -> View:
+    return {
+        f"pending_{kind.noun}_ids": [item.item_id for item in waits if item.kind == kind.noun]
+        for kind in KINDS
+    }
+
+
+def _view(run: Run, place: int | None, waits: Sequence[Open]) -> View:
     view: dict[str, Any] = {
         "run_id": run.run_id,
         "session_id": run.session.session_id,
@@ -146,9 +114,7 @@ def _view(run: Run, place: int | None, waits: _Open) -> View:
         "input_items": redact(run.input_items),
         "metadata": redact(run.metadata),
         "reply_targets": reply_targets.shown(run.reply_targets),
-        "pending_approval_ids": waits.ids("approval"),
-        "pending_question_ids": waits.ids("question"),
-        "pending_decision_ids": waits.ids("decision"),
+        **_pending_ids(waits),
         **known(waiting_for=_waiting_for(run, waits)),
         "outputs": redact(run.outputs),
         "usage": {"input_tokens": run.input_tokens, "output_tokens": run.output_tokens},

@@ -5,25 +5,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
-from django.db.models import Count, Exists, Model, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, QuerySet
 
-from sessions_app.models import (
-    ACTIVE,
-    LIVE,
-    WAITING,
-    Approval,
-    ApprovalStatus,
-    DecisionStatus,
-    OperatorDecision,
-    QuestionStatus,
-    Run,
-    RunStatus,
-    Session,
-    UserQuestion,
-)
+from sessions_app.models import ACTIVE, LIVE, WAITING, Run, RunStatus, Session
 from sessions_app.services import reply_targets, session_scopes
 from sessions_app.services.projections.shape import View, known, time
 from sessions_app.services.sessions import persona_view
+from sessions_app.services.waiting_kinds import KINDS, Kind
 
 _WAITS_AS: Final[Mapping[str, str]] = {
     RunStatus.WAITING_FOR_APPROVAL: "waiting_for_approval",
@@ -49,16 +37,10 @@ def session_views(rows: Iterable[Session]) -> list[View]:
     sessions = list(rows)
     pks = [row.pk for row in sessions if not row.unused]
     active = _active(pks)
-    approvals = _pending(Approval, ApprovalStatus.PENDING, pks)
-    questions = _pending(UserQuestion, QuestionStatus.PENDING, pks)
-    decisions = _pending(OperatorDecision, DecisionStatus.PENDING, pks)
+    pending = {f"pending_{kind.noun}s": _pending(kind, pks) for kind in KINDS}
     return [
         _view(row, active.get(row.pk, (None, "")))
-        | {
-            "pending_approvals": approvals.get(row.pk, 0),
-            "pending_questions": questions.get(row.pk, 0),
-            "pending_decisions": decisions.get(row.pk, 0),
-        }
+        | {name: numbers.get(row.pk, 0) for name, numbers in pending.items()}
         for row in sessions
     ]
 
@@ -89,10 +71,10 @@ def _active(pks: list[int]) -> dict[int, tuple[str, str]]:
     }
 
 
-def _pending(model: type[Model], status: str, pks: list[int]) -> dict[int, int]:
+def _pending(kind: Kind, pks: list[int]) -> dict[int, int]:
     if not pks:
         return {}
-    rows = model._default_manager.filter(Q(session_id__in=pks), status=status).order_by()
+    rows = kind.pending().filter(session_id__in=pks)
     return dict(rows.values_list("session_id").annotate(number=Count("pk")))
 
 

@@ -116,7 +116,7 @@ def test_each_is_the_orms_own(world: Session) -> None:
         (waiting._AGAIN[Approval], (approval.pk,)),
         (waiting._AGAIN[UserQuestion], (question.pk,)),
         (waiting._AGAIN[OperatorDecision], (decision.pk,)),
-        *((kind.items, (asked.pk,)) for kind in waiting._KINDS),
+        *((items, (asked.pk,)) for _, items in waiting._OPEN),
         (runs._BY_ID, (asked.run_id,)),
         (runs._BY_ID, ("nobody",)),
         (approvals._VOTERS, (approval.pk, approval.digest)),

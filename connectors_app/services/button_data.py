@@ -1,7 +1,7 @@
-"""What a button carries: which item it decides, and how. Nothing in it is a right.
+"""What a button carries: which item it decides, and how. It grants no right.
 
-Anybody who knows an id can write these bytes; whoever presses is asked for their own authority. An approval's
-button names the beginning of the digest of the call it was shown with, so that it cannot allow another one.
+Anybody who knows an id can write these bytes, so a press is checked against the presser's own authority. An
+approval's button carries the start of the digest of the call it was shown with: it cannot allow another call.
 """
 
 import re
@@ -12,7 +12,7 @@ from sessions_app.models import Approval, UserQuestion
 from sessions_app.services.approvals import Behavior
 
 LONGEST: Final = 64
-"""Bytes Telegram carries; the other platforms carry more."""
+"""Bytes of button data that Telegram takes; the other platforms take more."""
 _MARK: Final = "kh1:"
 _DIGEST: Final = 16
 _ULID: Final = "[0-9A-HJKMNP-TV-Z]{26}"
@@ -31,7 +31,7 @@ class ApprovalPress:
 
 @dataclass(frozen=True, kw_only=True)
 class QuestionPress:
-    """Choose an option of a question, both counted from 0; or decline, with neither."""
+    """Choose an option of a question, both counted from 0; without an option, decline."""
 
     question_id: str
     question: int = 0
@@ -39,7 +39,7 @@ class QuestionPress:
 
 
 def is_ours(data: str) -> bool:
-    """Tell whether ``data`` is meant for ``chat_actions``; a platform's other buttons are input."""
+    """Tell whether ``data`` is meant for ``chat_actions``; a press of any other button is ordinary input."""
     return data.startswith(_MARK)
 
 
@@ -60,13 +60,13 @@ def for_decline(question: UserQuestion) -> str:
 
 
 def read(data: str) -> ApprovalPress | QuestionPress | None:
-    """Return what ``data`` says; None when no button of ours says that."""
-    if found := _APPROVAL.fullmatch(data):
-        behavior: Behavior = "allow" if found[3] == "y" else "deny"
-        return ApprovalPress(approval_id=f"apr_{found[1]}", digest=found[2], behavior=behavior)
-    if found := _QUESTION.fullmatch(data):
-        option = None if found[3] is None else int(found[3])
-        return QuestionPress(question_id=f"qst_{found[1]}", question=int(found[2] or 0), option=option)
+    """Parse the data of a pressed button; None when it is not one of ours."""
+    if match := _APPROVAL.fullmatch(data):
+        behavior: Behavior = "allow" if match[3] == "y" else "deny"
+        return ApprovalPress(approval_id=f"apr_{match[1]}", digest=match[2], behavior=behavior)
+    if match := _QUESTION.fullmatch(data):
+        option = None if match[3] is None else int(match[3])
+        return QuestionPress(question_id=f"qst_{match[1]}", question=int(match[2] or 0), option=option)
     return None
 
 

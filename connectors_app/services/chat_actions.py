@@ -1,8 +1,8 @@
-"""What a pressed button does: it decides through the same services as every other surface.
+"""A pressed button decides, through the same services as every other surface.
 
-The bytes of a button are no right (``button_data``). Whoever presses must be mapped (``identities``), hold
-the role operator, and press inside a connector the session talks through; then the policy of the approval
-has the last word. Whatever comes of it is one sentence that the platform can show.
+The bytes of a button grant nothing (``button_data``). The person who presses must be mapped (``identities``),
+hold the role operator, and press inside a connector the session talks through; then the approval's policy
+has the last word. The outcome is one sentence that the platform can show.
 """
 
 from dataclasses import dataclass
@@ -32,28 +32,28 @@ _NOT_BY_BUTTON: Final = "Nothing was decided: a button cannot answer this questi
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What to tell whoever pressed. ``settled``: nothing is left to press, the buttons can go.
+    """What to tell the person who pressed. ``settled``: nothing is left to press, the buttons can go.
 
-    ``said`` is the same for everybody who sees the message, who has to read a name.
+    ``announcement`` says the same to everybody else who sees the message, with that person's name.
     """
 
     text: str
     settled: bool = False
-    said: str = ""
+    announcement: str = ""
 
 
 def perform(connector: Connector, external_id: str, data: str, remote_addr: str = "") -> Outcome:
-    """Do what the button with ``data`` says, in the name of whoever pressed it; never raises a refusal.
+    """Decide as the button with ``data`` says, in the presser's name; a refusal becomes the outcome.
 
-    Pressing again, or after somebody else, changes nothing and says who decided and when. Whoever reaches a
-    connector that takes unauthenticated events may be anybody, so nothing is decided there. Call it outside
-    a transaction: it is the service's own.
+    Pressing again, or after somebody else, changes nothing and says who decided and when. Nothing is decided
+    through a connector that takes unauthenticated events: the presser may be anybody. Call it outside a
+    transaction: the service opens its own.
     """
     if registry.takes_from_anybody(connector):
         return Outcome(text=_UNPROVEN)
     pressed = button_data.read(data)
     if pressed is None:
-        return Outcome(text="This button says nothing I know.")
+        return Outcome(text="I do not know this button.")
     who = identities.principal_for(connector, external_id, remote_addr)
     if who is None:
         return Outcome(text=f"You may not decide here: no account is mapped to {redact(external_id)}.")
@@ -98,7 +98,7 @@ def _resolved(approval: Approval, who: Principal, pressed: ApprovalPress) -> Out
     if approval.decision.get("principal") != who.name:
         return Outcome(text=_approval_ended(approval), settled=True)
     done = f"{_PAST[pressed.behavior]} {redact(approval.tool_name)}."
-    return Outcome(text=f"You {done}", settled=True, said=f"{who.name} {done}")
+    return Outcome(text=f"You {done}", settled=True, announcement=f"{who.name} {done}")
 
 
 def _approval_ended(approval: Approval) -> str:
@@ -112,7 +112,7 @@ def _approval_ended(approval: Approval) -> str:
 
 
 def _stands(approval: Approval, who: Principal, pressed: ApprovalPress) -> bool:
-    """Tell whether this person's vote is counted: platforms deliver a click twice."""
+    """Tell whether this person's vote is counted already: a platform may deliver one click twice."""
     return approval.votes.filter(
         principal=who.name, behavior=pressed.behavior, digest=approval.digest, voided_at=None
     ).exists()
@@ -139,7 +139,7 @@ def _answer(connector: Connector, who: Principal, pressed: QuestionPress) -> Out
     if question.resolved_by != who.name:
         return Outcome(text=_question_ended(question), settled=True)
     done = "declined to answer." if resolution.declined else f"answered: {_chosen(question)}."
-    return Outcome(text=f"You {done}", settled=True, said=f"{who.name} {done}")
+    return Outcome(text=f"You {done}", settled=True, announcement=f"{who.name} {done}")
 
 
 def _resolution(question: UserQuestion, pressed: QuestionPress) -> Resolution | None:
@@ -155,7 +155,7 @@ def _resolution(question: UserQuestion, pressed: QuestionPress) -> Resolution | 
 
 
 def answerable(question: UserQuestion) -> bool:
-    """Tell whether one press answers all of it: a single question that takes a single option."""
+    """Tell whether one press answers it whole: it asks one question that takes one option."""
     return len(question.questions) == 1 and not question.questions[0]["multi_select"]
 
 
@@ -165,8 +165,8 @@ def _question_ended(question: UserQuestion) -> str:
     if question.status == QuestionStatus.CANCELLED:
         return f"Nothing is left to answer: the run has ended ({question.run.status})."
     by = question.resolved_by or "the daemon"
-    said = f": {_chosen(question)}" if question.status == QuestionStatus.ANSWERED else ""
-    return f"Already {question.status} by {by} at {_at(question.resolved_at)}{said}."
+    answer = f": {_chosen(question)}" if question.status == QuestionStatus.ANSWERED else ""
+    return f"Already {question.status} by {by} at {_at(question.resolved_at)}{answer}."
 
 
 def _chosen(question: UserQuestion) -> str:
@@ -180,7 +180,7 @@ def _chosen(question: UserQuestion) -> str:
 
 
 def _talks_through(connector: Connector, session: Session, run: Run) -> bool:
-    """Tell whether ``connector`` feeds the session or is answered to: others may not decide for it."""
+    """Tell whether the session takes events from ``connector`` or answers through it; no other may decide."""
     targets = [*run.reply_targets, *session.reply_targets]
     if any(handles.goes_through(target, connector) for target in targets):
         return True

@@ -110,7 +110,7 @@ def perform(connector: Connector, click: Click, remote_addr: str) -> Reply:
     outcome = chat_actions.perform(connector, who, click.data, remote_addr)
     if not outcome.settled:
         return _whisper(click, outcome.text)
-    said = outcome.said or outcome.text
+    said = outcome.announcement or outcome.text
     shown = {
         "replace_original": True,
         "text": f"{_shortened(click.text)}\n\n{mrkdwn.escaped(said)}",

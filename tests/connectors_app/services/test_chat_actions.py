@@ -47,7 +47,7 @@ def test_an_operator_allows_and_the_run_goes_on(
     approval: Approval, slack: Connector, olga: str, heartbeat: Heartbeat
 ) -> None:
     told = chat_actions.perform(slack, olga, press(approval))
-    assert told == Outcome(text="You allowed bash.", settled=True, said="olga allowed bash.")
+    assert told == Outcome(text="You allowed bash.", settled=True, announcement="olga allowed bash.")
     vote = approval.votes.get()
     assert (vote.principal, vote.auth_method, vote.remote_addr) == ("olga", "chat", "slack:ops:U-olga")
     assert vote.digest == approval.digest
@@ -161,7 +161,7 @@ def test_new_targets_of_the_session_may_decide_too(approval: Approval, session: 
 def test_bytes_nobody_wrote(approval: Approval, slack: Connector, olga: str, data: str) -> None:
     bare = approval.approval_id.removeprefix("apr_")
     told = chat_actions.perform(slack, olga, data.format(q=bare, a=bare, d=approval.digest[:16]))
-    assert told == Outcome(text="This button says nothing I know.")
+    assert told == Outcome(text="I do not know this button.")
 
 
 def test_ids_nobody_knows(approval: Approval, slack: Connector, olga: str) -> None:
@@ -306,7 +306,7 @@ def test_a_press_answers_a_single_question(
 ) -> None:
     question = ask()
     told = chat_actions.perform(slack, olga, button_data.for_option(question, 0, 1))
-    assert told == Outcome(text="You answered: west.", settled=True, said="olga answered: west.")
+    assert told == Outcome(text="You answered: west.", settled=True, announcement="olga answered: west.")
     question.refresh_from_db()
     assert (question.status, question.resolved_by) == ("answered", "olga")
     assert question.answers[0]["selected_option_ids"] == ["option-2"]
@@ -323,7 +323,9 @@ def test_a_press_answers_a_single_question(
 def test_declining(ask: Ask, slack: Connector, olga: str) -> None:
     question = ask()
     told = chat_actions.perform(slack, olga, button_data.for_decline(question))
-    assert told == Outcome(text="You declined to answer.", settled=True, said="olga declined to answer.")
+    assert told == Outcome(
+        text="You declined to answer.", settled=True, announcement="olga declined to answer."
+    )
     told = chat_actions.perform(slack, olga, button_data.for_option(question, 0, 1))
     assert told.text.startswith("Already declined by olga at ")
 

@@ -1,5 +1,5 @@
-"""The rules of connectors, which know a kind only by ``registry``.
+"""The rules of connectors; they reach a kind only through ``registry``.
 
-Read ``contracts``; the way in: ``ingress``, ``resolution``; the way out: ``reply_targets``, ``handles``,
-``deliveries``, ``notices``; what people do in chats: ``identities``, ``chat_actions``; then ``observations``.
+Read ``contracts``; inbound: ``ingress``, ``resolution``; outbound: ``reply_targets``, ``handles``,
+``deliveries``, ``notices``; decisions in chats: ``identities``, ``chat_actions``; then ``observations``.
 """

@@ -1,4 +1,4 @@
-"""Connectors: defined, changed, paused, removed. Rows are read for every event, so changes are live."""
+"""Connectors: define, change, pause, remove. Rows are read for every event, so a change holds at once."""
 
 import logging
 import os
@@ -67,12 +67,12 @@ class ConnectorInUse(Conflict):
 
 
 def is_name(name: str) -> bool:
-    """Tell whether ``name`` can stand in an address and a key: 1 to 100 letters, digits and ``. _ -``."""
+    """Tell whether ``name`` fits in an address and a key: 1 to 100 letters, digits and ``. _ -``."""
     return bool(_NAME.fullmatch(name))
 
 
 def everything() -> QuerySet[Connector]:
-    """Return all connectors that are not removed."""
+    """Return all connectors but the removed ones."""
     return Connector.objects.filter(removed_at=None)
 
 
@@ -83,10 +83,10 @@ _BY_NAME: Final = Prepared[Connector](
 
 def get(kind: str, name: str) -> Connector:
     """Return one connector. Raises: ConnectorMissing."""
-    found = _BY_NAME.first(kind, name)
-    if found is None:
+    connector = _BY_NAME.first(kind, name)
+    if connector is None:
         raise ConnectorMissing(f"there is no {kind} connector {name}")
-    return found
+    return connector
 
 
 def admitted(kind: str, name: str) -> Connector:
@@ -112,7 +112,7 @@ def holds(connector: Connector, field: str) -> bool:
 def secret(connector: Connector, field: str) -> str:
     """Return the value of a secret field, for use at once; "" when none is configured.
 
-    Raises: Unavailable(connector_secret_unreadable) when what is named is not there.
+    Raises: Unavailable(connector_secret_unreadable) when its slot or variable has no value.
     """
     place = connector.secrets.get(field)
     if place is None:
@@ -135,7 +135,7 @@ def secret(connector: Connector, field: str) -> str:
 
 
 def shown_settings(connector: Connector) -> dict[str, Any]:
-    """Return the settings as they may be shown; what still looks like a secret is left to redaction."""
+    """Return the settings without the values their kind only takes in; redaction is the caller's."""
     kind = registry.kind(connector.kind)
     return kind.shown(connector.settings) if isinstance(kind, KeepsValues) else dict(connector.settings)
 
@@ -151,10 +151,10 @@ def put(
     expected: frozenset[int] | None = None,
     whole: bool = False,
 ) -> tuple[Connector, bool]:
-    """Write a definition; return it and whether it is new. What is not said keeps its stored value.
+    """Write a definition; return it and whether it is new. A member that is left out keeps its stored value.
 
-    ``given`` are secret fields: ``{"value"}``, ``{"secret_ref"}``, ``{"env"}``, or None to take one away.
-    ``whole`` replaces the definition instead (the file's way). It is judged whole before anything changes.
+    ``given`` are secret fields: ``{"value"}``, ``{"secret_ref"}``, ``{"env"}``, or None to remove one.
+    ``whole`` (for the file) replaces the definition instead. All of it is checked before anything changes.
     Raises: ConnectorInvalid, InvalidReplyTarget, ConnectorFromFile, PreconditionFailed, NotFound (a kind).
     """
     kind = kind_of(kind_name)
@@ -165,17 +165,17 @@ def put(
         if row is None:
             row = Connector(kind=kind_name, name=name, revision=0, created_by=principal)
         elif created:
-            pointers.withdraw(row)  # what a removal that was cut short has left
+            pointers.withdraw(row)  # complete a removal that was cut short
             row.enabled, row.paused_at, row.paused_by = True, None, ""
         _check_owner(row, created, source, expected)
-        was, before = _told(row), (row.settings, row.secrets)
+        was, before = _audit_view(row), (row.settings, row.secrets)
         afresh = whole or created
         row.settings = _judged_settings(kind, {} if afresh else row.settings, settings)
         kept = {} if afresh else dict(row.secrets)
         row.secrets = _places(kind, row, kept, given)
         kind.check(row.settings, sorted(row.secrets))
         if whole and not created and before == (row.settings, row.secrets) and _are_stored(row, given):
-            return row, False  # a file is applied again with every change of it, and this one it left alone
+            return row, False  # every change of the file applies all of it; this connector has not changed
         _store_values(row, given)
         row.source, row.removed_at, row.revision = source, None, row.revision + 1
         row.save()
@@ -184,25 +184,25 @@ def put(
             "connector",
             str(row),
             before=None if created else was,
-            after=_told(row)
+            after=_audit_view(row)
             | dict.fromkeys(_rewritten(kind, before[0], row.settings), "given")
-            | {name: "given" for name, said in given.items() if said is not None},
+            | {field: "given" for field, place in given.items() if place is not None},
         )
     logger.info("connector written", extra={"action": "connectors.put", "connector": str(row)})
     return row, created
 
 
-def trial(connector: Connector, said: Mapping[str, Any] | None = None) -> InboundEvent:
-    """Return an event to try the way in with: the kind's own, or the one ``said`` is; each is a new one.
+def trial(connector: Connector, body: Mapping[str, Any] | None = None) -> InboundEvent:
+    """Return an event to test the connector with: the kind's own, or the one in ``body``; never a repeat.
 
-    Raises: ConnectorInvalid (a kind that reads none), what the way in raises.
+    Raises: ConnectorInvalid (the kind reads none), and what reading a real event raises.
     """
     kind = kind_of(connector.kind)
-    if said is None:
+    if body is None:
         return kind.test_event(connector)
     if not isinstance(kind, ReadsTrials):
         raise ConnectorInvalid(f"the test of {connector.kind} connectors takes no event of yours")
-    event, name = kind.trial(connector, said), new_id("test")
+    event, name = kind.trial(connector, body), new_id("test")
     return replace(
         event,
         key=f"{connector}:{name}",
@@ -256,21 +256,21 @@ def _plain(value: Any) -> Any:
 def _places(
     kind: Kind, row: Connector, kept: dict[str, Any], given: Mapping[str, Any]
 ) -> dict[str, dict[str, str]]:
-    """Return where each secret is once the change is made."""
+    """Return where each secret is kept after the change."""
     unknown = sorted(set(given) - set(kind.secrets))
     if unknown:
         known = ", ".join(kind.secrets)
         raise ConnectorInvalid(f"{kind.name} connectors have no secret {unknown[0]}; they have: {known}")
-    for field, said in given.items():
-        if said is None:
+    for field, place in given.items():
+        if place is None:
             kept.pop(field, None)
         else:
-            kept[field] = _place(row, field, said)
+            kept[field] = _place(row, field, place)
     return kept
 
 
-def _place(row: Connector, field: str, said: Any) -> dict[str, str]:
-    pairs = list(said.items()) if isinstance(said, Mapping) else []
+def _place(row: Connector, field: str, given: Any) -> dict[str, str]:
+    pairs = list(given.items()) if isinstance(given, Mapping) else []
     origin, text = pairs[0] if len(pairs) == 1 else ("", "")
     if origin not in ("value", "secret_ref", "env") or not isinstance(text, str) or not text:
         raise ConnectorInvalid(f"{field} is one of value, secret_ref and env, and not empty")
@@ -289,20 +289,22 @@ def slot_of(row: Connector, field: str) -> str:
 
 
 def _are_stored(row: Connector, given: Mapping[str, Any]) -> bool:
-    """Tell whether the values given inline are those that are kept."""
-    values = {slot_of(row, field): said["value"] for field, said in given.items() if said and "value" in said}
+    """Tell whether the values given inline are the ones stored already."""
+    values = {
+        slot_of(row, field): place["value"] for field, place in given.items() if place and "value" in place
+    }
     slots = {slot.slot_id: slot for slot in SecretSlot.objects.filter(slot_id__in=values)}
     return all(name in slots and secrets.holds(slots[name], value) for name, value in values.items())
 
 
 def _store_values(row: Connector, given: Mapping[str, Any]) -> None:
-    for field, said in given.items():
-        if said is not None and "value" in said:
-            secrets.put(slot_of(row, field), provider=row.kind, value=said["value"], mode="connector")
+    for field, place in given.items():
+        if place is not None and "value" in place:
+            secrets.put(slot_of(row, field), provider=row.kind, value=place["value"], mode="connector")
 
 
 def set_paused(kind: str, name: str, paused: bool, *, principal: str) -> Connector:
-    """Pause a connector or let it go on; saying it again changes nothing. Raises: ConnectorMissing."""
+    """Pause a connector or let it go on; a repeat changes nothing. Raises: ConnectorMissing."""
     with write():
         row = _locked(kind, name)
         if (row.paused_at is not None) != paused:
@@ -313,7 +315,7 @@ def set_paused(kind: str, name: str, paused: bool, *, principal: str) -> Connect
 
 
 def set_enabled(kind: str, name: str, enabled: bool) -> Connector:
-    """Switch a connector on or off; saying it again changes nothing. Raises: ConnectorMissing."""
+    """Switch a connector on or off; a repeat changes nothing. Raises: ConnectorMissing."""
     with write():
         row = _locked(kind, name)
         if row.enabled != enabled:
@@ -324,10 +326,10 @@ def set_enabled(kind: str, name: str, enabled: bool) -> Connector:
 
 
 def delete(kind: str, name: str, *, source: str = ConnectorSource.DAEMON) -> None:
-    """Remove a connector, the secrets given with it, and what sessions answer through it by default.
+    """Remove a connector, the secrets given with it, and the sessions' default reply targets through it.
 
-    What it accepted stays known. The sessions lose it after the commit, one at a time; ``put`` completes
-    that before one of the same name begins. Raises: ConnectorMissing, ConnectorFromFile, ConnectorInUse.
+    Its receipts stay. The sessions lose the targets after the commit, one at a time; ``put`` completes that
+    before a connector of the same name begins. Raises: ConnectorMissing, ConnectorFromFile, ConnectorInUse.
     """
     with write():
         exclusive("configuration")
@@ -339,7 +341,7 @@ def delete(kind: str, name: str, *, source: str = ConnectorSource.DAEMON) -> Non
         if users:
             raise ConnectorInUse(f"{row} is a reply target of {', '.join(users)}", referenced_by=users)
         inline = [place["slot"] for place in row.secrets.values() if place["origin"] == "inline"]
-        audit.record("connector.deleted", "connector", str(row), before=_told(row))
+        audit.record("connector.deleted", "connector", str(row), before=_audit_view(row))
         row.removed_at, row.secrets = clock.now(), {}
         _save(row, "removed_at", "secrets")
         identities.forget_all(row)
@@ -349,14 +351,14 @@ def delete(kind: str, name: str, *, source: str = ConnectorSource.DAEMON) -> Non
     logger.info("connector removed", extra={"action": "connectors.delete", "connector": str(row)})
 
 
-def _told(row: Connector) -> dict[str, Any]:
-    """Return what the audit log says of a connector: its settings, and where its secrets come from."""
+def _audit_view(row: Connector) -> dict[str, Any]:
+    """Return a connector as the audit log keeps it: its settings, and where its secrets come from."""
     secrets_from = {field: place.get("origin", "") for field, place in row.secrets.items()}
     return {"settings": shown_settings(row), "secrets": secrets_from, "source": str(row.source)}
 
 
 def _rewritten(kind: Kind, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Return the names of the values that are not shown and not what they were."""
+    """Return the names of the hidden values that have changed."""
     if not isinstance(kind, KeepsValues):
         return []
     old = kind.kept(before)
@@ -382,15 +384,15 @@ def _save(row: Connector, *fields: str) -> None:
 
 def users_of_slots(slot_ids: list[str]) -> dict[str, list[str]]:
     """Return for each slot the connectors that name it (``ports.SlotUsers``)."""
-    wanted, found = set(slot_ids), {slot_id: list[str]() for slot_id in slot_ids}
+    wanted, users = set(slot_ids), {slot_id: list[str]() for slot_id in slot_ids}
     for connector in everything():
         for slot_id in sorted(wanted & _slots_of(connector)):
-            found[slot_id].append(f"connector:{connector}")
-    return found
+            users[slot_id].append(f"connector:{connector}")
+    return users
 
 
 def _slots_of(connector: Connector) -> set[str]:
-    """Return the slots of the secret fields, and those that the settings of its kind name."""
+    """Return the slots of its secret fields, and those its settings name."""
     kind = registry.kind(connector.kind)
     named: list[str] = kind.slots_of(connector.settings) if isinstance(kind, NamesSlots) else []
     return {place["slot"] for place in connector.secrets.values() if "slot" in place} | set(named)

@@ -12,9 +12,9 @@
     bot_token_secret_ref = "slack-bot"
     signing_secret_env = "SLACK_SIGNING_SECRET"
 
-What the file names belongs to it: the API refuses to change it, and a connector that is gone from the file
-is removed. A file that is wrong anywhere changes nothing. What no file names any more, because none is
-configured, is removed like any other (``remove``).
+The file owns the connectors it names: the API refuses to change them, and one that is gone from the file is
+removed. A file with any error changes nothing. When no file is configured any more, the connectors it left
+are removed like any other (``remove``).
 """
 
 import logging
@@ -45,7 +45,7 @@ class ConnectorsFileInvalid(KheishError):
 
 @dataclass(frozen=True, kw_only=True)
 class Applied:
-    """What a load changed, as ``kind/name``. ``file`` is what is in force now, "" where there is none."""
+    """What a load changed, as ``kind/name``. ``file`` is the file in force, "" without one."""
 
     file: str = ""
     written: list[str] = field(default_factory=list)
@@ -87,7 +87,7 @@ def load(path: Path) -> Applied:
 
 
 def removable(row: Connector) -> bool:
-    """Tell whether people may remove a connector: not one the file names, or may name while it is wrong."""
+    """Tell whether people may remove a connector: not one the file names, or might while it is unreadable."""
     path = settings.KHEISH.connectors_file
     if row.source != ConnectorSource.FILE or path is None:
         return True
@@ -98,14 +98,14 @@ def removable(row: Connector) -> bool:
 
 
 def remove(kind: str, name: str) -> None:
-    """Remove a connector by somebody's word. Raises: as ``connectors.delete``."""
+    """Remove a connector as a person asked. Raises: as ``connectors.delete``."""
     row = connectors.get(kind, name)
     source = ConnectorSource(row.source) if removable(row) else ConnectorSource.DAEMON
     connectors.delete(kind, name, source=source)
 
 
 def _apply(path: Path, item: _Wanted) -> bool:
-    """Write one connector if the file says something new of it."""
+    """Write one connector; return whether that changed it."""
     stored = connectors.everything().filter(kind=item.kind, name=item.name).first()
     before = (stored.settings, stored.secrets) if stored else None
     try:
@@ -148,11 +148,11 @@ def _read(path: Path) -> Iterator[_Wanted]:
             known = ", ".join(f"{name}{_SUFFIX}" for name in registry.kind_names())
             raise ConnectorsFileInvalid(f"{path}: unknown key {title}; there are: {known}")
         if not isinstance(tables, list):
-            raise ConnectorsFileInvalid(f"{path}: write [[{title}]], for each connector one")
+            raise ConnectorsFileInvalid(f"{path}: write one [[{title}]] for each connector")
         for table in tables:
             item = _wanted(path, kind, table)
             if str(item) in seen:
-                raise ConnectorsFileInvalid(f"{path}: {item} stands twice")
+                raise ConnectorsFileInvalid(f"{path}: {item} appears twice")
             seen.add(str(item))
             yield item
 
@@ -165,15 +165,15 @@ def _wanted(path: Path, kind: str, table: Any) -> _Wanted:
     if not isinstance(name, str) or not name:
         raise ConnectorsFileInvalid(f"{path}: a connector of {kind}{_SUFFIX} has no name")
     if not connectors.is_name(name):
-        raise ConnectorsFileInvalid(f"{path}: {name!r} is no name: letters, digits and . _ -")
+        raise ConnectorsFileInvalid(f"{path}: {name!r} is not a name: use letters, digits and . _ -")
     secrets: dict[str, dict[str, str]] = {}
     for secret in connectors.kind_of(kind).secrets:
         forms = {"value": secret, "env": f"{secret}_env", "secret_ref": f"{secret}_secret_ref"}
-        found = {form: given.pop(key) for form, key in forms.items() if key in given}
-        if len(found) > 1:
+        place = {form: given.pop(key) for form, key in forms.items() if key in given}
+        if len(place) > 1:
             raise ConnectorsFileInvalid(f"{path}, {kind}/{name}: give one of {', '.join(forms.values())}")
-        if found:
-            secrets[secret] = found
+        if place:
+            secrets[secret] = place
     return _Wanted(kind=kind, name=name, settings=given, secrets=secrets)
 
 

@@ -1,7 +1,7 @@
 """What a kind of connector is, and the neutral shapes between kinds and services.
 
-A kind lives in one folder of ``kinds``: its settings, how it reads an event, how it sends. It translates;
-whether an event is accepted, where it goes and when something is sent again is decided by services.
+A kind lives in one folder of ``kinds``: its settings, how it reads an event, how it sends. It only
+translates; services decide whether an event is accepted, where it goes and when something is sent again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 from connectors_app.models import Connector
 from kheish_site.lib.errors import BadRequest
 
-if TYPE_CHECKING:  # a process that sends and receives nothing does without
+if TYPE_CHECKING:  # a process that only drives sessions starts without it
     from rest_framework import serializers
 
 Address = dict[str, Any]
@@ -20,12 +20,12 @@ Address = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class InboundEvent:
-    """One event of a platform: what becomes exactly one run.
+    """One event of a platform; it becomes exactly one run.
 
-    ``key`` names it within its connector and ``fingerprint`` (64 hex) what it said: a repeat has the same of
-    both. ``receipt_key`` is what it is known by where ``key`` may name another one later. Either ``content``
-    (with ``attachments``) or ``input_items``. Where it goes is tried in this order: the connector's
-    ``fixed_session_id``, ``named_session_id`` (the caller's own word), the session bound to one of
+    ``key`` names it within its connector, and ``fingerprint`` is a digest of its content (64 hex): a repeat
+    has both the same. ``receipt_key`` names its receipt where ``key`` may name another event later. It has
+    either ``content`` (with ``attachments``) or ``input_items``. Its session is the first there is of: the
+    connector's ``fixed_session_id``, ``named_session_id`` (from the caller), the session bound to one of
     ``binding_keys``, ``natural_session_id``. ``reply_targets`` (``{"plugin", "address"}``) are
     explicit: empty means the session's defaults. ``metadata`` is the daemon's own and stored as it is.
     """
@@ -53,7 +53,7 @@ class InboundEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class Attachment:
-    """A stored asset that goes with a message; ``read`` returns its bytes."""
+    """A stored asset sent with a message; ``read`` returns its bytes."""
 
     asset_id: str
     media_type: str
@@ -76,11 +76,11 @@ class Button:
 class Parcel:
     """What a sender is given: one message for one address, at one attempt.
 
-    ``progress`` is what ``keep`` was last given for this delivery: parts that a platform has already
-    confirmed are not sent again, not by a later delivery of the same message either, which gets all but the
-    member ``begun``. ``keep`` commits at once; it raises when the delivery is no longer ours.
-    ``buttons`` decide what the message asks (an approval, a question). ``literal``: the content is shown
-    character by character, nothing in it is markup; so is what people decide on.
+    ``progress`` is what ``keep`` was last given for this delivery, so that parts a platform has confirmed
+    are not sent again; a replay of the message starts from it too, without the member ``begun``.
+    ``keep`` commits at once; it raises when the delivery is no longer ours.
+    ``buttons`` decide what the message asks (an approval, a question). ``literal``: show the content
+    character by character, without markup; notices that people decide on are literal.
     """
 
     delivery_id: str
@@ -102,14 +102,14 @@ class Parcel:
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """The target took it. ``reference`` is what the platform calls it; both are JSON-safe and shown."""
+    """The target took it. ``reference`` is the platform's id for it; both fields are JSON-safe and shown."""
 
     reference: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 class SendFailure(Exception):
-    """It was certainly not taken. ``error_class`` is one of ERROR_CLASSES; the message is safe to show."""
+    """The send failed. ``error_class`` is one of ERROR_CLASSES; the message is safe to show."""
 
     def __init__(self, error_class: str, message: str) -> None:
         super().__init__(message)
@@ -118,7 +118,7 @@ class SendFailure(Exception):
 
 
 class RetryLater(SendFailure):
-    """Not taken now; it may be later, not before ``retry_after_seconds``."""
+    """Certainly not taken; it may be later, not before ``retry_after_seconds``."""
 
     def __init__(self, error_class: str, message: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(error_class, message)
@@ -126,7 +126,7 @@ class RetryLater(SendFailure):
 
 
 class Refused(SendFailure):
-    """Not taken, and never will be as it is."""
+    """Certainly not taken, and it never will be as it is."""
 
 
 class Ambiguous(SendFailure):
@@ -169,10 +169,10 @@ class Sender(Protocol):
 
 @runtime_checkable
 class SharesQueues(Protocol):
-    """A sender whose addresses also say what is one message's own, such as what it replies to.
+    """A sender whose addresses also hold details of one message, such as what it replies to.
 
-    Messages of one queue leave in order and wait together; whatever else an address says goes with its
-    message, stored as it is, so it may hold no secret.
+    The messages of one queue leave in order and wait together. The other members of an address are stored
+    with its message as they are, so they must hold no secret.
     """
 
     def queue_address(self, address: Address) -> Address:
@@ -187,7 +187,7 @@ class ConnectorInvalid(BadRequest):
 
 
 def no_slot(slot_id: str, *, provider: str) -> ConnectorInvalid:
-    """Return the refusal of a definition that names a secret slot which is not there, with how to make it."""
+    """Return the refusal of a definition that names a missing secret slot; it says how to make one."""
     if not slot_id.strip():
         return ConnectorInvalid("the name of a secret slot is empty")
     return ConnectorInvalid(
@@ -210,29 +210,29 @@ class Kind(Protocol):
         ...
 
     def is_open(self, settings: Mapping[str, Any], secrets: Sequence[str]) -> bool:
-        """Tell whether anybody may send events: nothing configured proves who sends them."""
+        """Tell whether anybody may send events, because nothing configured proves who sent them."""
         ...
 
     def test_event(self, connector: Connector) -> InboundEvent:
-        """Return an event as this transport would bring it, to try the way in without the platform."""
+        """Return an event as this transport would bring it, to test the connector without the platform."""
         ...
 
 
 @runtime_checkable
 class ReadsTrials(Protocol):
-    """A kind whose way in can be tried with an event that a person wrote."""
+    """A kind that can be tested with an event that a person wrote."""
 
-    def trial(self, connector: Connector, said: Any) -> InboundEvent:
-        """Return the event that ``said`` is, of a sender that proves all. Raises what the way in raises."""
+    def trial(self, connector: Connector, body: Any) -> InboundEvent:
+        """Read ``body`` as an event of a trusted sender. Raises what reading a real event raises."""
         ...
 
 
 @runtime_checkable
 class KnowsTrouble(Protocol):
-    """A kind that knows more of whether a connector works than its definition says."""
+    """A kind that can tell more about whether a connector works than its definition shows."""
 
     def trouble(self, rows: Sequence[Connector]) -> Mapping[int, str]:
-        """Return what keeps connectors of this kind from working, by their keys; one query."""
+        """Return what keeps connectors of this kind from working, by their primary keys; one query."""
         ...
 
 
@@ -247,19 +247,19 @@ class NamesSlots(Protocol):
 
 @runtime_checkable
 class KeepsValues(Protocol):
-    """A kind some of whose settings are only written: wherever settings are shown, names stand for them."""
+    """A kind with settings that are written but never read back: only their names are shown."""
 
     def shown(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the settings with the names of these values in their place."""
+        """Return the settings with each hidden value replaced by its name."""
         ...
 
     def kept(self, settings: Mapping[str, Any]) -> dict[str, str]:
-        """Return these values, each by what may be shown of it."""
+        """Return the hidden values, by the names shown for them."""
         ...
 
     def completed(self, given: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what is written with the stored values that it names or does not speak of.
+        """Return ``given`` with the stored values that it only names or leaves out.
 
-        So what was ``shown`` can be written back. Raises: ConnectorInvalid.
+        So settings as ``shown`` can be written back. Raises: ConnectorInvalid.
         """
         ...

@@ -1,4 +1,4 @@
-"""What an operator writes about an external connector, and what must hold of it."""
+"""The kind ``external``: its settings, what must hold of them, and its test event."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ _MOST: Final = 50
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _SHELL: Final = frozenset(
     ["_", "BASHOPTS", "EUID", "IFS", "OLDPWD", "OPTIND", "PPID", "PWD", "SHELLOPTS", "SHLVL", "UID"]
-)  # of the shell that starts it and keeps some of them for itself
+)  # set by the shell that starts it; some of them are read-only there
 
 
 class Variables(serializers.DictField):
@@ -40,17 +40,17 @@ class Variables(serializers.DictField):
         found: dict[str, str] = super().to_internal_value(data)
         for name in found:
             if not _VARIABLE.fullmatch(name):
-                raise serializers.ValidationError({name: ["is no name of a variable"]})
+                raise serializers.ValidationError({name: ["is not a valid variable name"]})
             if name.upper().startswith(RESERVED) or name in _SHELL:
                 raise serializers.ValidationError({name: ["is set by the service itself"]})
         return found
 
 
 class ChildProcess(StrictSerializer):
-    """The process a worker starts and keeps running. Its environment holds nothing but what is written here.
+    """The process a worker starts and keeps running.
 
-    ``env`` is only written: its names are shown, as ``env_keys``. ``credential_slots`` maps names to secret
-    slots: the process reads them with its lease, none of them is in its environment.
+    ``env`` is write-only: its names are shown, as ``env_keys``. ``credential_slots`` maps names to secret
+    slots; the process reads those with its lease, and none of them is in its environment.
     """
 
     command = Text(max_length=1000)
@@ -78,7 +78,7 @@ class ExternalKind:
     secrets: ClassVar[tuple[str, ...]] = (TOKEN,)
 
     def check(self, settings: Mapping[str, Any], secrets: Sequence[str]) -> None:
-        """Judge the whole definition. Needs the database for the slots. Raises: ConnectorInvalid."""
+        """Check the whole definition. Needs the database for the slots. Raises: ConnectorInvalid."""
         if TOKEN not in secrets and not settings["allow_unauthenticated_ingress"]:
             raise ConnectorInvalid("shared_token is needed, or allow_unauthenticated_ingress")
         if not settings["platform"].strip():
@@ -90,7 +90,7 @@ class ExternalKind:
             _check_remote(settings, url)
 
     def trouble(self, rows: Sequence[Connector]) -> dict[int, str]:
-        """Return what is wrong with child processes (``contracts.KnowsTrouble``); others are not watched."""
+        """Return what is wrong with child processes (``contracts.KnowsTrouble``); others are unwatched."""
         return instances.trouble([row.pk for row in rows if row.settings.get("mode") == CHILD])
 
     def slots_of(self, settings: Mapping[str, Any]) -> list[str]:
@@ -98,32 +98,32 @@ class ExternalKind:
         return sorted((settings.get("child_process") or {}).get("credential_slots", {}).values())
 
     def shown(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return ``env_keys`` in the place of ``env`` (``contracts.KeepsValues``)."""
+        """Return the settings with ``env_keys`` in place of ``env`` (``contracts.KeepsValues``)."""
         child = settings.get("child_process")
         if not child:
             return dict(settings)
-        told = {member: value for member, value in child.items() if member != "env"}
-        return {**settings, "child_process": {**told, "env_keys": sorted(_env_of(settings))}}
+        visible = {member: value for member, value in child.items() if member != "env"}
+        return {**settings, "child_process": {**visible, "env_keys": sorted(_env_of(settings))}}
 
     def kept(self, settings: Mapping[str, Any]) -> dict[str, str]:
-        """Return the variables of the child process by their names (``contracts.KeepsValues``)."""
+        """Return the child's variables by the names shown for them (``contracts.KeepsValues``)."""
         return {f"child_process.env.{name}": value for name, value in _env_of(settings).items()}
 
     def completed(self, given: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
-        """Keep the variables that ``env_keys`` names; all, without it and without ``env``."""
-        child, known = given.get("child_process"), _env_of(stored)
+        """Keep the stored variables that ``env_keys`` names; all of them without ``env_keys`` and ``env``."""
+        child, stored_env = given.get("child_process"), _env_of(stored)
         if not isinstance(child, Mapping) or ("env" in child and "env_keys" not in child):
             return dict(given)
-        told = {member: value for member, value in child.items() if member != "env_keys"}
-        keys, fresh = child.get("env_keys", list(known)), told.get("env", {})
+        members = {member: value for member, value in child.items() if member != "env_keys"}
+        keys, fresh = child.get("env_keys", list(stored_env)), members.get("env", {})
         if not isinstance(keys, list) or not all(isinstance(name, str) for name in keys):
             raise ConnectorInvalid("child_process.env_keys is a list of names")
         if not isinstance(fresh, Mapping):
-            return {**given, "child_process": told}  # judged as what it is
-        if unknown := sorted(set(keys) - set(known) - set(fresh)):
+            return {**given, "child_process": members}  # the serializer refuses it
+        if unknown := sorted(set(keys) - set(stored_env) - set(fresh)):
             raise ConnectorInvalid(f"{unknown[0]} of child_process.env_keys has no value: write it in env")
-        env = {name: known[name] for name in known if name in keys} | dict(fresh)
-        return {**given, "child_process": {**told, "env": env}}
+        env = {name: stored_env[name] for name in stored_env if name in keys} | dict(fresh)
+        return {**given, "child_process": {**members, "env": env}}
 
     def is_open(self, settings: Mapping[str, Any], secrets: Sequence[str]) -> bool:
         """See ``contracts.Kind``."""
@@ -140,9 +140,9 @@ class ExternalKind:
         }
         return events.read(connector, event)
 
-    def trial(self, connector: Connector, said: Any) -> InboundEvent:
+    def trial(self, connector: Connector, body: Any) -> InboundEvent:
         """See ``contracts.ReadsTrials``."""
-        return events.read(connector, said)
+        return events.read(connector, body)
 
 
 def _env_of(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -152,10 +152,10 @@ def _env_of(settings: Mapping[str, Any]) -> dict[str, str]:
 def _url(text: str) -> SplitResult:
     try:
         url = urlsplit(text)
-        known = bool(url.hostname) and url.port != 0
+        valid = bool(url.hostname) and url.port != 0
     except ValueError:
-        known, url = False, urlsplit("")
-    if not known or url.scheme not in ("http", "https") or any(char.isspace() for char in text):
+        valid, url = False, urlsplit("")
+    if not valid or url.scheme not in ("http", "https") or any(char.isspace() for char in text):
         raise ConnectorInvalid("base_url is an http or https address")
     if "@" in url.netloc:
         raise ConnectorInvalid("base_url holds no user name: use shared_token")
@@ -182,7 +182,7 @@ def _check_child(settings: Mapping[str, Any], url: SplitResult) -> None:
 
 
 def _check_remote(settings: Mapping[str, Any], url: SplitResult) -> None:
-    """Names are resolved and judged again at each request; what is plainly not public is refused at once."""
+    """Refuse a host that is plainly not public; names are resolved and checked again at each request."""
     if settings["child_process"]:
         raise ConnectorInvalid("child_process belongs to mode child_process")
     if url.query or url.fragment:

@@ -1,4 +1,4 @@
-"""What an HTTP connector is told."""
+"""The kind ``http``: its settings, what must hold of them, and its test event."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -21,10 +21,10 @@ FORMATS = ("kheish", "event")
 
 
 class Settings(InboundSettings):
-    """``body_format`` ``event`` takes any JSON object, as webhooks of other products send it.
+    """With ``body_format`` ``event`` the body is any JSON, as webhooks of other products send it.
 
-    Then ``event_instructions`` stand before it in the input, and ``event_binding_pointers`` (JSON pointers)
-    name the members whose values bind the conversation, ``event_key_pointer`` the one that names the event.
+    ``event_instructions`` then precede it in the input. JSON pointers find its members:
+    ``event_binding_pointers`` those whose values bind the conversation, ``event_key_pointer`` the event's id.
     """
 
     ingress_events_per_second = Whole(min_value=1, max_value=100_000, default=60)
@@ -50,7 +50,7 @@ class HttpKind:
     secrets: ClassVar[tuple[str, ...]] = ("bearer_token", "hmac_secret")
 
     def check(self, settings: Mapping[str, Any], secrets: Sequence[str]) -> None:
-        """Raise ConnectorInvalid unless something proves who sends, or nobody has to by explicit word."""
+        """Raise ConnectorInvalid unless senders must prove who they are, or the settings waive that."""
         signed = settings["require_hmac_signature"]
         if signed and "hmac_secret" not in secrets:
             raise ConnectorInvalid("require_hmac_signature needs an hmac_secret")
@@ -85,8 +85,8 @@ class HttpKind:
             reply_targets=tuple(connector.settings["default_reply_targets"]),
         )
 
-    def trial(self, connector: Connector, said: Any) -> InboundEvent:
-        """Return the event that a body is, of a sender that proves all (``contracts.ReadsTrials``)."""
+    def trial(self, connector: Connector, body: Any) -> InboundEvent:
+        """Read ``body`` as an event of a trusted sender (``contracts.ReadsTrials``)."""
         proof = Proof(authenticated=not self.is_open(connector.settings, sorted(connector.secrets)))
-        headers = {"idempotency-key": new_id("test")}  # a sender may name the event outside of the body
-        return bodies.read(connector, json.dumps(said).encode(), headers, proof)
+        headers = {"idempotency-key": new_id("test")}  # a sender may name the event outside the body
+        return bodies.read(connector, json.dumps(body).encode(), headers, proof)

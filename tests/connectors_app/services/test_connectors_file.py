@@ -156,7 +156,7 @@ def test_what_no_file_names_any_more_can_be_removed(
     [
         ("version = 2", "version must be 1"),
         ("version = 1\n[[pigeon_connectors]]\nname='a'", "unknown key pigeon_connectors"),
-        ("version = 1\n[http_connectors]\nname='a'", r"write \[\[http_connectors\]\]"),
+        ("version = 1\n[http_connectors]\nname='a'", r"write one \[\[http_connectors\]\]"),
         ("version = 1\n[[http_connectors]]\nactor_id='a'", "has no name"),
         ("version = 1\n[[http_connectors]]\nname='a'", "bearer_token"),
         ("version = 1\n[[http_connectors]]\nname='a'\nnonsense=1", "nonsense: unknown field"),

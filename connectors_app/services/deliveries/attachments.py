@@ -1,4 +1,4 @@
-"""Stored assets as what goes with a message."""
+"""The stored assets that go with a message."""
 
 from collections.abc import Collection, Sequence
 from functools import partial
@@ -11,7 +11,7 @@ from sessions_app.models import Asset
 from sessions_app.services import assets
 
 DOMAIN: Final = "delivery"
-"""Of the references that keep assets for deliveries; their owner is the delivery's id."""
+"""The domain of the references that keep assets for deliveries; their owner is the delivery's id."""
 
 
 def of(delivery: Delivery) -> tuple[Attachment, ...]:
@@ -30,14 +30,14 @@ def of(delivery: Delivery) -> tuple[Attachment, ...]:
 
 
 def names_of(delivery: Delivery) -> dict[str, str]:
-    """Return the names the run gave its files, by asset: an asset keeps the name it first came in under."""
+    """Return the names the run gave its files, by asset: the asset itself keeps the first name it had."""
     outputs = delivery.run.outputs if delivery.run is not None else []
     files = [file for output in outputs for file in output.get("files", ())]
     return {file["asset_id"]: file["file_name"] for file in files}
 
 
 def hold(asset_ids: Collection[str]) -> None:
-    """Hold the assets a message will refer to. Needs an open transaction that holds no target yet."""
+    """Lock the assets a message will refer to. Needs an open transaction that has locked no target yet."""
     if not asset_ids:
         return
     found = assets.everything().filter(asset_id__in=asset_ids)
@@ -45,8 +45,9 @@ def hold(asset_ids: Collection[str]) -> None:
 
 
 def refer(deliveries: Sequence[Delivery]) -> None:
-    """Keep the assets of new deliveries as long as these are. Needs the transaction that makes them, with the
-    assets held in it.
+    """Keep the assets as long as the new deliveries that name them.
+
+    Needs the transaction that makes the deliveries, with the assets held in it.
     """
     wanted = {asset_id for delivery in deliveries for asset_id in delivery.attachments}
     if not wanted:

@@ -9,17 +9,17 @@ _WAITING: Final[set[threading.Event]] = set()
 
 
 def listen(event: threading.Event) -> None:
-    """Set ``event`` whenever a delivery may have become due by this process."""
+    """Set ``event`` whenever a commit of this process may have made a delivery due."""
     _WAITING.add(event)
 
 
 def forget(event: threading.Event) -> None:
-    """Set it no more."""
+    """Stop setting ``event``."""
     _WAITING.discard(event)
 
 
 def ring() -> None:
-    """After the commit, wake the pump of this process, if it has one. Losing it costs a moment."""
+    """Wake the pump of this process, if it has one, after the commit. A lost ring costs a moment."""
     after_commit(_ring)
 
 

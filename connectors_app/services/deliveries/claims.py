@@ -1,8 +1,8 @@
 """Who sends what: the lease of a target, ``sending`` before the request leaves, the outcome after it.
 
-One commit takes a target and begins its head; one settles an attempt and begins the next. Both lock the
-sessions they write about first, so the head is read once before: when it changed meanwhile, the target is
-given back and found again.
+One commit takes a target and begins its head; another settles an attempt and begins the next. Both first lock
+the sessions they write about, so the head is read before that: if it has changed by then, the target is given
+back and found again.
 """
 
 import logging
@@ -35,7 +35,7 @@ _TURNS: Final = tuple(threading.Lock() for _ in range(256))
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """A delivery that is ``sending`` under our lease. It may leave until ``leave_by`` (monotonic)."""
+    """A delivery that is ``sending`` under our lease; it may leave until ``leave_by`` (monotonic)."""
 
     delivery: Delivery
     owner: str
@@ -44,32 +44,32 @@ class Work:
 
     @property
     def target_pk(self) -> int:
-        """Whose queue it heads."""
+        """The target whose queue it heads."""
         return self.delivery.target_id
 
     @property
     def leased_at(self) -> float:
-        """When the lease began to run (monotonic): before its row was waited for."""
+        """When the lease began to run (monotonic): before the wait for its row."""
         return self.leave_by - targets.life_seconds()
 
     @property
     def is_late(self) -> bool:
-        """True when the lease may have run out since it was taken: it must not leave any more."""
+        """True when the lease may have run out since it was taken: the request must not leave any more."""
         return time.monotonic() >= self.leave_by
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Verdict:
-    """What an attempt makes of its delivery (``to``, ``fields``), its target, and the journal (``said``)."""
+    """What an attempt makes of its delivery (``to``, ``fields``) and target, and its ``entry`` says of it."""
 
     to: DeliveryStatus
     fields: Mapping[str, Any] = field(default_factory=dict)
     failed: bool = False
-    said: Mapping[str, Any] = field(default_factory=dict)
+    entry: Mapping[str, Any] = field(default_factory=dict)
 
 
 def take(target_pk: int, owner: str) -> Work | None:
-    """Take the target's lease and begin its head, in one commit; None when there is nothing to be done.
+    """Take the target's lease and begin its head, in one commit; None when nothing is to be sent.
 
     A head left ``sending`` by a dead sender is judged first.
     """
@@ -83,8 +83,8 @@ def take(target_pk: int, owner: str) -> Work | None:
 def settle(work: Work, outcome: Outcome, *, go_on: bool) -> Work | None:
     """Commit what came of an attempt, and begin the next delivery of the target when one is due.
 
-    Without ``go_on``, or when none is due, the lease is given back. What fails can be tried again with the
-    same ``work``. Raises: TargetLost (nothing is written), LedgerUnavailable.
+    Without ``go_on``, or when none is due, the lease is given back. A call that fails can be repeated with
+    the same ``work``. Raises: TargetLost (nothing is written), LedgerUnavailable.
     """
     behind = targets.behind(work.delivery) if go_on else None
     sessions = {work.delivery.session_id} | ({behind.session_id} if behind is not None else set())
@@ -95,9 +95,9 @@ def settle(work: Work, outcome: Outcome, *, go_on: bool) -> Work | None:
 
 
 def resume(work: Work) -> Work | None:
-    """Go on where ``work`` was settled after all, by a commit whose answer was lost; None if nothing began.
+    """Go on after ``work`` was settled by a commit whose answer was lost; None if that commit began nothing.
 
-    What that commit began has not left: only its lease can have aged. Raises: TargetLost.
+    The delivery it began has not left: only its lease can have aged. Raises: TargetLost.
     """
     with write():
         target = _locked(work.target_pk, work.owner, work.epoch)
@@ -111,10 +111,10 @@ def resume(work: Work) -> Work | None:
 
 
 def pass_over(target_pk: int, owner: str, broken: ChainBroken) -> None:
-    """Settle the head whose attempts cannot be recorded, so that it does not hold up what others say there.
+    """Settle a head whose attempts cannot be recorded, so that it does not hold up other sessions' messages.
 
-    What never left is dead-lettered, what may have left is unknown. No record says so: the chain they would
-    continue is the one that is broken. Whatever else heads the queue by now is left alone.
+    If it never left it is dead-lettered, if it may have left it is unknown. No record says so: the chain that
+    would hold it is the broken one. A head of another session is left alone.
     """
     first = targets.head(target_pk)
     if first is None:
@@ -148,8 +148,8 @@ def keep(work: Work, progress: dict[str, Any]) -> None:
 def _writing(sessions: Collection[int]) -> Iterator[None]:
     """Open the transaction that writes about ``sessions`` and lock their rows.
 
-    The threads of one process take turns before it: who waits for a row keeps a connection, and a place
-    among the open transactions, for which streams of everything wait.
+    The threads of one process take turns outside it: a thread that waits for a row keeps a connection and
+    an open transaction, and streams of all sessions wait for open transactions.
     """
     with ExitStack() as turns:
         for place in sorted({pk % len(_TURNS) for pk in sessions}):
@@ -188,7 +188,7 @@ def _may_repeat(target: DeliveryTarget, delivery: Delivery) -> bool:
 
 
 def _begin(target: DeliveryTarget, delivery: Delivery) -> Work:
-    if delivery.status == STATUS.SENDING:  # the attempt of a sender that died: what came of it stays unknown
+    if delivery.status == STATUS.SENDING:  # left by a sender that died: the outcome of its attempt is unknown
         evidence.record(delivery, ActionPhase.FINISHED, outcome=str(STATUS.UNKNOWN))
     states.advance(
         delivery, STATUS.SENDING, attempts=delivery.attempts + 1, next_attempt_at=None,
@@ -210,13 +210,12 @@ def _work(target: DeliveryTarget, delivery: Delivery) -> Work:
 
 
 def _judge(target: DeliveryTarget, delivery: Delivery, outcome: Outcome) -> None:
-    """Settle an attempt: the delivery, what it means to its target, the journal and the ledger."""
+    """Settle an attempt: write the delivery, its target, the journal and the ledger."""
     verdict = _verdict(target, delivery, outcome)
-    number = {"attempt": delivery.attempts}
     states.advance(delivery, verdict.to, **verdict.fields)
     _count(target, verdict)
-    said = entries.entry(delivery, verdict.to, **number, **verdict.said)
-    journal.append(delivery.session_id, said)
+    entry = entries.entry(delivery, verdict.to, attempt=delivery.attempts, **verdict.entry)
+    journal.append(delivery.session_id, entry)
     evidence.record(delivery, ActionPhase.FINISHED, outcome=str(verdict.to))
     logger.info(
         "delivery settled",
@@ -229,12 +228,12 @@ def _judge(target: DeliveryTarget, delivery: Delivery, outcome: Outcome) -> None
 
 def _verdict(target: DeliveryTarget, delivery: Delivery, outcome: Outcome) -> _Verdict:
     if isinstance(outcome, Sent):
-        # Redacted for what no column holds, too: both are the target's own words.
+        # Both are the target's own words: redacted before they are kept anywhere.
         fields = {"reference": redact(outcome.reference)[:500], "detail": redact(dict(outcome.detail))}
-        return _Verdict(to=STATUS.DELIVERED, fields=fields, said={"reference": fields["reference"]})
+        return _Verdict(to=STATUS.DELIVERED, fields=fields, entry={"reference": fields["reference"]})
     error = {"error_class": outcome.error_class, "message": redact(outcome.message)[:_LONGEST_ERROR]}
     if isinstance(outcome, Ambiguous) and not send.honours_keys(target):
-        return _Verdict(to=STATUS.UNKNOWN, fields={"last_error": error}, failed=True, said=error)
+        return _Verdict(to=STATUS.UNKNOWN, fields={"last_error": error}, failed=True, entry=error)
     if isinstance(outcome, Ambiguous | RetryLater):
         if policy.is_last(delivery.attempts):
             return _dead(error, failed=True)
@@ -251,17 +250,17 @@ def _retry(
         to=STATUS.RETRYING,
         fields={"last_error": error, "next_attempt_at": at},
         failed=True,
-        said={**error, "retry_in_ms": round(wait * 1000)},
+        entry={**error, "retry_in_ms": round(wait * 1000)},
     )
 
 
 def _dead(error: dict[str, Any], *, failed: bool = False) -> _Verdict:
     fields = {"last_error": error, "terminal_error": error}
-    return _Verdict(to=STATUS.DEAD_LETTERED, fields=fields, failed=failed, said=error)
+    return _Verdict(to=STATUS.DEAD_LETTERED, fields=fields, failed=failed, entry=error)
 
 
 def _count(target: DeliveryTarget, verdict: _Verdict) -> None:
-    """Count failures in a row: enough leave the target alone; a success forgives, a refusal is neutral.
+    """Count failures in a row: enough of them open the circuit, a success closes it, a refusal is neutral.
 
     Unknown outcomes count too: a target that times out must not turn its whole queue into questions.
     """

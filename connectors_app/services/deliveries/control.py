@@ -1,4 +1,4 @@
-"""What people do about targets: pause, resume, and forgive one whose circuit is open."""
+"""What people do about targets: pause, resume, and reset one whose circuit is open."""
 
 import logging
 
@@ -16,12 +16,12 @@ logger = logging.getLogger(__name__)
 
 
 def pause(digest: str, *, principal: Principal) -> DeliveryTarget:
-    """Send nothing more there; what is being sent ends. A repeat changes nothing. Raises: TargetMissing."""
+    """Send nothing more there; a send under way ends. A repeat changes nothing. Raises: TargetMissing."""
     pk = targets.get(digest).pk
     with write():
         rows = DeliveryTarget.objects.filter(pk=pk, paused_at=None)
         changed = rows.update(paused_at=clock.now(), paused_by=principal.name)
-    return _told(pk, "delivery.target_paused", principal, changed)
+    return _recorded(pk, "delivery.target_paused", principal, changed)
 
 
 def resume(digest: str, *, principal: Principal) -> DeliveryTarget:
@@ -31,15 +31,15 @@ def resume(digest: str, *, principal: Principal) -> DeliveryTarget:
         rows = DeliveryTarget.objects.filter(pk=pk, paused_at__isnull=False)
         changed = rows.update(paused_at=None, paused_by="")
         bell.ring()
-    return _told(pk, "delivery.target_resumed", principal, changed)
+    return _recorded(pk, "delivery.target_resumed", principal, changed)
 
 
 def reset_backpressure(
     *, digest: str = "", plugin: str = "", dry_run: bool = False, principal: Principal
 ) -> list[DeliveryTarget]:
-    """Forget the failures of a target, or of those of a plugin; return the ones that had any.
+    """Forget the failures of a target, or of all targets of a plugin; return the targets that had any.
 
-    Their heads are tried when their own wait is over. Raises: BadRequest (neither is given), TargetMissing.
+    A head is tried when its own wait is over. Raises: BadRequest (neither is given), TargetMissing.
     """
     if not digest and not plugin:
         raise BadRequest(
@@ -50,16 +50,16 @@ def reset_backpressure(
         troubled = troubled.filter(pk=targets.get(digest).pk)
     if plugin:
         troubled = troubled.filter(plugin=plugin)
-    found = list(troubled.order_by("pk"))
+    rows = list(troubled.order_by("pk"))
     if not dry_run:
-        for row in found:
-            _forgive(row.pk)
-            _told(row.pk, "delivery.target_forgiven", principal, 1)
-        found = list(DeliveryTarget.objects.filter(pk__in=[row.pk for row in found]).order_by("pk"))
-    return found
+        for row in rows:
+            _reset(row.pk)
+            _recorded(row.pk, "delivery.target_forgiven", principal, 1)
+        rows = list(DeliveryTarget.objects.filter(pk__in=[row.pk for row in rows]).order_by("pk"))
+    return rows
 
 
-def _forgive(pk: int) -> None:
+def _reset(pk: int) -> None:
     with write():
         row = targets.lock(pk)
         if row is None:
@@ -70,7 +70,8 @@ def _forgive(pk: int) -> None:
         bell.ring()
 
 
-def _told(pk: int, action: str, principal: Principal, changed: int) -> DeliveryTarget:
+def _recorded(pk: int, action: str, principal: Principal, changed: int) -> DeliveryTarget:
+    """Return the target as it is now; audit and log the change, if there was one."""
     row = DeliveryTarget.objects.get(pk=pk)
     if changed:
         audit.record(action, "delivery_target", row.name, principal=principal)

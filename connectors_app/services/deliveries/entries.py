@@ -1,4 +1,4 @@
-"""What the session's journal says of its deliveries: who was to hear, and what came of it."""
+"""The journal entries of deliveries: what was queued for which target, and what came of it."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -17,12 +17,12 @@ _KINDS: Final[Mapping[str, str]] = {
 
 
 def entry(delivery: Delivery, to: str, **more: Any) -> Entry:
-    """Return the entry that reports that ``delivery`` becomes ``to``. The target goes by its shown name."""
+    """Return the entry for ``delivery`` becoming ``to``. It names the target, never the address."""
     return _entry(delivery, _KINDS[to], more)
 
 
 def decided(delivery: Delivery, **more: Any) -> Entry:
-    """Return the entry that reports what a person said about ``delivery``."""
+    """Return the entry for what a person decided about ``delivery``."""
     return _entry(delivery, "delivery.decided", more)
 
 

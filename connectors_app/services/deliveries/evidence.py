@@ -9,9 +9,9 @@ from sessions_app.services.external_actions import Action
 
 
 def record(delivery: Delivery, phase: ActionPhase, *, outcome: str = "") -> None:
-    """Record that an attempt begins, or what came of it. Needs the transaction that commits just that.
+    """Record that an attempt begins, or what came of it. Needs the transaction that commits the same.
 
-    That transaction holds the row of the delivery's session. Raises: LedgerUnavailable; nothing leaves then.
+    It holds the row of the delivery's session. Raises: LedgerUnavailable; then nothing may leave.
     """
     require_transaction()
     target = delivery.target
@@ -23,15 +23,15 @@ def record(delivery: Delivery, phase: ActionPhase, *, outcome: str = "") -> None
         target=target.name,
         grant=f"session:{delivery.session.session_id}",
         principal="" if delivery.run is not None else "system",
-        request_digest=digest(_said(delivery)),
-        response_digest=digest(_answered(delivery)) if phase == ActionPhase.FINISHED else "",
+        request_digest=digest(_request(delivery)),
+        response_digest=digest(_response(delivery)) if phase == ActionPhase.FINISHED else "",
         outcome=outcome,
         delivery_id=delivery.delivery_id,
     )
     external_actions.record(action, run=delivery.run, session_id=delivery.session.session_id)
 
 
-def _said(delivery: Delivery) -> dict[str, object]:
+def _request(delivery: Delivery) -> dict[str, object]:
     return {
         "delivery_id": delivery.delivery_id,
         "content": delivery.content,
@@ -41,5 +41,5 @@ def _said(delivery: Delivery) -> dict[str, object]:
     }
 
 
-def _answered(delivery: Delivery) -> dict[str, object]:
+def _response(delivery: Delivery) -> dict[str, object]:
     return {"reference": delivery.reference, "detail": delivery.detail, "error": delivery.last_error}

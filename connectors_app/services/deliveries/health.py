@@ -1,6 +1,7 @@
-"""How deliveries are: for the status, and for Prometheus.
+"""The health of deliveries, for the status and for Prometheus.
 
-What lives is counted over partial indexes, whatever was settled before; totals are remembered for a while.
+Unsettled deliveries are counted over partial indexes, so settled ones cost nothing; totals are remembered for
+a while.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ _PREFIX: Final = "kheish_delivery"
 
 
 def status_part() -> StatusPart:
-    """Return what the status says: a few counts over partial indexes. Only what is unresolved is trouble."""
+    """Return the status of deliveries: a few counts, and warnings for what nobody has resolved."""
     counts = trouble()
     waiting = Delivery.objects.filter(status__in=sorted(WAITING_TO_LEAVE)).count()
     view = {"waiting": waiting, **counts, "targets_paused": _paused()}
@@ -27,7 +28,7 @@ def status_part() -> StatusPart:
 
 
 def trouble() -> dict[str, int]:
-    """Return how many dead letters there are, how many nobody dealt with, how many of unknown outcome."""
+    """Count the dead letters, those of them nobody dealt with, and the deliveries of unknown outcome."""
     # Each condition repeats the index's own, so that settled deliveries are not looked at.
     kept = Q(status__in=[STATUS.DEAD_LETTERED, STATUS.UNKNOWN])
     return Delivery.objects.filter(kept).aggregate(
@@ -87,7 +88,7 @@ def _waiting() -> dict[str, int]:
 
 
 def _count_all() -> dict[str, int]:
-    """Count what no partial index holds: a scan."""
+    """Count what no partial index covers: a scan."""
     return {
         "delivered": Delivery.objects.filter(status=STATUS.DELIVERED).count(),
         "targets": DeliveryTarget.objects.count(),

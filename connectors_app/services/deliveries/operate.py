@@ -1,7 +1,7 @@
 """What people do about deliveries: send again, resolve, decide, send by hand.
 
-A dead letter stays what it is; sending it again makes a delivery of its own at the end of the queue. A
-delivery of unknown outcome waits for somebody to look at the target and say what happened.
+A dead letter stays one; sending it again makes a new delivery at the end of the queue. A delivery of unknown
+outcome waits for somebody to look at the target and say what happened.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ from sessions_app.services.principal import Principal
 
 RESOLVED: Final = "operator resolved"
 IDEMPOTENCY_KEY: Final = "delivery_idempotency_key"
-"""What the metadata of a message calls it, so that it reaches each target once."""
+"""The member of a message's metadata whose value lets it reach each target only once."""
 _LONGEST_REASON: Final = 512
 Action = Literal["would_replay", "replayed", "existing_replay"]
 
@@ -48,8 +48,8 @@ class Replayed:
 def replay(delivery_id: str, *, force: bool = False, principal: Principal) -> tuple[Delivery, bool]:
     """Send a dead letter again, as a new delivery at the end of its target's queue; True when it is new.
 
-    The newest replay there is, unless ``force``. The dead letter itself is not changed.
-    Raises: DeliveryMissing, IllegalDelivery (it is no dead letter).
+    Without ``force``, a dead letter that was replayed before returns its newest replay. The dead letter
+    itself does not change. Raises: DeliveryMissing, IllegalDelivery (it is no dead letter).
     """
     with write():
         source = _lock(find.get(delivery_id))
@@ -67,8 +67,9 @@ def replay_bulk(
 ) -> list[Replayed]:
     """Send the dead letters among ``rows`` again, oldest first, at most ``limit``, each in one transaction.
 
-    An error leaves those before it replayed; the same call again finds them and goes on, with ``force`` those
-    of the same ``once``. ``dry_run`` only says what would happen. Joins no open transaction.
+    After an error the earlier ones stay replayed; the same call again finds their replays and goes on. With
+    ``force`` it finds only those of the same ``once``. ``dry_run`` only says what would happen. Joins no open
+    transaction.
     """
     dead = rows.filter(status=DeliveryStatus.DEAD_LETTERED).order_by("id")
     ids = list(dead.values_list("delivery_id", flat=True)[:limit])
@@ -77,31 +78,31 @@ def replay_bulk(
         return [_would(source, force=force) for source in whole]
     done = []
     for delivery_id in ids:
-        with suppress(find.DeliveryMissing), write():  # it may go meanwhile
+        with suppress(find.DeliveryMissing), write():  # it may have been purged meanwhile
             source = _lock(find.get(delivery_id))
             done.append(_replay(source, force=force, principal=principal, once=once))
     return done
 
 
 def _would(source: Delivery, *, force: bool) -> Replayed:
-    there = None if force else _newest(source)
-    return Replayed(source=source, action="existing_replay" if there else "would_replay", replay=there)
+    earlier = None if force else _newest(source)
+    return Replayed(source=source, action="existing_replay" if earlier else "would_replay", replay=earlier)
 
 
 def _replay(source: Delivery, *, force: bool, principal: Principal, once: str = "") -> Replayed:
     """Queue ``source`` again. Needs its session and its target locked."""
     key = f"replay:{source.delivery_id}:{sha256_hex(once)[:16]}" if once else ""
-    there = _newest(source, key=key if force else "") if key or not force else None
-    if there is not None:
-        return Replayed(source=source, action="existing_replay", replay=there)
-    made = _again(source, key=key)
-    _tell(source, principal, decision="replayed", replay_delivery_id=made.delivery_id)
-    return Replayed(source=source, action="replayed", replay=made)
+    earlier = _newest(source, key=key if force else "") if key or not force else None
+    if earlier is not None:
+        return Replayed(source=source, action="existing_replay", replay=earlier)
+    copy = _again(source, key=key)
+    _note(source, principal, decision="replayed", replay_delivery_id=copy.delivery_id)
+    return Replayed(source=source, action="replayed", replay=copy)
 
 
 def _newest(source: Delivery, *, key: str = "") -> Delivery | None:
-    found = find.rows(whole=True).filter(replayed_from=source, **({"key": key} if key else {}))
-    return found.order_by("-id").first()
+    replays = find.rows(whole=True).filter(replayed_from=source, **({"key": key} if key else {}))
+    return replays.order_by("-id").first()
 
 
 def _again(source: Delivery, *, key: str = "") -> Delivery:
@@ -110,28 +111,28 @@ def _again(source: Delivery, *, key: str = "") -> Delivery:
 
 
 def resolve(delivery_id: str, *, reason: str = "", principal: Principal) -> Delivery:
-    """Say that somebody has dealt with a dead letter: it is no trouble any more. A repeat changes nothing.
+    """Mark a dead letter as dealt with, so that no warning counts it. A repeat changes nothing.
 
     Raises: DeliveryMissing, IllegalDelivery (it is no dead letter).
     """
     with write():
-        found = _lock(find.get(delivery_id))
-        if found.status != DeliveryStatus.DEAD_LETTERED:
+        delivery = _lock(find.get(delivery_id))
+        if delivery.status != DeliveryStatus.DEAD_LETTERED:
             raise states.IllegalDelivery(
-                f"a {found.status} delivery cannot be resolved", delivery_id=delivery_id
+                f"a {delivery.status} delivery cannot be resolved", delivery_id=delivery_id
             )
-        if found.resolved_at is None:
-            _resolve(found, principal, reason or RESOLVED)
-            _tell(found, principal, decision="resolved", reason=found.resolution_reason)
+        if delivery.resolved_at is None:
+            _resolve(delivery, principal, reason or RESOLVED)
+            _note(delivery, principal, decision="resolved", reason=delivery.resolution_reason)
     return find.get(delivery_id)
 
 
 def decide(delivery_id: str, outcome: str, *, reason: str = "", principal: Principal) -> Delivery:
     """Say what came of a delivery of unknown outcome. The same outcome again changes nothing.
 
-    ``happened``: it is delivered. ``not_happened``: it is sent again, as a new delivery. ``give_up``: it is a
-    dead letter. Raises: DeliveryMissing, BadRequest (unknown outcome), DecisionConflict (another one won),
-    IllegalDelivery (its outcome is known).
+    ``happened``: it is delivered. ``not_happened``: it becomes a dead letter and is sent again as a new
+    delivery. ``give_up``: it becomes a dead letter. Raises: DeliveryMissing, BadRequest (no such outcome),
+    DecisionConflict (another one won), IllegalDelivery (its outcome is known).
     """
     if outcome not in DeliveryDecision.values:
         raise BadRequest(
@@ -140,50 +141,50 @@ def decide(delivery_id: str, outcome: str, *, reason: str = "", principal: Princ
             domain="deliveries",
         )
     with write():
-        found = _lock(find.get(delivery_id))
-        if found.decision:
-            _same_or_conflict(found, outcome)
-        elif found.status != DeliveryStatus.UNKNOWN:
+        delivery = _lock(find.get(delivery_id))
+        if delivery.decision:
+            _same_or_conflict(delivery, outcome)
+        elif delivery.status != DeliveryStatus.UNKNOWN:
             raise states.IllegalDelivery(
-                f"the outcome is known: it is {found.status}", delivery_id=delivery_id
+                f"the outcome is known: it is {delivery.status}", delivery_id=delivery_id
             )
         else:
-            _decide(found, DeliveryDecision(outcome), reason, principal)
+            _decide(delivery, DeliveryDecision(outcome), reason, principal)
     return find.get(delivery_id)
 
 
-def _same_or_conflict(found: Delivery, outcome: str) -> None:
-    if found.decision != outcome:
+def _same_or_conflict(delivery: Delivery, outcome: str) -> None:
+    if delivery.decision != outcome:
         raise DecisionConflict(
-            f"already decided: {found.decision}, by {found.resolved_by}",
-            delivery_id=found.delivery_id,
-            decision=found.decision,
-            resolved_by=found.resolved_by,
+            f"already decided: {delivery.decision}, by {delivery.resolved_by}",
+            delivery_id=delivery.delivery_id,
+            decision=delivery.decision,
+            resolved_by=delivery.resolved_by,
         )
 
 
-def _decide(found: Delivery, outcome: DeliveryDecision, reason: str, principal: Principal) -> None:
+def _decide(delivery: Delivery, outcome: DeliveryDecision, reason: str, principal: Principal) -> None:
     happened = outcome == DeliveryDecision.HAPPENED
     to = DeliveryStatus.DELIVERED if happened else DeliveryStatus.DEAD_LETTERED
-    more: dict[str, Any] = {} if happened else {"terminal_error": found.last_error}
-    states.advance(found, to, decision=outcome, **more)
-    _resolve(found, principal, reason)
-    said = {"decision": str(outcome), "reason": found.resolution_reason}
+    more: dict[str, Any] = {} if happened else {"terminal_error": delivery.last_error}
+    states.advance(delivery, to, decision=outcome, **more)
+    _resolve(delivery, principal, reason)
+    payload = {"decision": str(outcome), "reason": delivery.resolution_reason}
     if outcome == DeliveryDecision.NOT_HAPPENED:
-        said["replay_delivery_id"] = _again(found).delivery_id
-    _tell(found, principal, **said)
+        payload["replay_delivery_id"] = _again(delivery).delivery_id
+    _note(delivery, principal, **payload)
 
 
 def send_by_hand(
     session_id: str, output: Mapping[str, Any], handle: Any, *, principal: Principal
 ) -> list[Delivery]:
-    """Queue something a person says, for one handle the session may use; a local one makes none.
+    """Queue a person's message for one handle the session may use.
 
-    What its metadata names by ``delivery_idempotency_key`` is queued once for a target, whoever says it again
-    and in whatever session: then the delivery that was there is returned.
-    Raises: SessionMissing, InvalidReplyTarget, ReplyTargetForbidden, NotFound.
+    A message whose metadata has a ``delivery_idempotency_key`` is queued once for a target, whoever sends it
+    again and in whatever session: the repeat returns the delivery that is there. Raises: SessionMissing,
+    InvalidReplyTarget, BadRequest (a local handle), ReplyTargetForbidden, NotFound.
     """
-    said = redact(dict(output))
+    message = redact(dict(output))
     with write():
         sessions.lock(sessions.get(session_id).pk)
         session = sessions.get(session_id)  # its scope, under the lock
@@ -197,10 +198,10 @@ def send_by_hand(
             None,
             targets=[target],
             key=_named(output.get("metadata", {})) or new_id("hand"),
-            content=said.get("content", ""),
-            parts=said.get("parts", ()),
-            attachments=said.get("attachments", ()),
-            metadata={**said.get("metadata", {}), "sent_by": principal.name},
+            content=message.get("content", ""),
+            parts=message.get("parts", ()),
+            attachments=message.get("attachments", ()),
+            metadata={**message.get("metadata", {}), "sent_by": principal.name},
         )
 
 
@@ -209,22 +210,22 @@ def _named(metadata: Mapping[str, Any]) -> str:
     return f"named:{sha256_hex(name)}" if name else ""
 
 
-def _resolve(found: Delivery, principal: Principal, reason: str) -> None:
-    found.resolved_at, found.resolved_by = clock.now(), principal.name
-    found.resolution_reason = redact(reason)[:_LONGEST_REASON]
-    found.save(update_fields=["resolved_at", "resolved_by", "resolution_reason"])
+def _resolve(delivery: Delivery, principal: Principal, reason: str) -> None:
+    delivery.resolved_at, delivery.resolved_by = clock.now(), principal.name
+    delivery.resolution_reason = redact(reason)[:_LONGEST_REASON]
+    delivery.save(update_fields=["resolved_at", "resolved_by", "resolution_reason"])
 
 
-def _tell(found: Delivery, principal: Principal, **said: Any) -> None:
-    journal.append(found.session_id, entries.decided(found, principal=principal.name, **said))
+def _note(delivery: Delivery, principal: Principal, **payload: Any) -> None:
+    journal.append(delivery.session_id, entries.decided(delivery, principal=principal.name, **payload))
 
 
-def _lock(found: Delivery) -> Delivery:
-    """Lock its session, what is attached, its target, in everybody's order; return it as it is then.
+def _lock(delivery: Delivery) -> Delivery:
+    """Lock its session, its attachments and its target, in the common order; return it as it then is.
 
-    Raises: DeliveryMissing (it went meanwhile).
+    Raises: DeliveryMissing (it was purged meanwhile).
     """
-    sessions.lock(found.session_id)
-    attachments.hold(set(found.attachments))
-    targets.lock(found.target_id)
-    return find.get(found.delivery_id)
+    sessions.lock(delivery.session_id)
+    attachments.hold(set(delivery.attachments))
+    targets.lock(delivery.target_id)
+    return find.get(delivery.delivery_id)

@@ -12,8 +12,8 @@ _JITTER: Final = 0.2
 def wait_seconds(attempts: int, asked_seconds: float | None = None) -> float:
     """Return how long to wait after failed attempt number ``attempts``: at least what the target asked for.
 
-    Doubled with each attempt up to the cap, and up to a fifth more, so that targets that failed together are
-    not tried together. What the target may ask for has a cap of its own.
+    The wait doubles with each attempt up to the cap. Below the cap up to a fifth is added at random, so that
+    targets that failed together are not tried together. What a target asks for has a cap of its own.
     """
     pace = settings.KHEISH.deliveries
     backoff = pace.initial_retry_ms * 2 ** min(max(attempts - 1, 0), _LARGEST_EXPONENT)
@@ -23,7 +23,7 @@ def wait_seconds(attempts: int, asked_seconds: float | None = None) -> float:
 
 
 def is_last(attempts: int) -> bool:
-    """Tell whether attempt number ``attempts`` was the last one a delivery gets."""
+    """Tell whether attempt number ``attempts`` is the last one a delivery gets."""
     return attempts >= settings.KHEISH.deliveries.max_attempts
 
 

@@ -30,12 +30,12 @@ from sessions_app.services.external_actions import ChainBroken, LedgerUnavailabl
 logger = logging.getLogger(__name__)
 LOOK_SECONDS: Final = 0.25
 _TURN_SECONDS: Final = 1.0
-"""How long a thread stays with one target while others wait for a thread."""
+"""How long a thread stays with one target while all threads are busy."""
 _LONGEST_SEND_SECONDS: Final = 900.0
-"""A send that takes longer is given up: its lease is no longer renewed."""
+"""After this long a send is given up: its lease is no longer renewed."""
 _SECRETS_AGE_SECONDS: Final = 5.0
 _AWAY: Final = (*AWAY, LedgerUnavailable)
-"""What an outcome that is known waits for, rather than being forgotten."""
+"""Faults that pass: a known outcome waits for their end rather than being forgotten."""
 
 
 @dataclass
@@ -48,7 +48,7 @@ class _Flight:
 
 
 class Pump:
-    """Sends what is due (``ports.Background``)."""
+    """Sends the deliveries that are due (``ports.Background``)."""
 
     def __init__(self) -> None:
         self.owner = ""
@@ -68,11 +68,11 @@ class Pump:
         self._feeder.start()
 
     def drain(self) -> None:
-        """Begin nothing new; what is being sent is settled."""
+        """Begin nothing new; sends under way are settled."""
         self._draining.set()
 
     def stop(self) -> None:
-        """End; what is being sent has the grace of a drain, and is then left to whoever takes over."""
+        """End; sends under way get the grace of a drain and are then left to the worker that takes over."""
         self._draining.set()
         bell.forget(self._wake)
         until = time.monotonic() + settings.KHEISH.drain_seconds
@@ -84,7 +84,7 @@ class Pump:
             self._offers.put(None)
 
     def threads(self) -> list[threading.Thread]:
-        """Return every thread it has begun."""
+        """Return every thread it has started."""
         return [self._feeder, *self._threads]
 
     def _feed(self) -> None:
@@ -103,7 +103,7 @@ class Pump:
         connection.close()
 
     def _offer(self) -> None:
-        """Hand out due targets nobody here has, no more than there are threads for."""
+        """Hand out due targets that no thread here has, no more than there are threads for."""
         with self._lock:
             mine = set(self._flights)
         room = self._most - len(mine)
@@ -122,9 +122,9 @@ class Pump:
         thread.start()
 
     def _renew(self) -> None:
-        """Renew the leases of what is being sent, each when a third of its life is over.
+        """Renew the leases of sends under way, each when a third of its life is over.
 
-        One whose row is locked for long is tried again with the next look: the others must not run out.
+        One whose row stays locked is tried again at the next look: the other leases must not run out.
         """
         now = time.monotonic()
         with self._lock:
@@ -165,7 +165,7 @@ class Pump:
         connection.close()
 
     def _serve(self, target_pk: int) -> None:
-        """Send what is due to one target, one after the other."""
+        """Send the due deliveries of one target, one after the other."""
         if self._draining.is_set():
             return
         flight = self._flights[target_pk]
@@ -195,7 +195,7 @@ class Pump:
         return outcome
 
     def _settle(self, work: Work, outcome: Outcome, *, go_on: bool) -> Work | None:
-        """Commit the outcome; what cannot be yet is not forgotten. Raises: TargetLost, ChainBroken."""
+        """Commit the outcome, trying until the database is back. Raises: TargetLost, ChainBroken."""
         was_away = False
         while True:
             try:
@@ -203,7 +203,7 @@ class Pump:
             except ChainBroken:
                 if not go_on:
                     raise
-                go_on = False  # it may be the next one's chain, which must not keep this outcome
+                go_on = False  # the broken chain may be the next delivery's; this outcome must be kept
             except IllegalDelivery:
                 if not was_away:
                     raise
@@ -217,7 +217,7 @@ class Pump:
                 close_old_connections()
 
     def _must_make_room(self, began: float) -> bool:
-        """Tell whether a thread has had its turn while all are busy: a due target may be waiting for one."""
+        """Tell whether a thread has had its turn while all are busy: another due target may be waiting."""
         with self._lock:
             return len(self._flights) >= self._most and time.monotonic() - began > _TURN_SECONDS
 

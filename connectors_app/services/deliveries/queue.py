@@ -1,4 +1,4 @@
-"""How a message gets into the queues of its targets: in the transaction that commits what it says."""
+"""How a message enters the queues of its targets: in the transaction that commits its cause."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -40,11 +40,10 @@ def enqueue(
 ) -> list[Delivery]:
     """Queue one message for each of ``targets`` (handles in normal form); local ones are passed over.
 
-    Of handles that share a queue the first says where in it the message belongs.
-    What is said must be redacted already. ``attachments`` are asset ids, ``buttons`` rows of
-    ``{"label", "data", "style"}``. The same ``key`` again adds nothing for a target that has it. Returns the
-    deliveries of this key, also those that were there. Needs the open transaction that holds the session's
-    row: it takes the rows of the targets, by primary key.
+    Of several handles with one queue, the first gives the message's placement. The content must be redacted
+    already. ``attachments`` are asset ids, ``buttons`` rows of ``{"label", "data", "style"}``. The same
+    ``key`` again adds nothing for a target that has it. Returns all deliveries of this key, old and new.
+    Needs the open transaction that holds the session's row; it locks the target rows, by primary key.
     """
     require_transaction()
     files = _assets(attachments, parts)
@@ -61,10 +60,10 @@ def enqueue(
         "buttons": [[dict(button) for button in row] for row in buttons],
         "metadata": dict(metadata or {}),
     }
-    attachments_of.hold(files)  # before the targets, as whoever emits an output does
-    named = list(targets)
-    placements = {handles.digest_of(handle): handles.placement_of(handle) for handle in reversed(named)}
-    return _into(hold(named), message, placements)
+    attachments_of.hold(files)  # before the targets: the order in which outputs lock them
+    wanted = list(targets)
+    placements = {handles.digest_of(handle): handles.placement_of(handle) for handle in reversed(wanted)}
+    return _into(hold(wanted), message, placements)
 
 
 def _assets(attachments: Sequence[str], parts: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -74,10 +73,10 @@ def _assets(attachments: Sequence[str], parts: Sequence[Mapping[str, Any]]) -> l
 
 
 def again(source: Delivery, target: DeliveryTarget, *, key: str) -> Delivery:
-    """Queue what ``source`` says once more, at the end of the queue of ``target``, whose row is locked.
+    """Queue the message of ``source`` once more, at the end of the queue of ``target``, whose row is locked.
 
-    Parts that the target has confirmed are not sent again; what was only begun is judged by nobody but the
-    delivery that began it.
+    Parts that the target has confirmed are not sent again; a part that was only begun is left to the delivery
+    that began it.
     """
     message = {name: getattr(source, name) for name in _COPIED}
     message["progress"] = {name: value for name, value in source.progress.items() if name != "begun"}
@@ -112,8 +111,8 @@ def _into(
     placements: Mapping[str, Mapping[str, Any]],
 ) -> list[Delivery]:
     key = message["key"]
-    there = Delivery.objects.select_related("target", "session", "run").filter(target__in=rows, key=key)
-    known = {delivery.target_id: delivery for delivery in there} if rows else {}
+    earlier = Delivery.objects.select_related("target", "session", "run").filter(target__in=rows, key=key)
+    known = {delivery.target_id: delivery for delivery in earlier} if rows else {}
     now = clock.now()
     fresh = [
         Delivery(
@@ -131,7 +130,7 @@ def _into(
         attachments_of.refer(fresh)
         pks = [delivery.target_id for delivery in fresh]
         DeliveryTarget.objects.filter(pk__in=pks, next_at=None).update(next_at=Now())
-        told = [entries.entry(delivery, delivery.status, key=key, kind=delivery.kind) for delivery in fresh]
-        journal.append(message["session"].pk, *told)
+        queued = [entries.entry(delivery, delivery.status, key=key, kind=delivery.kind) for delivery in fresh]
+        journal.append(message["session"].pk, *queued)
         bell.ring()
     return sorted([*known.values(), *fresh], key=lambda delivery: delivery.pk)

@@ -1,4 +1,4 @@
-"""What is forgotten of deliveries, and when: what is settled, never what waits for a person."""
+"""When deliveries are forgotten: after they are settled, never while they wait for a person."""
 
 from datetime import timedelta
 from typing import Final
@@ -18,7 +18,7 @@ BATCH: Final = 500
 
 
 def purge() -> int:
-    """Delete a batch of old settled deliveries and of targets that none is left of; return how many went."""
+    """Delete a batch of old settled deliveries, and of targets without any; return how many rows went."""
     days = settings.KHEISH.deliveries.keep_days
     if not days:
         return 0
@@ -38,7 +38,7 @@ def purge() -> int:
 
 
 def _forget(pk: int) -> int:
-    """Delete one target unless something came for it meanwhile."""
+    """Delete one target unless a delivery was queued for it meanwhile."""
     with write():
         target = targets.lock(pk)
         if target is None or target.lease_owner or Delivery.objects.filter(target=pk).exists():
@@ -55,7 +55,7 @@ def unsettled() -> Q:
 
 
 def session_purged(session: Session) -> None:
-    """Delete the deliveries of a session that goes, and what they hold (``ports.on_session_purged``)."""
+    """Delete the deliveries of a purged session, and release their assets (``ports.on_session_purged``)."""
     doomed = dict(Delivery.objects.filter(session=session).values_list("pk", "delivery_id"))
     assets.release(attachments.DOMAIN, doomed.values())
     Delivery.objects.filter(pk__in=list(doomed)).delete()

@@ -1,4 +1,4 @@
-"""One attempt at one delivery: what the sender is given, and what it answers. Nothing is written here."""
+"""One attempt at one delivery: what the sender gets, and what it returns. Nothing is written here."""
 
 import logging
 from collections.abc import Callable
@@ -30,8 +30,8 @@ KEY_PREFIX: Final = "kheish:"
 def attempt(delivery: Delivery, keep: Callable[[dict[str, Any]], None]) -> Outcome:
     """Send ``delivery`` once and return what came of it. No transaction may be open.
 
-    What a sender did not foresee counts as ambiguous: nobody can know what had left. A database that is away
-    does not: it is asked before a request leaves, or between two parts of which the first is kept.
+    An error the sender did not foresee counts as ambiguous: nobody can know what had left. A missing database
+    does not: it is used before a request leaves, or between two parts of which the first is kept.
     ``keep`` is ``Parcel.keep``; a TargetLost it raises passes through.
     """
     try:
@@ -59,7 +59,7 @@ def attempt(delivery: Delivery, keep: Callable[[dict[str, Any]], None]) -> Outco
 
 
 def _kept(keep: Callable[[dict[str, Any]], None], progress: dict[str, Any]) -> None:
-    """Keep what was confirmed. Raises: Ambiguous: something has left, and the next attempt would not know."""
+    """Keep what was confirmed. Raises: Ambiguous, as the next attempt would not know that a part has left."""
     try:
         keep(progress)
     except DatabaseTrouble as error:
@@ -67,7 +67,7 @@ def _kept(keep: Callable[[dict[str, Any]], None], progress: dict[str, Any]) -> N
 
 
 def honours_keys(target: DeliveryTarget) -> bool:
-    """Tell whether sending again to ``target`` is safe; where nobody can say, it is not."""
+    """Tell whether sending again to ``target`` is safe; False when that is not known."""
     sender = registry.sender(target.plugin)
     if sender is None:
         return False

@@ -1,4 +1,4 @@
-"""Deliveries and their targets as people and programs see them: never an address."""
+"""Deliveries and their targets as clients see them: never with an address."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -13,7 +13,7 @@ from sessions_app.services.projections.shape import View, known, time
 
 
 def of_run(run: Run) -> Iterator[View]:
-    """Yield the deliveries of a run with what they say, oldest first."""
+    """Yield the deliveries of a run with their content, oldest first."""
     for row in find.rows(whole=True).filter(run=run).order_by("pk").iterator(chunk_size=200):
         yield delivery_detail(row, content=True)
 
@@ -24,7 +24,7 @@ def delivery_views(rows: Iterable[Delivery]) -> list[View]:
 
 
 def delivery_view(row: Delivery) -> View:
-    """Return one delivery without what it says."""
+    """Return one delivery without its content."""
     return {
         "delivery_id": row.delivery_id,
         "session_id": row.session.session_id,
@@ -64,7 +64,7 @@ def _end(row: Delivery) -> dict[str, Any]:
 
 
 def delivery_detail(row: Delivery, *, content: bool) -> View:
-    """Return one delivery; with ``content`` also what it says."""
+    """Return one delivery; with ``content`` its message too."""
     view = delivery_view(row)
     if content:
         view |= {
@@ -77,12 +77,12 @@ def delivery_detail(row: Delivery, *, content: bool) -> View:
 
 
 def target_views(rows: Iterable[DeliveryTarget]) -> list[View]:
-    """Return the targets in the order given; one query more for what waits there."""
-    found = list(rows)
-    waits = Q(status__in=sorted(WAITING_TO_LEAVE), target_id__in=[row.pk for row in found])
+    """Return the targets in the order given; one more query counts what waits there."""
+    targets = list(rows)
+    waits = Q(status__in=sorted(WAITING_TO_LEAVE), target_id__in=[row.pk for row in targets])
     counts = Delivery.objects.filter(waits).order_by().values_list("target_id")
     queued = dict(counts.annotate(number=Count("pk")))
-    return [_target(row, queued.get(row.pk, 0)) for row in found]
+    return [_target(row, queued.get(row.pk, 0)) for row in targets]
 
 
 def target_view(row: DeliveryTarget) -> View:

@@ -5,8 +5,7 @@ pending ─▶ sending ─▶ delivered | dead_lettered
               └─▶ unknown ─▶ delivered | dead_lettered (a person decides)
 
 ``sending`` commits before the request leaves. A delivery found sending under a dead lease is sent again
-where the target honours keys, and is unknown elsewhere. A dead letter is final: a replay is a delivery of
-its own.
+where the target honours keys, and is unknown elsewhere. A dead letter is final: its replay is a new delivery.
 """
 
 from collections.abc import Mapping
@@ -42,7 +41,7 @@ class IllegalDelivery(Conflict):
 def advance(delivery: Delivery, to: DeliveryStatus, **fields: Any) -> None:
     """Move one delivery along one edge, guarded by the state it was read in. Needs an open transaction.
 
-    Leaving the queue settles it. Raises: IllegalDelivery (no such edge, or somebody moved it first).
+    A delivery that leaves the queue is settled. Raises: IllegalDelivery (no such edge, or it moved first).
     """
     require_transaction()
     was = DeliveryStatus(delivery.status)

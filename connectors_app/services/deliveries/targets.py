@@ -1,4 +1,4 @@
-"""Targets: found by their address, locked in order, leased by whoever sends.
+"""Targets: found by their address, locked in order, leased by the worker that sends.
 
 All times are the database's, which the workers of several machines share.
 """
@@ -23,9 +23,9 @@ from kheish_site.lib.prepared import Prepared, update
 from kheish_site.lib.transactions import locked, locked_in_order, require_transaction, write, write_soon
 
 _MOST_DUE: Final = 500
-"""Due targets that are looked at at once; more than there are threads for."""
+"""Due targets read at one look; more than there are threads for."""
 _TURN_SECONDS: Final = 0.5
-"""How long a renewal waits for a row that somebody has locked."""
+"""How long a renewal waits for a locked row."""
 
 
 class TargetMissing(NotFound):
@@ -41,31 +41,31 @@ class TargetLost(KheishError):
 
 
 def hold(given: Iterable[Mapping[str, Any]]) -> list[DeliveryTarget]:
-    """Return the targets of the handles under their row locks, each once, made where they are missing.
+    """Return the targets of the handles under their row locks, each once; missing ones are made.
 
     Local handles have none. Needs an open transaction that holds the session's row.
     """
     require_transaction()
-    found_at = (handles.queue_of(handle) for handle in given if handle["plugin"] != handles.LOCAL)
-    wanted = {handles.digest_of(queue): queue for queue in found_at}
+    queues = (handles.queue_of(handle) for handle in given if handle["plugin"] != handles.LOCAL)
+    wanted = {handles.digest_of(queue): queue for queue in queues}
     if not wanted:
         return []
     rows = DeliveryTarget.objects.filter(digest__in=wanted)
     missing = set(wanted) - set(rows.values_list("digest", flat=True))
     if missing:
         # By digest, so that two transactions that make the same targets wait in the same order.
-        made = [_new(found, wanted[found]) for found in sorted(missing)]
-        DeliveryTarget.objects.bulk_create(made, ignore_conflicts=True)
-    found = list(locked(rows.order_by("pk")))
-    if len(found) < len(wanted):  # retention took one away in between
+        fresh = [_new(digest, wanted[digest]) for digest in sorted(missing)]
+        DeliveryTarget.objects.bulk_create(fresh, ignore_conflicts=True)
+    targets = list(locked(rows.order_by("pk")))
+    if len(targets) < len(wanted):  # retention deleted one in between
         return hold(wanted.values())
-    return found
+    return targets
 
 
-def _new(found: str, handle: Mapping[str, Any]) -> DeliveryTarget:
+def _new(digest: str, handle: Mapping[str, Any]) -> DeliveryTarget:
     plugin, address = str(handle["plugin"]), handle["address"]
     return DeliveryTarget(
-        digest=found,
+        digest=digest,
         name=handles.shown(handle),
         plugin=plugin,
         connector_name=str(address.get("connector", ""))[:100],
@@ -79,14 +79,14 @@ def address_of(target: DeliveryTarget) -> Address:
     return dict(json.loads(crypto.unseal(target.sealed)))
 
 
-def get(found: str) -> DeliveryTarget:
-    """Return the target of a digest, whole or as long as in its name. Raises: TargetMissing."""
-    known = found.rpartition(":")[2].lower()
-    if len(known) >= handles.SHOWN_DIGITS:
-        row = DeliveryTarget.objects.filter(digest__startswith=known).first()
+def get(name: str) -> DeliveryTarget:
+    """Return the target with this name, digest, or start of its digest. Raises: TargetMissing."""
+    digits = name.rpartition(":")[2].lower()
+    if len(digits) >= handles.SHOWN_DIGITS:
+        row = DeliveryTarget.objects.filter(digest__startswith=digits).first()
         if row is not None:
             return row
-    raise TargetMissing(f"there is no delivery target {found}")
+    raise TargetMissing(f"there is no delivery target {name}")
 
 
 def _locked_row(pk: int) -> QuerySet[DeliveryTarget]:
@@ -110,7 +110,7 @@ def lock(pk: int) -> DeliveryTarget | None:
 
 
 def queue(pk: int) -> QuerySet[Delivery]:
-    """Return what waits to leave for one target, in order."""
+    """Return the deliveries that wait to leave for one target, in order."""
     rows = Delivery.objects.filter(target_id=pk, status__in=sorted(WAITING_TO_LEAVE))
     return rows.select_related("session", "run").order_by("id")
 
@@ -125,7 +125,7 @@ def head(pk: int) -> Delivery | None:
 
 
 def behind(first: Delivery) -> Delivery | None:
-    """Return the first delivery of the queue besides ``first``, its head, or None."""
+    """Return the delivery behind ``first``, the head of its queue, or None."""
     return _BEHIND.first(first.target_id, first.pk)
 
 
@@ -140,16 +140,16 @@ _FREE: Final = Prepared[tuple[int]](lambda: _due(held=False))
 
 
 def due(limit: int, *, besides: Collection[int] = ()) -> list[int]:
-    """Return targets whose head is due and that nobody sends to, longest due first, left ones before others.
+    """Return targets whose head is due and that nobody sends to: those of dead workers, then longest due.
 
     Two partial indexes answer it; settled deliveries and idle targets are not looked at.
     """
-    found = [pk for rows in (_LEFT, _FREE) for (pk,) in rows.all() if pk not in besides]
-    return found[:limit]
+    pks = [pk for rows in (_LEFT, _FREE) for (pk,) in rows.all() if pk not in besides]
+    return pks[:limit]
 
 
 def take(pk: int, owner: str) -> DeliveryTarget | None:
-    """Take the lease of a due target; return it under its row lock, or None when it is not to be had.
+    """Take the lease of a due target; return the target under its row lock, or None if it cannot be taken.
 
     Needs an open transaction.
     """
@@ -168,7 +168,7 @@ def change(target: DeliveryTarget, **fields: Any) -> None:
 
 
 def expiry(target: DeliveryTarget) -> datetime:
-    """Return when a lease that is taken or renewed under this lock runs out."""
+    """Return when a lease taken or renewed under this lock runs out."""
     return target.db_now + timedelta(seconds=life_seconds())
 
 
@@ -185,9 +185,9 @@ def check(target: DeliveryTarget | None, owner: str, epoch: int) -> DeliveryTarg
 
 
 def renew(pk: int, owner: str, epoch: int) -> bool:
-    """Renew one lease; False when it is lost. One statement a target: several could wait for each other.
+    """Renew one lease; False when it is lost. One statement a target, as batches could deadlock.
 
-    Raises: RowHeld, when somebody has its row for longer than the others should wait.
+    Raises: RowHeld, when its row stays locked for longer than the other leases should wait.
     """
     with write_soon(_TURN_SECONDS):
         rows = DeliveryTarget.objects.filter(pk=pk, lease_owner=owner, lease_epoch=epoch)
@@ -195,17 +195,17 @@ def renew(pk: int, owner: str, epoch: int) -> bool:
 
 
 def expire_owned_by(owners: Collection[str]) -> None:
-    """Let the leases of workers known to be dead be taken at once."""
+    """End the leases of workers known to be dead, so that they can be taken at once."""
     rows = DeliveryTarget.objects.filter(~Q(lease_owner=""), lease_owner__in=list(owners))
     with write():
-        # In the order in which ``hold`` and the deciders lock them.
+        # In the order in which ``hold`` and ``operate`` lock them.
         rows.filter(pk__in=locked_in_order(rows), lease_expires_at__gt=Now()).update(lease_expires_at=Now())
 
 
 def due_at(target: DeliveryTarget, first: Delivery | None, now: datetime) -> datetime | None:
     """Return when ``first``, the head of the queue, may be sent; None without one.
 
-    An open circuit and the least time between two attempts count.
+    An open circuit and the least time between two attempts delay it.
     """
     if first is None:
         return None

@@ -1,4 +1,4 @@
-"""What deliveries hang into the ports of the core, at start."""
+"""What deliveries register on the core's ports, at start."""
 
 from connectors_app.services import handles, identities, receipts, reply_targets
 from connectors_app.services.deliveries import health, queue, retention, shown, targets

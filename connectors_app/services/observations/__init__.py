@@ -1,6 +1,6 @@
-"""Captures: stored when a device sends them, shown to an agent when somebody asks or a schedule says so.
+"""Observations: stored when a device uploads them, shown to an agent on request or by schedule.
 
-Read ``sources`` (who may send), ``uploads`` (what came in), ``retention`` (what goes again), ``selection``,
-``frames`` and ``materialize`` (observations become one run), ``schedules`` and ``keeper`` (what happens
-without anybody asking). ``stored`` is the only one that knows the core's assets.
+Read ``sources`` (who may send), ``uploads`` (what came in), ``retention`` (what is purged), ``selection``,
+``frames`` and ``materialize`` (observations become one run), ``schedules`` and ``keeper`` (background work).
+Only ``stored`` uses the core's assets.
 """

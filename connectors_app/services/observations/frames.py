@@ -1,7 +1,7 @@
-"""How observations stand in a run's input: fenced, named, and said to be data.
+"""How observations appear in a run's input: fenced, described, and declared to be data.
 
-The fence carries a word nobody could have known when the content was recorded, so that no content can
-close it. Whatever else an observation says about itself stands as JSON that holds no angle bracket.
+The fence carries a random word that did not exist when the content was recorded, so no content can close it.
+The facts about an observation are JSON without angle brackets.
 """
 
 import json
@@ -24,7 +24,7 @@ NONE_FOUND: Final = "No observation was found."
 def input_items(
     prompt: str, observations: Sequence[Observation], policy: RawAssetPolicy
 ) -> list[dict[str, Any]]:
-    """Return the items of the run: the prompt, then each observation inside its fence."""
+    """Return the input items of the run: the prompt, then each observation inside its fence."""
     if not observations:
         return [_text(prompt), _text(f"{INTRODUCTION}\n\n{NONE_FOUND}")]
     fence, first = secrets.token_hex(8), dict[int, Observation]()
@@ -32,8 +32,8 @@ def input_items(
     for row in observations:
         asset = row.asset if is_shown(row, policy) else None
         same = first.setdefault(asset.pk, row) if asset is not None else row
-        said = _content(row, same, shown=asset is not None)
-        items.append(_text(f"{before}\n\n<observation-{fence}>\n{_facts(row, said)}"))
+        content = _content(row, same, shown=asset is not None)
+        items.append(_text(f"{before}\n\n<observation-{fence}>\n{_facts(row, content)}"))
         if asset is not None and same is row:
             items.append({"type": "asset_reference", "asset_id": asset.asset_id})
         before = f"</observation-{fence}>"
@@ -43,7 +43,7 @@ def input_items(
 def is_shown(row: Observation, policy: RawAssetPolicy) -> bool:
     """Tell whether the file itself is given to the agent.
 
-    The words of a sensitive source are not: they would stand in the journal, where viewers read.
+    The text of a sensitive source is not: it would enter the journal, which viewers read.
     """
     return policy != "never" and row.asset is not None and not has_secret_words(row)
 

@@ -1,7 +1,7 @@
-"""What happens to observations without anybody asking: schedules fire, and what is old goes.
+"""The background work on observations: firing schedules and purging what is old.
 
-Runs in every worker process; a named right lets one of them at a time do it. Losing that right in the middle
-costs nothing: each fire and each purge is safe against another worker doing the same.
+Runs in every worker process; a named right admits one of them at a time. Losing it midway costs nothing: each
+fire and each purge is safe against another worker doing the same.
 """
 
 import logging
@@ -65,7 +65,7 @@ class Keeper:
                 self.tick()
                 release_connection()
             except Exception:  # the thread's edge: a database that is away comes back
-                logger.warning("observations were not looked after", exc_info=True, extra={"action": RIGHT})
+                logger.warning("a round of observations failed", exc_info=True, extra={"action": RIGHT})
             self._ended.wait(settings.KHEISH.sweep_seconds)
         self._leave()
 

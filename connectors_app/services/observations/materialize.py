@@ -24,7 +24,7 @@ SCHEDULER: Final = "scheduler"
 
 
 class DeliveryRefused(Conflict):
-    """A source of the selection lets no answer out."""
+    """A source of the selection does not allow answers to leave."""
 
     code, domain = "observation_delivery_refused", "observations"
 
@@ -37,11 +37,11 @@ class SensitiveWords(Conflict):
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What to make of a selection: a run of ``session_id`` that is asked ``prompt``.
+    """What to make of a selection: a run of ``session_id`` with the input ``prompt``.
 
     ``reply_targets`` are explicit; empty means the session's defaults where every source lets answers out,
-    and the session alone where one does not. Only what an administrator asks for himself
-    ``may_reach_private`` networks with its answers.
+    and only the session itself where one does not. ``may_reach_private`` networks is for an administrator's
+    own request.
     """
 
     session_id: str
@@ -63,7 +63,7 @@ class Fire:
 
 
 def materialize(order: Order, *, principal: str) -> Materialization:
-    """Show what is selected to the session's agent, as one run, in one commit with its record.
+    """Show the selected observations to the session's agent, as one run, in one commit with its record.
 
     Joins an open transaction. Raises: what ``selection.find`` and ``runs.submit`` raise, DeliveryRefused,
     InvalidReplyTarget, ReplyTargetForbidden.
@@ -76,7 +76,7 @@ def materialize(order: Order, *, principal: str) -> Materialization:
 def record(
     order: Order, found: Sequence[Observation], *, principal: str, fire: Fire | None = None
 ) -> Materialization:
-    """Make the run of observations that were found, and its record. Needs an open transaction."""
+    """Make the run that shows the observations, and its record. Needs an open transaction."""
     require_transaction()
     _check_raw(order, found)
     session = sessions.get(order.session_id)
@@ -131,7 +131,7 @@ def _facts(made: Materialization, found: Sequence[Observation], fire: Fire | Non
 
 
 def _check_raw(order: Order, found: Sequence[Observation]) -> None:
-    """Refuse ``always`` where a file is not shown for the sake of its source. Raises: SensitiveWords."""
+    """Refuse ``always`` where a sensitive source keeps its file from being shown. Raises: SensitiveWords."""
     if order.chosen.raw_asset_policy != "always":
         return
     secret = [row.observation_id for row in found if frames.has_secret_words(row)]
@@ -143,10 +143,9 @@ def _check_raw(order: Order, found: Sequence[Observation]) -> None:
 
 
 def _targets(order: Order, found: Sequence[Observation], session: Session) -> list[dict[str, Any]]:
-    """Return the explicit targets, judged now. A source that lets nothing out keeps its answers here.
+    """Return the explicit targets, judged now; the local one if a source lets no answer out.
 
-    Raises: DeliveryRefused, InvalidReplyTarget, NotFound(connector_not_found),
-    ReplyTargetForbidden.
+    Raises: DeliveryRefused, InvalidReplyTarget, NotFound(connector_not_found), ReplyTargetForbidden.
     """
     explicit = outward(order.reply_targets)
     closed = sorted({row.source.source_id for row in found if not row.source.allow_output_delivery})
@@ -164,6 +163,6 @@ def _targets(order: Order, found: Sequence[Observation], session: Session) -> li
 
 
 def outward(targets: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the targets in normal form if any of them leads out. Raises: InvalidReplyTarget."""
+    """Return the targets in normal form, or none when all of them are local. Raises: InvalidReplyTarget."""
     found = handles.normal_list(targets)
     return found if any(handle["plugin"] != handles.LOCAL for handle in found) else []

@@ -1,4 +1,4 @@
-"""Sources, observations and schedules as clients see them. No token and no content is in any."""
+"""Sources, observations and schedules as clients see them, without tokens and content."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -24,9 +24,9 @@ _COLUMNS = (
 
 
 def source_views(rows: Iterable[ObservationSource]) -> list[View]:
-    """Return the sources in the order given; two queries more whatever their number."""
-    found = list(rows)
-    pks = [row.pk for row in found]
+    """Return the sources in the order given; two more queries, whatever their number."""
+    sources = list(rows)
+    pks = [row.pk for row in sources]
     tokens: dict[int, list[ObservationToken]] = defaultdict(list)
     for token in source_tokens.all_live().filter(source_id__in=pks).order_by("id"):
         tokens[token.source_id].append(token)
@@ -36,7 +36,7 @@ def source_views(rows: Iterable[ObservationSource]) -> list[View]:
         number=Count("pk", filter=kept), size=Sum("size_bytes", filter=kept), last=Max("received_at")
     )
     content: dict[int, dict[str, Any]] = {row["source_id"]: dict(row) for row in counted}
-    return [_source(row, tokens[row.pk], content.get(row.pk, {})) for row in found]
+    return [_source(row, tokens[row.pk], content.get(row.pk, {})) for row in sources]
 
 
 def _source(row: ObservationSource, tokens: list[ObservationToken], content: dict[str, Any]) -> View:
@@ -59,7 +59,7 @@ def _source(row: ObservationSource, tokens: list[ObservationToken], content: dic
 
 
 def token_view(row: ObservationToken) -> View:
-    """Return one upload token without its secret; ``expires_at`` means that another has taken its place."""
+    """Return one upload token without its secret; one with ``expires_at`` has been replaced by another."""
     return {
         "token_id": row.token_id,
         "created_by": row.created_by,
@@ -69,12 +69,12 @@ def token_view(row: ObservationToken) -> View:
 
 
 def withheld(row: Observation, principal: Principal) -> bool:
-    """Tell whether what a sensitive source said of an observation stays hidden from this caller."""
+    """Tell whether the details of an observation of a sensitive source are hidden from this caller."""
     return row.source.sensitive and not principal.can_operate
 
 
 def observation_view(row: Observation, principal: Principal) -> View:
-    """Return one observation. Of a sensitive one a viewer learns that it is there, and when it came."""
+    """Return one observation. A viewer sees only that a sensitive one exists, and when it came."""
     hidden = withheld(row, principal)
     asset = row.asset.asset_id if row.asset is not None and not hidden else None
     shown: View = {} if hidden else {"file_name": row.file_name, "metadata": redact(row.metadata)}

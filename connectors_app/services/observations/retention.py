@@ -1,6 +1,6 @@
-"""What is kept of a source: so long, so many, so large. Purging takes the content; the row tells the tale.
+"""How long, how many and how large the kept observations of a source are. Purging keeps the row.
 
-The bytes themselves are the core's: an asset that nothing names any more is collected there.
+The bytes belong to the core, which collects an asset that nothing names any more.
 """
 
 import logging
@@ -28,7 +28,7 @@ class PurgeRefused(Conflict):
 
 
 def purge() -> int:
-    """Purge what outlived the rules of its source, and forget rows purged long ago; return how many went."""
+    """Purge the observations past their source's rules, and delete rows purged long ago; return how many."""
     now = clock.now()
     sources = ObservationSource.objects.iterator()
     gone = each(sources, lambda source: purge_source(source, now), action="observations.purge")
@@ -42,11 +42,11 @@ def purge() -> int:
 
 
 def purge_source(source: ObservationSource, now: datetime) -> int:
-    """Apply the three rules of one source, newest first kept; return how many observations went."""
+    """Apply the three rules of one source, keeping the newest; return how many observations went."""
     oldest = now - timedelta(days=source.retention_days)
     kept = Observation.objects.filter(source=source, purged_at__isnull=True).order_by("-id")
     doomed: dict[str, list[int]] = {PurgeReason.AGE: [], PurgeReason.COUNT: [], PurgeReason.BYTES: []}
-    # Counted on through what goes: once a bound is reached, everything older goes.
+    # Doomed rows are counted too, so that everything older than the first one goes.
     size = 0
     for count, (pk, received_at, size_bytes) in enumerate(
         kept.values_list("pk", "received_at", "size_bytes").iterator(), start=1
@@ -59,7 +59,7 @@ def purge_source(source: ObservationSource, now: datetime) -> int:
 
 
 def purge_one(observation_id: str, *, principal: str) -> Observation:
-    """Take the content of one observation away before its time; again changes nothing.
+    """Purge one observation before its time; a repeat changes nothing.
 
     Raises: ObservationMissing, PurgeRefused unless the source allows it.
     """
@@ -75,7 +75,7 @@ def purge_one(observation_id: str, *, principal: str) -> Observation:
 def _reason(
     source: ObservationSource, received_at: datetime, oldest: datetime, count: int, size: int
 ) -> str | None:
-    """Return the rule that the ``count``-th newest breaks, with which there would be ``size`` bytes."""
+    """Return the rule that the ``count``-th newest breaks; with it there would be ``size`` bytes."""
     if received_at < oldest:
         return PurgeReason.AGE
     if count > source.retention_count:
@@ -88,7 +88,7 @@ def _drop(pks: list[int], reason: str, now: datetime) -> int:
     for start in range(0, len(pks), BATCH):
         with write():
             rows = Observation.objects.filter(pk__in=pks[start : start + BATCH], purged_at__isnull=True)
-            # Newest first, as whoever selects them takes the locks.
+            # Newest first, the order in which ``selection`` locks them.
             found = dict(locked(rows.order_by("-id")).values_list("pk", "observation_id"))
             gone += Observation.objects.filter(pk__in=found).update(
                 purged_at=now, purge_reason=reason, asset=None, metadata={}, file_name=""
@@ -98,7 +98,7 @@ def _drop(pks: list[int], reason: str, now: datetime) -> int:
 
 
 def _forget(now: datetime) -> int:
-    """Delete rows purged so long ago that nobody repeats their upload, a batch at a time."""
+    """Delete a batch of rows purged so long ago that no device will repeat their upload."""
     oldest = now - timedelta(days=settings.KHEISH.keep_purged_observations_days)
     old = list(Observation.objects.filter(purged_at__lt=oldest).values_list("pk", flat=True)[:BATCH])
     if not old:

@@ -1,8 +1,8 @@
-"""Looking at a source every so often: each fire is exactly one run, whoever fires it and whoever dies.
+"""Showing a source to an agent at intervals: each fire makes at most one run, whichever worker dies.
 
-The fire, its run and the next due moment commit together under the schedule's row lock, so that a second
-worker finds nothing due and a dead one leaves it due. ``Materialization`` is unique for a schedule and a
-moment: the last line of defence.
+The fire, its run and the next due moment commit together under the schedule's row lock: a second worker finds
+nothing due, and a worker that dies leaves the schedule due. ``Materialization`` is unique for a schedule and
+a moment, as the last line of defence.
 """
 
 import logging
@@ -44,7 +44,7 @@ class ScheduleMissing(NotFound):
 
 @dataclass(frozen=True, kw_only=True)
 class NewSchedule:
-    """What to look at and how often. Without ``stream_id`` all streams of the source count."""
+    """What to show and how often. Without ``stream_id`` all streams of the source count."""
 
     session_id: str
     prompt: str
@@ -59,10 +59,10 @@ class NewSchedule:
 
 
 def create(source: ObservationSource, new: NewSchedule, *, principal: str) -> MaterializationSchedule:
-    """Make a schedule of a source; it fires first after one interval.
+    """Make a schedule of a source; it first fires after one interval.
 
-    Its targets are judged now and again at each fire, and never lead into a private network: whoever made it
-    need not be an administrator any more. Raises: BadRequest(invalid_observation_schedule), SessionMissing,
+    Its targets are judged now and again at each fire, and never lead into a private network: its creator may
+    not be an administrator by then. Raises: BadRequest(invalid_observation_schedule), SessionMissing,
     SessionEnded, MaterializationRefused, DeliveryRefused, InvalidReplyTarget, ReplyTargetForbidden.
     """
     if not SHORTEST_SECONDS <= new.interval_seconds <= LONGEST_SECONDS:
@@ -116,17 +116,17 @@ def rows() -> QuerySet[MaterializationSchedule]:
 def delete(source: ObservationSource, schedule_id: str) -> None:
     """Remove a schedule; its runs stay. Raises: ScheduleMissing."""
     with write():
-        found = locked(MaterializationSchedule.objects.filter(source=source, schedule_id=schedule_id)).first()
-        if found is None:
+        row = locked(MaterializationSchedule.objects.filter(source=source, schedule_id=schedule_id)).first()
+        if row is None:
             raise ScheduleMissing(f"{source.source_id} has no schedule {schedule_id}")
-        found.delete()
+        row.delete()
     logger.info(
         "schedule deleted", extra={"action": "observations.schedule.delete", "schedule_id": schedule_id}
     )
 
 
 def fire_due() -> int:
-    """Fire what is due, each in a transaction of its own; return how many runs were made."""
+    """Fire the due schedules, each in a transaction of its own; return how many runs were made."""
     now = clock.now()
     due = _idle(MaterializationSchedule.objects.filter(next_due_at__lte=now)).order_by("next_due_at")
     pks = list(due.values_list("pk", flat=True)[:BATCH])
@@ -134,9 +134,9 @@ def fire_due() -> int:
 
 
 def fire(schedule_pk: int, now: datetime) -> Materialization | None:
-    """Fire one schedule if it is still due, and set its next moment; None when no run came of it.
+    """Fire one schedule if it is still due, and set its next moment; None when that made no run.
 
-    A refusal (nothing new, the session has ended) is written on the schedule and does not repeat at once.
+    A refusal (nothing new, the session has ended) is written on the schedule and is not retried at once.
     """
     with write():
         found = _idle(MaterializationSchedule.objects.filter(pk=schedule_pk, next_due_at__lte=now))
@@ -163,7 +163,7 @@ def _idle(rows: QuerySet[MaterializationSchedule]) -> QuerySet[MaterializationSc
 
 
 def _last_due(row: MaterializationSchedule, now: datetime) -> datetime:
-    """Return the latest moment of the grid that has come: one fire stands for all that were missed."""
+    """Return the latest due moment that has passed: one fire stands for all that were missed."""
     step = timedelta(seconds=row.interval_seconds)
     return row.next_due_at + (now - row.next_due_at) // step * step
 
@@ -177,7 +177,7 @@ def _attempt(row: MaterializationSchedule, due_at: datetime) -> Materialization 
         return None
     except AWAY:
         raise
-    except Exception:  # the edge of a fire: tried again when it is due again
+    except Exception:  # the edge of a fire: it is tried again at its next moment
         extra = {"action": "observations.schedule.fire", "schedule_id": row.schedule_id}
         logger.exception("a schedule did not fire", extra=extra)
         row.last_outcome, row.last_detail = "internal_error", "the log of the worker says more"

@@ -21,7 +21,7 @@ SELECTORS: Final[dict[str, frozenset[str]]] = {
     "observation_group": frozenset({"capture_group_id"}),
 }
 MOST_OBSERVATIONS: Final = 10
-"""As many files as one input takes."""
+"""The number of files one input takes."""
 RawAssetPolicy = Literal["auto", "never", "always"]
 
 
@@ -32,7 +32,7 @@ class SelectionEmpty(Conflict):
 
 
 class MaterializationRefused(Conflict):
-    """A source of the selection is not to be shown to agents."""
+    """A source of the selection may not be shown to agents."""
 
     code, domain = "observation_materialization_refused", "observations"
 
@@ -57,7 +57,7 @@ class Selection:
     raw_asset_policy: RawAssetPolicy = "auto"
     fail_when_empty: bool = True
     after: int = field(default=0, repr=False)
-    """Row of an observation: only later ones; for schedules."""
+    """Primary key of an observation: only later ones are found; for schedules."""
 
 
 def check(selector: Mapping[str, Any]) -> None:
@@ -71,7 +71,9 @@ def check(selector: Mapping[str, Any]) -> None:
 
 
 def find(selection: Selection) -> list[Observation]:
-    """Return what the selection finds, oldest first, its rows locked against a purge until the commit.
+    """Return the selected observations, locked against a purge until the commit.
+
+    Named ones come in the order given, others oldest first.
 
     Needs an open transaction. Raises: BadRequest(invalid_observation_selector), SourceMissing,
     ObservationMissing, ObservationPurged, MaterializationRefused, SelectionEmpty.
@@ -101,8 +103,8 @@ def _named(selection: Selection) -> list[Observation]:
     if missing:
         raise ObservationMissing(f"there is no observation {missing[0]}")
     since = clock.now() - timedelta(seconds=selection.lookback_seconds)
-    recent = [found[name] for name in wanted]
-    return [row for row in recent if not selection.lookback_seconds or row.received_at >= since]
+    rows = [found[name] for name in wanted]
+    return [row for row in rows if not selection.lookback_seconds or row.received_at >= since]
 
 
 def _newest(selection: Selection) -> list[Observation]:

@@ -23,7 +23,7 @@ LONGEST_GRACE_MS: Final = 7 * 86_400_000
 
 
 class UnknownSourceToken(Unauthorized):
-    """The token is not known, revoked or over; the answer does not say which."""
+    """The token is unknown, revoked or expired; the answer does not say which."""
 
     code, domain = "invalid_token", "observations"
 
@@ -41,9 +41,9 @@ def issue(source: ObservationSource, *, principal: str) -> tuple[ObservationToke
 def rotate(
     source: ObservationSource, *, principal: str, grace_period_ms: int = 0
 ) -> tuple[ObservationToken, str]:
-    """Make a new token; those before it end after the grace period, at once without one.
+    """Make a new token; earlier ones end after the grace period, or at once without one.
 
-    A token whose end is already nearer keeps it: rotating again never lengthens a life.
+    A token that ends sooner anyway still does: rotating again never lengthens a life.
     """
     now = clock.now()
     with write():
@@ -55,8 +55,8 @@ def rotate(
         else:
             before.update(revoked_at=now)
         token, secret = issue(source, principal=principal)
-        told = {"token_id": token.token_id, "grace_period_ms": grace_period_ms}
-        audit.record("source.token_rotated", "observation_source", source.source_id, after=told)
+        after = {"token_id": token.token_id, "grace_period_ms": grace_period_ms}
+        audit.record("source.token_rotated", "observation_source", source.source_id, after=after)
     logger.info(
         "source token rotated",
         extra={

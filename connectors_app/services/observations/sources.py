@@ -43,7 +43,7 @@ class SourceDisabled(Conflict):
 
 @dataclass(frozen=True, kw_only=True)
 class SourceFields:
-    """What an admin may say of a source beside its id and kind."""
+    """What an admin may set on a source beside its id and kind."""
 
     sensitive: bool = True
     retention_days: int = 7
@@ -73,7 +73,7 @@ def get(source_id: str) -> ObservationSource:
 def create(
     source_id: str, kind: str, fields: SourceFields, *, principal: str
 ) -> tuple[ObservationSource, str]:
-    """Make a source; return it with its first token, which nobody can read again.
+    """Make a source; return it with its first token, which cannot be read again.
 
     Raises: BadRequest(invalid_observation_source), Conflict(observation_source_exists).
     """
@@ -103,7 +103,7 @@ def create(
 def update(
     source_id: str, changes: Mapping[str, Any], *, expected: frozenset[int] | None
 ) -> ObservationSource:
-    """Change what is named of a source; it holds from the next upload and the next purge on.
+    """Change the named members of a source; they hold from the next upload and the next purge on.
 
     ``expected`` are revisions the caller has seen (None: any).
     Raises: SourceMissing, PreconditionFailed, BadRequest(invalid_observation_source).

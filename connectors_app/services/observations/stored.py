@@ -1,4 +1,4 @@
-"""Where the content of observations is: assets of the core, stored once by digest, held while needed."""
+"""The content of observations: assets of the core, stored once by digest, kept while needed."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -32,7 +32,7 @@ class TypeRefused(KheishError):
 def type_of(kind: str, data: bytes, *, media_type: str, file_name: str) -> AssetType:
     """Return what ``data`` is. Cheap: the file is not opened.
 
-    Raises: TypeRefused, and what ``asset_types.judge`` says of content that is not what it was sent as.
+    Raises: TypeRefused, and what ``asset_types.judge`` raises for content of another type than stated.
     """
     known, accepted = asset_types.judge(data, media_type, file_name), MEDIA_TYPES[kind]
     if known.media_type not in accepted:
@@ -43,13 +43,13 @@ def type_of(kind: str, data: bytes, *, media_type: str, file_name: str) -> Asset
 def open_file(data: bytes, known: AssetType) -> OpenedFile:
     """Check the whole file, which may take seconds: call it outside a transaction. Raises: as assets do.
 
-    The asset gets no name of the device's: a name is shown wherever the file is named.
+    The asset does not get the device's file name: it would be shown wherever the asset is.
     """
     return assets.prepare(data, media_type=known.media_type, file_name="")
 
 
 def keep(prepared: OpenedFile, observation_id: str, *, source_id: str) -> Asset:
-    """Store the file for an observation. Needs the transaction that makes it."""
+    """Store the file of an observation. Needs the transaction that makes the observation."""
     require_transaction()
     asset = assets.keep(prepared, principal=f"observation:{source_id}")
     assets.refer([asset], domain=DOMAIN, owner_id=observation_id, parent_id=source_id, role="content")
@@ -57,10 +57,10 @@ def keep(prepared: OpenedFile, observation_id: str, *, source_id: str) -> Asset:
 
 
 def has_words(asset: Asset) -> bool:
-    """Tell whether a run that is given the file has its words in its journal, where viewers read."""
+    """Tell whether the file is text, which enters the journal of a run that is given it."""
     return bool(asset.text_sha256)
 
 
 def let_go(observation_ids: Iterable[str]) -> None:
-    """Hold the files of these observations no longer. Needs the transaction that takes them away."""
+    """Release the files of these observations. Needs the transaction that purges or deletes them."""
     assets.release(DOMAIN, list(observation_ids))

@@ -44,7 +44,7 @@ class Burst(RateLimited):
 
 @dataclass(frozen=True, kw_only=True)
 class Upload:
-    """What a device says. ``captured_at`` is the device's time; without it the time of receipt stands in."""
+    """What a device sends. ``captured_at`` is the device's time; without it the time of receipt counts."""
 
     key: str
     media_type: str
@@ -59,16 +59,16 @@ class Upload:
 def accept(source: ObservationSource, upload: Upload) -> tuple[Observation, bool]:
     """Store an upload; return its observation, and whether it was there already.
 
-    Joins no open transaction: a file is opened before one begins, which may take seconds.
-    Raises: TypeRefused, ObservationConflict (same key, other content), SourceDisabled, Burst, and what the
-    assets say of content that is too large or broken.
+    Joins no open transaction: it first opens the file, which may take seconds. Raises: TypeRefused,
+    ObservationConflict (same key, other content), SourceDisabled, Burst, and what ``assets`` raises for
+    content that is too large or broken.
     """
     known = stored.type_of(source.kind, upload.data, media_type=upload.media_type, file_name=upload.file_name)
     fingerprint = _fingerprint(upload, known.media_type, sha256_hex(upload.data))
     first = _first(source, upload.key, fingerprint)
     if first is not None:
         return first, True
-    _check_open(source, clock.now())  # before the work; it is judged again under the lock
+    _check_open(source, clock.now())  # before the costly work; checked again under the lock
     prepared = stored.open_file(upload.data, known)
     with write():
         # One upload of a source at a time, so that the burst is counted exactly and a key is taken once.
@@ -163,7 +163,7 @@ def _insert(
 
 
 def _fingerprint(upload: Upload, media_type: str, sha256: str) -> str:
-    """Return what makes two uploads the same; the time of receipt is no part of it."""
+    """Return the digest that equal uploads share; it leaves out the time of receipt."""
     return digest(
         {
             "sha256": sha256,

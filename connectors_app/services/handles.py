@@ -1,4 +1,4 @@
-"""Reply targets as people write them, brought into the one normal form ``{"plugin", "address"}``.
+"""Reply targets, brought from the forms people write into the one normal form ``{"plugin", "address"}``.
 
 The raw form names plugin and address. The tagged forms (``{"type": "slack", "connector": …}``) put the
 address' members beside the type. ``daemon`` stays local: the output is kept with the run and sent nowhere.
@@ -50,14 +50,14 @@ def check(handle: Handle) -> None:
 
 
 def goes_through(handle: Mapping[str, Any], connector: Connector) -> bool:
-    """Tell whether a handle is answered by ``connector``."""
+    """Tell whether answers to a handle go through ``connector``."""
     address = handle.get("address")
     named = address.get("connector") if isinstance(address, Mapping) else None
     return handle.get("plugin") == connector.kind and named == connector.name
 
 
 def queue_of(handle: Mapping[str, Any]) -> Handle:
-    """Return the handle, in normal form, that names the queue of one in normal form: often itself."""
+    """Return the handle that names the queue of ``handle``, often itself; both are in normal form."""
     plugin, address = handle["plugin"], handle["address"]
     sender = registry.sender(plugin)
     if isinstance(sender, SharesQueues):
@@ -66,24 +66,24 @@ def queue_of(handle: Mapping[str, Any]) -> Handle:
 
 
 def placement_of(handle: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the address of a handle says beside its queue: it belongs to one message."""
+    """Return the members of a handle's address that belong to one message, not to its queue."""
     queue = queue_of(handle)["address"]
     return {name: value for name, value in handle["address"].items() if name not in queue}
 
 
 def lasting(given: Sequence[Mapping[str, Any]]) -> list[Handle]:
-    """Return what of handles in normal form holds for later messages too (``ports.LastingTargets``)."""
-    found = {canonical_json(queue): queue for queue in map(queue_of, given)}
-    return list(found.values())
+    """Return the handles without what holds for one message only (``ports.LastingTargets``)."""
+    queues = {canonical_json(queue): queue for queue in map(queue_of, given)}
+    return list(queues.values())
 
 
 def digest_of(handle: Mapping[str, Any]) -> str:
-    """Return the digest that names the target, the queue of a handle in normal form."""
+    """Return the digest of the target that a handle in normal form queues at."""
     return digest(queue_of(handle))
 
 
 def shown(handle: Mapping[str, Any]) -> str:
-    """Return the name of a target, from its digest: it gives nothing of the address away."""
+    """Return the name of a handle's target; it is made of the digest and reveals nothing of the address."""
     return f"{handle['plugin']}:address_sha256:{digest_of(handle)[:SHOWN_DIGITS]}"
 
 

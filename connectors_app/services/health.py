@@ -1,4 +1,4 @@
-"""How connectors are: what keeps one from working, for its view, and for the status of the installation."""
+"""The health of connectors: what keeps each from working, for its view and for the status."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -15,23 +15,23 @@ _MOST_WARNINGS: Final = 20
 
 
 def problems(rows: Iterable[Connector]) -> dict[int, list[str]]:
-    """Return for each connector, by its key, what keeps it from working; a query, and one a kind at most."""
-    known, found = sorted(rows, key=lambda row: row.kind), defaultdict[int, list[str]](list)
-    slots = set(SecretSlot.objects.values_list("slot_id", flat=True)) if known else set()
-    for row in known:
+    """Return what keeps connectors from working, by primary key; one query, and at most one more a kind."""
+    by_kind, troubles = sorted(rows, key=lambda row: row.kind), defaultdict[int, list[str]](list)
+    slots = set(SecretSlot.objects.values_list("slot_id", flat=True)) if by_kind else set()
+    for row in by_kind:
         for field, place in row.secrets.items():
             if "slot" in place and place["slot"] not in slots:
-                found[row.pk].append(f"the slot of {field} does not exist")
-    for name, those in groupby(known, key=lambda row: row.kind):
+                troubles[row.pk].append(f"the slot of {field} does not exist")
+    for name, group in groupby(by_kind, key=lambda row: row.kind):
         kind = registry.kind(name)
         if isinstance(kind, KnowsTrouble):
-            for pk, trouble in kind.trouble(list(those)).items():
-                found[pk].append(trouble)
-    return found
+            for pk, trouble in kind.trouble(list(group)).items():
+                troubles[pk].append(trouble)
+    return troubles
 
 
 def status_part() -> StatusPart:
-    """Return what the status says of the connectors that are switched on."""
+    """Return the part of the status on the enabled connectors."""
     rows = list(connectors.everything().filter(enabled=True).order_by("kind", "name"))
     troubled = problems(rows)
     view = {"enabled": len(rows), "with_problems": sum(1 for row in rows if troubled.get(row.pk))}

@@ -1,8 +1,8 @@
-"""Who a person of a platform is to the runtime: what lets a button in a chat decide.
+"""Which account or token a platform's person acts as; without one, no button in a chat decides anything.
 
-An administrator maps the id a platform knows somebody by to an account or a token that exists, and caps the
+An administrator maps the id by which a platform knows somebody to an existing account or token, and caps the
 role. A mapping never grants more than that account or token holds at the moment it is used: demote, revoke
-or deactivate it, and the chat loses the same. Whoever is not mapped decides nothing.
+or deactivate it, and the chat loses the same.
 """
 
 import logging
@@ -45,9 +45,9 @@ def get(connector: Connector, external_id: str) -> ChatIdentity:
 def put(
     connector: Connector, external_id: str, *, principal: str, role: str, by: Principal
 ) -> tuple[ChatIdentity, bool]:
-    """Map ``external_id`` to the account or live token called ``principal``; tells whether it is new.
+    """Map ``external_id`` to the account or live token called ``principal``; return it and whether it is new.
 
-    ``role`` is the most it may do. Raises: BadRequest(invalid_identity), Forbidden(identity_role_forbidden),
+    ``role`` is a cap. Raises: BadRequest(invalid_identity), Forbidden(identity_role_forbidden),
     Conflict(identity_unprovable).
     """
     if registry.takes_from_anybody(connector):
@@ -95,9 +95,9 @@ def delete(connector: Connector, external_id: str, *, by: Principal) -> None:
 
 
 def forget_all(connector: Connector) -> None:
-    """Forget everybody, because the connector goes: one that comes back under its name knows nobody.
+    """Forget all mappings of a connector, so that a new one under its name starts without any.
 
-    Needs the transaction that removes it.
+    Needs the transaction that removes the connector.
     """
     require_transaction()
     ChatIdentity.objects.filter(connector=connector).delete()
@@ -106,9 +106,9 @@ def forget_all(connector: Connector) -> None:
 def principal_for(connector: Connector, external_id: str, remote_addr: str = "") -> Principal | None:
     """Return the principal ``external_id`` acts as, or None for a stranger.
 
-    Its role is the lesser of the mapping's and of what the account or token holds now; it is nobody when that
-    was deactivated, revoked or has expired. ``remote_addr`` of the principal says which connector and which
-    person a vote came from, with the address of the caller behind it when given and when there is room.
+    Its role is the lesser of the mapping's and of what the account or token holds now; None too when that was
+    deactivated, revoked or has expired. The principal's ``remote_addr`` names the connector and the person a
+    vote came from, followed by ``remote_addr`` when it is given and there is room.
     """
     row = ChatIdentity.objects.filter(connector=connector, external_id=external_id).first()
     if row is None:
@@ -135,19 +135,19 @@ _PERSON: Final = Prepared[ChatIdentity](
 
 
 def requester(connector: Connector, external_id: str) -> str:
-    """Return the name of whoever ``external_id`` is mapped to, able to act or not; "" for a stranger.
+    """Return the name that ``external_id`` is mapped to, able to act or not; "" for a stranger.
 
-    Everybody is one where unauthenticated events are taken: they only say who sent them. A run that a chat
-    brings is asked for under this name, so that "whoever asked may not approve" holds on every surface.
+    Where unauthenticated events are taken, everybody is a stranger: such an event only claims a sender. A
+    chat's run is requested under this name, so that "the requester may not approve" holds on every surface.
     """
     row = _PERSON.first(connector.pk, external_id)
     return "" if row is None or registry.takes_from_anybody(connector) else row.principal
 
 
 def asked_for(run: Run, name: str) -> bool:
-    """Tell whether the run came from a chat account of ``name``, also when it was mapped only afterwards.
+    """Tell whether the run came from a chat account of ``name``, even one that was mapped afterwards.
 
-    A person may be mapped as ``team:user`` after their message was accepted under ``user`` alone.
+    A person may be mapped as ``team:user`` after a message of theirs was accepted under plain ``user``.
     """
     if not run.actor_id:
         return False

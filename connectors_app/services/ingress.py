@@ -1,8 +1,8 @@
 """The one door for events: an event becomes exactly one run, however often and wherever it arrives.
 
-Receipt, session, binding keys and run commit together or not at all. A repeat finds the receipt; two
-deliveries at the same moment meet in its unique index, where the second one waits for the first and then
-answers with its run. Source: docs/connectors.md, "Repeats".
+Receipt, session, binding keys and run commit together or not at all. A repeat finds the receipt; two arrivals
+at the same moment meet in its unique index, where the second waits for the first and then answers with its
+run. Source: docs/connectors.md, "Repeats".
 """
 
 import logging
@@ -39,14 +39,14 @@ BATCH: Final = 5_000
 
 
 class IngressConflict(Conflict):
-    """The event was accepted before and said something else then."""
+    """An event with this key was accepted before with other content."""
 
     code, domain = "ingress_conflict", DOMAIN
 
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """The run of an event. ``duplicate``: it was accepted before, nothing was created now."""
+    """The run of an event. ``duplicate``: the event was accepted before; nothing new was created."""
 
     run: Run
     session_id: str
@@ -67,7 +67,7 @@ _RECEIPT: Final = Prepared[IngressReceipt](_receipt, int, str)
 
 
 def seen(connector: Connector, key: str, fingerprint: str) -> Accepted | None:
-    """Return the run of an event that was accepted before, None when it is new. Counts the repeat.
+    """Return the run of an event that was accepted before, and count the repeat; None for a new event.
 
     Raises: IngressConflict.
     """
@@ -90,12 +90,12 @@ def seen(connector: Connector, key: str, fingerprint: str) -> Accepted | None:
 def accept(connector: Connector, event: InboundEvent) -> Accepted:
     """Accept an event: its session, its run and its receipt in one commit, then the doorbell.
 
-    Opens its own transaction; needs no worker and waits for no run. Raises: IngressConflict, RateLimited,
-    what ``resolution`` and ``runs.submit`` raise; then nothing was kept and the event may be sent again.
+    Opens its own transaction; needs no worker and waits for no run. Raises: IngressConflict, RateLimited, and
+    what ``resolution`` and ``runs.submit`` raise; then nothing is kept and the event may be sent again.
     """
-    found = seen(connector, event.known_as, event.fingerprint)
-    if found is not None:
-        return found
+    earlier = seen(connector, event.known_as, event.fingerprint)
+    if earlier is not None:
+        return earlier
     _check_rate(connector, event)
     inputs.check_text([event.content, *(str(item.get("text", "")) for item in event.input_items)])
     new = runs.prepare(_new_run(connector, event))  # opens files, which may take long: before the transaction
@@ -103,10 +103,10 @@ def accept(connector: Connector, event: InboundEvent) -> Accepted:
         accepted = _accept_in_race(connector, event, new)
     except IntegrityError:
         # Somebody else accepted the same event, or took one of its keys, at the same moment.
-        found = seen(connector, event.known_as, event.fingerprint)
-        if found is None:
+        earlier = seen(connector, event.known_as, event.fingerprint)
+        if earlier is None:
             raise
-        return found
+        return earlier
     crashpoint("ingress.accepted")
     logger.info(
         "event accepted",
@@ -124,10 +124,10 @@ def _accept_in_race(connector: Connector, event: InboundEvent, new: NewRun) -> A
 
 
 def _accept_known(connector: Connector, event: InboundEvent, new: NewRun) -> Accepted | None:
-    """Accept what goes to a session that is there and changes nothing but its queue; None for anything else.
+    """Accept an event that only adds a run to an existing session; None for any other.
 
-    All is read and judged before the transaction, which then only writes: SQLite has one writer, and whoever
-    holds it holds up every worker. Raises: SessionChanged, when its settings moved in between.
+    Everything is read and judged before the transaction, which then only writes: SQLite has one writer, and a
+    long transaction holds up every worker. Raises: SessionChanged, when its settings moved in between.
     """
     if event.binding_keys or new.reply_targets:
         return None
@@ -156,7 +156,7 @@ def _accept(connector: Connector, event: InboundEvent, new: NewRun) -> Accepted:
         asker = identities.requester(connector, event.actor_id) or principal
         judged = replace(new, reply_targets=_judged(new.reply_targets, session))
         run = runs.submit(session.session_id, judged, principal=asker, session=session)
-        # The session's row is held by now: if it has left the policy meanwhile, nothing of this stays.
+        # The session's row is locked by now: if it no longer meets the policy, all of this is undone.
         resolution.existing(connector, target)
         crashpoint("ingress.submitted")
         _keep_receipt(connector, event, run, session)
@@ -164,7 +164,7 @@ def _accept(connector: Connector, event: InboundEvent, new: NewRun) -> Accepted:
 
 
 def _keep_receipt(connector: Connector, event: InboundEvent, run: Run, session: Session) -> None:
-    """Remember the event. Needs the transaction of its run. Raises: IntegrityError for one that is known."""
+    """Remember the event. Needs the transaction of its run. Raises: IntegrityError for a repeat."""
     receipt = IngressReceipt(
         connector=connector,
         key=event.known_as,
@@ -179,8 +179,8 @@ def _keep_receipt(connector: Connector, event: InboundEvent, run: Run, session: 
 def _judged(targets: list[dict[str, Any]], session: Session) -> list[dict[str, Any]]:
     """Return the event's reply targets if they exist and the session may answer there.
 
-    A connector's own targets may be in private networks: an administrator wrote them; an event cannot ask
-    for that. Raises: InvalidReplyTarget, NotFound(connector_not_found), ReplyTargetForbidden.
+    A connector's own targets may be in private networks, as an administrator wrote them; the kinds let no
+    event ask for that. Raises: InvalidReplyTarget, NotFound(connector_not_found), ReplyTargetForbidden.
     """
     return reply_targets.judged(targets, credential_scope=session.credential_scope, may_reach_private=True)
 
@@ -220,7 +220,7 @@ def _check_rate(connector: Connector, event: InboundEvent) -> None:
 
 
 class _Refusals:
-    """Refusals counted and not written yet: a flood of bad requests must not become one of writes."""
+    """Refusals counted but not written yet: a flood of bad requests must not cause a flood of writes."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -228,7 +228,7 @@ class _Refusals:
         self._written: dict[tuple[int, str], float] = {}
 
     def count(self, key: tuple[int, str], detail: str) -> float | None:
-        """Count one; return in how many seconds ``take`` is due, None when an earlier caller was told."""
+        """Count one; return in how many seconds ``take`` is due, None when an earlier caller sees to it."""
         with self._lock:
             number, _ = self._waiting.get(key, (0, ""))
             self._waiting[key] = (number + 1, detail)
@@ -238,7 +238,7 @@ class _Refusals:
             return max(0.0, REFUSALS_EVERY_SECONDS - since)
 
     def take(self, key: tuple[int, str]) -> tuple[int, str]:
-        """Return how many wait and the last one's detail; they are the caller's to write."""
+        """Return how many wait and the last one's detail; the caller must write them."""
         with self._lock:
             self._written[key] = time.monotonic()
             return self._waiting.pop(key)
@@ -250,7 +250,7 @@ _REFUSALS: Final = _Refusals()
 def note_refusal(connector: Connector, error: KheishError) -> None:
     """Count a refused event for the people who look at the connector; written at most once a second.
 
-    What is held back is written by a thread when the second is over; a process killed before forgets it.
+    A thread writes held-back counts when the second is over; a process killed before that loses them.
     """
     key = (connector.pk, error.error_code)
     seconds = _REFUSALS.count(key, redact(error.detail)[:500])
@@ -263,30 +263,30 @@ def note_refusal(connector: Connector, error: KheishError) -> None:
 
 
 def _write_refusals(key: tuple[int, str]) -> None:
-    """Write what was counted; nothing when the connector is gone."""
+    """Write the counts; nothing when the connector is gone."""
     (connector_id, code), (number, detail) = key, _REFUSALS.take(key)
-    said: dict[str, Any] = {"count": F("count") + number, "last_at": clock.now(), "detail": detail}
+    changes: dict[str, Any] = {"count": F("count") + number, "last_at": clock.now(), "detail": detail}
     with write():
         rows = IngressRefusal.objects.filter(connector_id=connector_id, code=code)
-        if rows.update(**said) or not Connector.objects.filter(pk=connector_id).exists():
+        if rows.update(**changes) or not Connector.objects.filter(pk=connector_id).exists():
             return
-        row = IngressRefusal(connector_id=connector_id, code=code, last_at=said["last_at"])
+        row = IngressRefusal(connector_id=connector_id, code=code, last_at=changes["last_at"])
         IngressRefusal.objects.bulk_create([row], ignore_conflicts=True)  # another process may be first
-        rows.update(**said)
+        rows.update(**changes)
 
 
 def _write_held_back(key: tuple[int, str]) -> None:
     """The thread's body."""
     try:
         _write_refusals(key)
-    except Exception:  # the edge: the numbers are a help for people
+    except Exception:  # the thread's edge: these counts only inform people
         logger.warning("refusals were not counted", exc_info=True, extra={"action": "ingress.refusals"})
     finally:
         connection.close()
 
 
 def purge() -> int:
-    """Forget receipts older than ``KHEISH_KEEP_RECEIPTS_DAYS``, a batch; return how many went."""
+    """Delete a batch of receipts older than ``KHEISH_KEEP_RECEIPTS_DAYS``; return how many went."""
     days = settings.KHEISH.keep_receipts_days
     if not days:
         return 0

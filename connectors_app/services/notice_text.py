@@ -1,7 +1,7 @@
-"""What a notice says, in plain text that shows exactly what is asked.
+"""The text of notices: plain, and showing exactly what is asked.
 
-What an agent wrote is redacted, and characters that change how text looks without being seen (controls,
-direction overrides) are spelt out: a call must not look like another one.
+An agent's words are redacted, and invisible characters that change how text looks (controls, direction
+overrides) are spelt out: a call must not look like another one.
 """
 
 import json
@@ -18,13 +18,13 @@ from kheish_site.lib.visible import shortened, visible
 from sessions_app.models import Approval, OperatorDecision, Role, Run, ShellTask, UserQuestion
 
 LONGEST_ARGUMENTS: Final = 2_500
-"""Characters of arguments in a notice: with the rest of it, one message of every platform."""
+"""Characters of arguments in a notice: with its other lines it still fits one message on every platform."""
 _LONGEST_TEXT: Final = 600
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """A notice's words. ``whole``: nothing of what is decided was left out."""
+    """The text of a notice. ``whole``: it shows all that is decided on."""
 
     noun: str
     item_id: str
@@ -34,7 +34,7 @@ class View:
 
 
 def of_approval(run: Run, approval: Approval) -> View:
-    """Say which call needs people, with its arguments as they are bound by the digest."""
+    """Say which call needs a decision, with the arguments that its digest binds."""
     shown, rest, masked = _arguments(approval.arguments)
     cut = f"({rest} more characters are not shown: look at all of it to allow it.)" if rest else ""
     hidden = "(Parts are masked: look at the exact call to allow it.)" if masked else ""
@@ -75,7 +75,7 @@ def of_question(run: Run, question: UserQuestion) -> View:
 
 
 def of_decision(run: Run, decision: OperatorDecision) -> View:
-    """Say that nobody knows whether a call took effect. It is judged where the evidence is, not in a chat."""
+    """Say that nobody knows whether a call took effect. It is decided beside the evidence, not in a chat."""
     shown, rest, _ = _arguments(decision.tool_call.arguments)
     lines = [
         f"Nobody knows whether this happened: {plain(decision.tool_call.tool_name, keep_lines=False)}",
@@ -109,13 +109,13 @@ def of_task(run: Run, task: ShellTask) -> View:
 
 
 def plain(text: str, *, keep_lines: bool = True) -> str:
-    """Return ``text`` redacted, with every character that hides spelt out."""
+    """Return ``text`` redacted, with invisible characters spelt out."""
     shown = visible(redact(text))
     return shown if keep_lines else shown.replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _arguments(arguments: Mapping[str, Any]) -> tuple[str, int, bool]:
-    """Return the arguments as people read them, how many characters are left out, whether any are masked."""
+    """Return the arguments for people, how many characters are left out, and whether any are masked."""
     clean = json.dumps(redact(arguments), indent=2, ensure_ascii=False)
     text = plain(clean)
     left_out = max(0, len(text) - LONGEST_ARGUMENTS)
@@ -123,7 +123,7 @@ def _arguments(arguments: Mapping[str, Any]) -> tuple[str, int, bool]:
 
 
 def _needs(approval: Approval) -> str:
-    """Say what the policy asks for beyond one vote of anybody who may decide."""
+    """Say what the policy needs beyond one vote of anybody who may decide."""
     if approval.required_votes == 1 and Role.OPERATOR in (approval.roles or Role.values):
         return ""
     votes = "a vote" if approval.required_votes == 1 else f"{approval.required_votes} votes"

@@ -1,9 +1,8 @@
-"""Notices: what a run asks people is also said where the run answers to, with buttons; and how a background
-task of it has ended.
+"""Notices tell a run's reply targets what it asks people, with buttons, and how its background tasks ended.
 
-One delivery for each item and target, queued in the transaction that suspends the run: no run waits unheard,
-and none is announced that does not wait. Nothing is sent when somebody decides elsewhere; whoever presses a
-button of an old notice is told who decided, and when (``chat_actions``).
+One delivery for each item and target, queued in the transaction that suspends the run: no run waits
+unannounced, and none is announced that does not wait. Nothing is sent when somebody decides elsewhere; a
+press on an old notice answers who decided, and when (``chat_actions``).
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -30,7 +29,7 @@ Rows = tuple[tuple[Button, ...], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
-    """What is said about one item."""
+    """The message about one item."""
 
     key: str
     content: str
@@ -41,7 +40,7 @@ class Notice:
 def asked(run: Run, items: Sequence[Asked]) -> None:
     """Queue a notice of each item for each target that takes notices (``ports.on_asked``).
 
-    Chats take them unless their connector says ``send_notices: false``; others only when it says ``true``.
+    Chats take them unless their connector has ``send_notices: false``; others only when it has ``true``.
     """
     targets = _listening(run, unasked=_CHATS)
     if not targets:
@@ -53,7 +52,7 @@ def asked(run: Run, items: Sequence[Asked]) -> None:
 def task_ended(task: ShellTask) -> None:
     """Queue a notice of the end of a background task for each of its run's targets (``ports.on_task_ended``).
 
-    All take it but those whose connector says ``send_notices: false``.
+    All take it but those whose connector has ``send_notices: false``.
     """
     run = task.run
     view = notice_text.of_task(run, task)
@@ -78,30 +77,30 @@ def _queue(run: Run, notice: Notice, targets: Sequence[Mapping[str, Any]]) -> No
 def _listening(run: Run, *, unasked: Collection[str]) -> list[dict[str, Any]]:
     """Return the targets of ``run`` that take notices; at most one query.
 
-    Where no connector says so, those of the plugins ``unasked`` do.
+    Where no connector decides it, targets of the plugins ``unasked`` take them.
     """
-    named = [(target, _connector_of(run, target)) for target in run.reply_targets]
+    pairs = [(target, _connector_of(run, target)) for target in run.reply_targets]
     wanted = Q()
-    for _, found in named:
-        wanted |= Q(kind=found[0], name=found[1]) if found else Q()
+    for _, connector in pairs:
+        wanted |= Q(kind=connector[0], name=connector[1]) if connector else Q()
     rows = connectors.everything().filter(wanted).values_list("kind", "name", "settings") if wanted else ()
     known: dict[tuple[str, str] | None, Any] = {(kind, name): settings for kind, name, settings in rows}
-    # Nobody to say: also where the connector is gone that brought the run, for its address stands by itself.
+    # No connector, no settings. An http target keeps working when its connector is gone: the same holds.
     known[None] = {}
-    for _, found in named:
-        if found and found[0] == "http":
-            known.setdefault(found, {})
+    for _, connector in pairs:
+        if connector and connector[0] == "http":
+            known.setdefault(connector, {})
     return [
         target
-        for target, found in named
-        if found in known and bool(known[found].get(SETTING, target["plugin"] in unasked))
+        for target, connector in pairs
+        if connector in known and bool(known[connector].get(SETTING, target["plugin"] in unasked))
     ]
 
 
 def _connector_of(run: Run, target: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return the connector that says whether ``target`` takes notices, by kind and name; None for no one.
+    """Return kind and name of the connector that decides whether ``target`` takes notices; None without one.
 
-    The address of an ``http`` target names none: there it is the one that brought the run.
+    The address of an ``http`` target names no connector: there it is the one that brought the run.
     """
     plugin, address = target["plugin"], target["address"]
     if plugin not in _CHATS | _BY_SETTING:
@@ -133,7 +132,7 @@ def _notice(run: Run, item: Asked) -> Notice:
 
 
 def _approval_buttons(approval: Approval, *, whole: bool) -> Rows:
-    """Return the buttons of a call. What could not be shown whole can be denied here, not allowed."""
+    """Return the buttons of a call. One that is not shown whole can only be denied here."""
     deny = Button(label="Deny", data=for_approval(approval, "deny"), style="danger")
     if not whole:
         return ((deny,),)
@@ -141,7 +140,7 @@ def _approval_buttons(approval: Approval, *, whole: bool) -> Rows:
 
 
 def _question_buttons(question: UserQuestion) -> Rows:
-    """Return a button for each option where one press answers everything, and one that declines."""
+    """Return a button that declines, after one for each option where one press answers everything."""
     decline = Button(label="Decline", data=for_decline(question))
     if not answerable(question):
         return ((decline,),)

@@ -1,7 +1,7 @@
-"""One HTTP request to a target: to the addresses that were checked, never through a proxy or a redirect.
+"""One HTTP request to a target, at an address that was checked, never through a proxy or a redirect.
 
 What matters most about a failure is whether the request had begun to leave: before that the target knows
-nothing of it, after that nobody can say. The transport reports the moment itself.
+nothing of it, after that nobody can say. The transport itself reports that moment.
 """
 
 import time
@@ -34,7 +34,7 @@ _FAILURES: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What came back. Header names are lower case; ``body`` is cut at the limit that was asked for."""
+    """The answer to a request. Header names are lower case; ``body`` is cut at the caller's limit."""
 
     status: int
     headers: Mapping[str, str]
@@ -57,7 +57,6 @@ def exchange(
     """Send ``request`` once and return the answer, whatever its status. No transaction may be open.
 
     ``is_cancelled`` ends it within half a second, as a failure like any other.
-
     Raises: Refused (blocked_external_fetch), RetryLater (it never left), Ambiguous (it had left).
     """
     patience = Patience(deadline=time.monotonic() + timeout_seconds, is_cancelled=is_cancelled)
@@ -109,12 +108,12 @@ def _headers(request: httpx.Request) -> list[tuple[bytes, bytes]]:
 
 
 def _limited(response: httpcore.Response, limit_bytes: int) -> bytes:
-    found = b""
+    body = b""
     for piece in response.iter_stream():
-        found += piece
-        if len(found) >= limit_bytes:
-            return found[:limit_bytes]
-    return found
+        body += piece
+        if len(body) >= limit_bytes:
+            return body[:limit_bytes]
+    return body
 
 
 def _judged(host: str, error: Exception, *, left: bool) -> Exception:

@@ -1,7 +1,7 @@
 """What still points at a connector: a session's default reply targets, and the targets of schedules.
 
-Defaults go with the connector, so that one that comes back under its name answers nobody unasked. A schedule
-was made to answer there, so it keeps the connector from going until somebody decides otherwise.
+Defaults go with the connector, so that a new one under its name gets no answers unasked. A schedule was made
+to answer there, so it keeps the connector from being removed until somebody changes it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,8 +31,7 @@ def schedules_of(connector: Connector) -> list[str]:
 def withdraw(connector: Connector) -> int:
     """Take ``connector`` from the defaults of all sessions, pinned ones too; return how many had it.
 
-    Outside a transaction each session is changed in one of its own. Whatever is done already stays done, so
-    it can be called again.
+    Outside a transaction each session is changed in one of its own, and a call cut short can be repeated.
     """
 
     def is_gone(handle: Mapping[str, Any]) -> bool:

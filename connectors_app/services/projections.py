@@ -1,4 +1,4 @@
-"""Connectors as people and programs see them: never a secret, always what happened last."""
+"""Connectors as clients see them: without secrets, with their latest activity."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ _SLOTS: Final = "credential_slots"
 
 
 def connector_views(rows: Iterable[Connector]) -> list[dict[str, Any]]:
-    """Return the connectors in the order given; three queries and one a kind at most."""
+    """Return the connectors in the order given; three queries, and at most one more a kind."""
     shown = list(rows)
     pks = [row.pk for row in shown]
     activity = {row["pk"]: row for row in _activity(pks)}
@@ -78,9 +78,9 @@ def _view(
 
 
 def _settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings without secrets. Slots stay readable beside a variable that is called like a secret.
+    """Return settings without secrets. Names of slots stay readable under a variable named like a secret.
 
-    A kind refuses to store there what is not the name of a slot, so no value can stand in its place.
+    A kind stores nothing there but names of existing slots, so no secret value can be shown.
     """
     shown: dict[str, Any] = redact(settings)
     for block, given in settings.items():

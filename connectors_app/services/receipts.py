@@ -1,4 +1,4 @@
-"""Which events made a run: what the export of the run says of its origin."""
+"""The events that made a run, for its export."""
 
 from collections.abc import Iterator
 from typing import Any

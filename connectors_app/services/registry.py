@@ -1,7 +1,7 @@
-"""The kinds and senders there are, by name; filled in ``ConnectorsConfig.ready``.
+"""The kinds and senders, by name; filled in ``ConnectorsConfig.ready``.
 
-Each is named by its dotted path and imported when it is first asked for: a process that only drives sessions
-starts without what serves HTTP or speaks to platforms.
+Each is registered by its dotted path and imported at its first use: a process that only drives sessions
+starts without the code that serves HTTP or calls platforms.
 """
 
 from functools import cache
@@ -17,12 +17,12 @@ _SENDERS: dict[str, str] = {}
 
 
 def register_kind(name: str, path: str) -> None:
-    """Add the kind that the class at ``path`` makes, at start. Raises ValueError for a name that is taken."""
+    """Add the kind whose class is at ``path``, at start. Raises ValueError for a name that is taken."""
     _add(_KINDS, name, path)
 
 
 def register_sender(plugin: str, path: str) -> None:
-    """Add the sender that the class at ``path`` makes, at start. Raises ValueError for a taken plugin."""
+    """Add the sender whose class is at ``path``, at start. Raises ValueError for a plugin that is taken."""
     _add(_SENDERS, plugin, path)
 
 
@@ -32,7 +32,7 @@ def kind_names() -> list[str]:
 
 
 def plugins() -> list[str]:
-    """Return every plugin that something here sends to, in alphabetical order."""
+    """Return every plugin that has a sender, in alphabetical order."""
     return sorted(_SENDERS)
 
 
@@ -43,13 +43,13 @@ def kind(name: str) -> Kind | None:
 
 
 def sender(plugin: str) -> Sender | None:
-    """Return what sends to ``plugin``; the same object each time."""
+    """Return the sender of ``plugin``; the same object each time."""
     found: Sender | None = _made(_SENDERS[plugin]) if plugin in _SENDERS else None
     return found
 
 
 def takes_from_anybody(connector: Connector) -> bool:
-    """Tell whether events of ``connector`` may come from anybody, so that nobody in them is who they say."""
+    """Tell whether anybody may send events to ``connector``, so that the sender they name proves nothing."""
     if not connector.settings.get("allow_unauthenticated_ingress"):
         return False
     found = kind(connector.kind)

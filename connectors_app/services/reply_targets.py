@@ -11,7 +11,7 @@ from sessions_app.services import scopes
 _CREDENTIALS: Final[Mapping[str, str]] = {
     "slack": "bot_token", "telegram": "bot_token", "external": "shared_token",
 }  # fmt: skip
-"""The credential of its connector that a plugin sends with."""
+"""The credential of the connector that each plugin sends with."""
 
 
 class ReplyTargetForbidden(Forbidden):
@@ -25,8 +25,8 @@ def judged(
 ) -> list[Handle]:
     """Return handles in normal form, each target once (``ports.ReplyTargetJudge``).
 
-    ``credential_scope`` is the session's. Only who ``may_reach_private`` may point answers into private
-    networks: an administrator. Needs the database.
+    ``credential_scope`` is the session's. Only a caller that ``may_reach_private``, an administrator, may
+    point answers into private networks. Needs the database.
     Raises: InvalidReplyTarget, NotFound(connector_not_found), ReplyTargetForbidden.
     """
     found = handles.normal_list(given)
@@ -46,7 +46,7 @@ def _authorise(handle: Handle, credential_scope: Mapping[str, Any], may_reach_pr
 
 
 def permits(credential_scope: Mapping[str, Any], connector: str, credential: str) -> bool:
-    """Tell whether a session of this scope may use a connector and, where it has one, its credential.
+    """Tell whether a session of this scope may use a connector and, if one is named, its credential.
 
     A scope that lists connectors and no credentials allows none of these.
     """

@@ -1,7 +1,7 @@
 """Where an event goes: one target session, found in the documented order before a run is created.
 
-``fixed_session_id`` of the connector, the session the caller names, the session bound to one of the keys,
-the natural session of the conversation. Source: docs/connectors.md, "Which session an event goes to".
+The order: ``fixed_session_id`` of the connector, the session the caller names, the session bound to one of
+the keys, the conversation's natural session. Source: docs/connectors.md, "Which session an event goes to".
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -30,7 +30,7 @@ class SessionUnresolved(BadRequest):
 
 
 class BindingAmbiguous(Conflict):
-    """The event's keys are bound to several sessions: which one is meant cannot be known."""
+    """The event's keys are bound to several sessions, so its session cannot be known."""
 
     code, domain = "binding_keys_ambiguous", DOMAIN
 
@@ -48,14 +48,14 @@ class CreationDisabled(Conflict):
 
 
 class PolicyMismatch(Conflict):
-    """The session is not what the connector's policy says it must be."""
+    """The session does not meet the connector's policy."""
 
     code, domain = "session_policy_mismatch", DOMAIN
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """The session an event goes to, how it was found, and which of its keys are bound already."""
+    """The session an event goes to, how it was found, and which of the event's keys are bound already."""
 
     session_id: str
     found_by: str
@@ -113,7 +113,7 @@ def ensure(connector: Connector, target: Target, *, principal: str) -> Session:
 
 
 def existing(connector: Connector, target: Target) -> Session | None:
-    """Return the target session if there is one; it must be as the policy says. Raises: PolicyMismatch."""
+    """Return the target session if there is one; it must meet the policy. Raises: PolicyMismatch."""
     session = sessions.find(target.session_id)
     if session is not None:
         _check_policy(session, _policy(connector))
@@ -143,9 +143,9 @@ def _check_policy(session: Session, policy: Mapping[str, Any]) -> None:
 
 
 def bind_named(session: Session, keys: Collection[str], principal: str) -> None:
-    """Bind the keys that a client names with an input to the session it sends it to.
+    """Bind the keys that a client names with an input to the session of that input.
 
-    Needs the open transaction of the acceptance, as ``bind``. Raises: BindingTaken.
+    Needs the open transaction of the acceptance, as ``bind`` does. Raises: BindingTaken.
     """
     bound = {key: session_pk for key, session_pk, _ in _bound(keys)}
     target = Target(session_id=session.session_id, found_by="session_id", bound=bound)
@@ -156,8 +156,8 @@ def bind_named(session: Session, keys: Collection[str], principal: str) -> None:
 def bind(connector: Connector | None, session: Session, target: Target, keys: Iterable[str]) -> list[str]:
     """Bind the event's keys to its session for good; return those that are new.
 
-    Needs the open transaction of the acceptance, before the session's row is locked: keys first, then the
-    session, is the one order. Raises: BindingTaken.
+    Needs the open transaction of the acceptance, before it locks the session's row: the lock order is keys,
+    then session. Raises: BindingTaken.
     """
     require_transaction()
     wanted = sorted(set(keys), key=sha256_hex)

@@ -1,4 +1,4 @@
-"""What platforms know things by: event keys, names of conversations, ids of deliveries and of messages."""
+"""Search by the names platforms use: event keys, conversations, connectors, deliveries and messages."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -20,7 +20,7 @@ def find(text: str) -> Iterator[Hit]:
 
 
 def _events(text: str) -> Iterator[Hit]:
-    everywhere = Connector.objects.values("pk")  # with the key, what the unique index begins with
+    everywhere = Connector.objects.values("pk")  # so that the unique index on connector and key answers
     receipts = IngressReceipt.objects.filter(connector__in=everywhere, key=text, run__isnull=False)
     rows = receipts.order_by("-pk").values_list("run__run_id", "session__session_id", "accepted_at")
     for run_id, session_id, at in rows[:_MOST]:

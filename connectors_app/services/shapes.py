@@ -25,12 +25,12 @@ class Targets(List):
 
 
 def optional_text(*, max_length: int = 200) -> Text:
-    """Return a text that may be absent or empty, which mean the same."""
+    """Return a text that may be absent or empty; both mean the same."""
     return Text(max_length=max_length, required=False, allow_blank=True, default="")
 
 
 class InboundSettings(StrictSerializer):
-    """What every kind of connector that brings events has."""
+    """The settings of every kind that brings events."""
 
     fixed_session_id = optional_text()
     session_policy = SessionPolicy(required=False, default=lambda: {"create_if_missing": True})
@@ -42,7 +42,7 @@ class InboundSettings(StrictSerializer):
 
 
 class ChatSettings(InboundSettings):
-    """What kinds have that answer where the event came from."""
+    """The settings of kinds that answer where the event came from."""
 
     allow_unauthenticated_ingress = Flag(default=False)
     include_self_output = Flag(default=True)

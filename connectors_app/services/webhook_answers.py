@@ -1,4 +1,4 @@
-"""The record of what a platform is answered outside deliveries: a click that is shown as decided, say."""
+"""The record of answers to a platform outside deliveries, such as showing a click as decided."""
 
 from connectors_app.models import Connector
 from connectors_app.services import ingress
@@ -9,7 +9,7 @@ from sessions_app.services.external_actions import Action
 
 
 def record(connector: Connector, *, phase: ActionPhase, request_digest: str, outcome: str = "") -> None:
-    """Put the request on record in a commit of its own, before it leaves and after it has come back.
+    """Record the request in a commit of its own, before it leaves and after its answer.
 
     Raises: LedgerUnavailable; then nothing may leave.
     """

@@ -1,10 +1,10 @@
-"""What the server in front of us leaves open: bodies without end, forms, bodies in answers to HEAD, URLs as
-targets, and whose pages send what browsers send.
+"""What the server in front of us leaves open: endless bodies, forms, bodies in answers to HEAD, whole URLs as
+request targets, and requests from pages of other sites.
 
-Seen with daphne 4.2 on Twisted 26: a request reaches the application when its whole body has arrived, however
-large; a form is taken apart before that, for nobody, while all others wait; of an answer to HEAD only the
-first chunk is held back, the others follow as if they were an answer to the next request of that connection;
-and the whole of ``GET http://host/path`` is taken for a path.
+Seen with daphne 4.2 on Twisted 26: a request reaches the application only when its whole body has arrived,
+however large; a form is parsed before that, needlessly, while all other requests wait; of an answer to HEAD
+only the first chunk is held back, so the others look like the answer to the connection's next request; and
+the target of ``GET http://host/path`` is taken for a path.
 """
 
 import json
@@ -23,9 +23,7 @@ from kheish_site.lib.http import PROBLEM_TYPE, Asgi
 
 logger = logging.getLogger(__name__)
 LINGER_SECONDS: Final = 2.0
-"""How long a body that was refused is still taken from the wire, and dropped: a client that is cut off while
-it sends does not read the answer."""
-
+"""How long a refused body is still read and dropped: a client that is cut off does not read the answer."""
 
 _READABLE: Final = [
     (b"vary", b"Origin"),
@@ -51,21 +49,21 @@ _PREFLIGHT: Final = [
 def judging_origins(application: Asgi) -> Asgi:
     """Return ``application`` with the API and its sockets closed to pages of other sites.
 
-    Pages of the service itself, and whoever sends no ``Origin``, notice nothing. What a page of an allowed
-    origin sends comes without its cookies, because a login is the visitor's, not the page's; it may read the
-    answer. Every other page is refused before anybody looks at a token. None may send credentials.
+    Requests from the service's own pages, and those without ``Origin``, pass unchanged. A page of an allowed
+    origin may read the answer, but its request loses its cookies: the login is the visitor's, not the page's.
+    Every other page is refused before any token is read. No page of another site may send credentials.
     """
     readable = _readable(application)
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
         is_http = scope["type"] == "http"
         chosen = application
-        routed = scope["path"].removeprefix(scope.get("root_path") or "")  # as Django has it
+        routed = scope["path"].removeprefix(scope.get("root_path") or "")  # as Django routes it
         if not is_http or routed.startswith(API):
             verdict = _verdict(scope)
             if verdict is _Page.FOREIGN:
                 chosen = _refuse if is_http else _refuse_socket
-            elif verdict is _Page.ALLOWED and is_http:  # on a socket a login counts on our own pages alone
+            elif verdict is _Page.ALLOWED and is_http:  # a socket accepts a login from our own pages only
                 chosen = readable
         await chosen(scope, receive, send)
 
@@ -81,19 +79,19 @@ class _Page(Enum):
 
 
 def _verdict(scope: Any) -> _Page:
-    named = [value.decode("latin1") for value in _values(scope, b"origin")]
+    given = [value.decode("latin1") for value in _values(scope, b"origin")]
     host = b"".join(_values(scope, b"host")[:1]).decode("latin1")
-    if all(origins.is_ours(text, host) for text in named):
-        return _Page.OURS  # or nobody's: programs name none
-    if len(named) == 1 and origins.may_ask(named[0]):
+    if all(origins.is_ours(text, host) for text in given):
+        return _Page.OURS  # or no page's: programs send no origin
+    if len(given) == 1 and origins.may_ask(given[0]):
         return _Page.ALLOWED
-    said = {"action": "origin.refused", "origin": named[0][:200], "path": scope["path"]}
-    logger.info("a page of another site was refused", extra=said)
+    extra = {"action": "origin.refused", "origin": given[0][:200], "path": scope["path"]}
+    logger.info("a page of another site was refused", extra=extra)
     return _Page.FOREIGN
 
 
 def _readable(application: Asgi) -> Asgi:
-    """Return ``application`` for allowed pages: without cookies, with answers they may read."""
+    """Return ``application`` for allowed pages: it sees no cookies, and they may read its answers."""
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
         allowed = (b"access-control-allow-origin", _values(scope, b"origin")[0])
@@ -157,15 +155,18 @@ def without_bodies_for_heads(application: Asgi) -> Asgi:
 
 
 def mend_requests() -> None:
-    """Let daphne, if it is what serves here, refuse a body that no address reads as soon as it is known,
-    leave a form as it came, and understand a target in absolute form (RFC 9112, 3.2.2)."""
+    """Change how daphne, if it serves here, reads requests.
+
+    It then refuses too large a body as soon as its size is known, leaves forms unparsed, and understands a
+    target in absolute form (RFC 9112, 3.2.2).
+    """
     server: Any = sys.modules.get("daphne.http_protocol")
     if server is not None:
         server.WebRequest = _mended(server.WebRequest)
 
 
 def origin_form(target: bytes) -> tuple[bytes, bytes]:
-    """Return the host that ``target`` names, and its path with the query; no host where it has only these."""
+    """Return the host of ``target`` and its path with the query; the host is empty when it has none."""
     if not target.lower().startswith((b"http://", b"https://")):
         return b"", target
     try:
@@ -205,13 +206,13 @@ def _mended(base: Any) -> Any:
             host, self.uri = origin_form(self.uri)
             if host:
                 self.path = self.uri.partition(b"?")[0]
-                self.requestHeaders.setRawHeaders(b"host", [host])  # whatever the header said
+                self.requestHeaders.setRawHeaders(b"host", [host])  # it overrides the header
             return super().process()
 
         def _refuse(self) -> None:
             self.refused = True
             self.content.truncate(0)
-            self.requestHeaders.removeHeader(b"expect")  # nobody shall be told to go on
+            self.requestHeaders.removeHeader(b"expect")  # so that no "100 Continue" is sent
             transport = self.channel.transport
             transport.write(_refusal())
             self.channel.callLater(LINGER_SECONDS, transport.abortConnection)

@@ -1,9 +1,9 @@
-"""Which class ``django.contrib.admin.site`` is: the console's own."""
+"""Makes ``django.contrib.admin.site`` the console's own site."""
 
 from django.contrib.admin.apps import SimpleAdminConfig
 
 
 class ConsoleConfig(SimpleAdminConfig):
-    """The admin with our site. ``urls.py`` finds the pages: workers need none."""
+    """The admin with our site. ``urls.py`` loads the pages, as workers need none."""
 
     default_site = "kheish_site.console.site.ConsoleSite"

@@ -1,7 +1,7 @@
 """The console's site: Django's admin with pages of our own beside its tables.
 
-Modules register their pages here when they are imported, so that the apps above the core add theirs too.
-It stands outside of them: the admin makes its site when the first of them registers a table.
+Modules register their pages here when they are imported, so that the apps above the core add theirs too. It
+is outside all apps, because the admin makes its site when the first of them registers a table.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ LATE: Final = "Your login had ended, so nothing was done. Sign in and send it ag
 
 
 class ConsoleSite(admin.AdminSite):
-    """One look, one navigation, and pages that are no tables."""
+    """The admin site with our look and with pages that show no table."""
 
     site_header = site_title = "Kheish"
     index_title = "Operations"
@@ -35,8 +35,8 @@ class ConsoleSite(admin.AdminSite):
         self.home: Callable[[HttpRequest], dict[str, Any]] = lambda request: {}
 
     def page(self, route: str, name: str, view: View) -> None:
-        """Add a page under ``admin/``; only signed-in staff reach ``view``. What it misses is a 404."""
-        self._pages.append((route, name, _found(view)))
+        """Add a page under ``admin/`` for signed-in staff; a NotFound from ``view`` becomes a 404."""
+        self._pages.append((route, name, _answering_404(view)))
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         """Put our pages before the admin's."""
@@ -44,13 +44,13 @@ class ConsoleSite(admin.AdminSite):
         return [*ours, *super().get_urls()]
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
-        """Tell whoever sends a form after the login ended that nothing was done."""
+        """Wrap a view so that a form sent after the login ended is answered: nothing was done."""
         guarded = super().admin_view(view, cacheable)
 
         def inner(request: HttpRequest, *given: Any, **named: Any) -> HttpResponseBase:
             answer = guarded(request, *given, **named)
-            sent_away = isinstance(answer, HttpResponseRedirect) and not self.has_permission(request)
-            if request.method == "POST" and sent_away and answer.url.startswith(reverse("admin:login")):
+            redirected = isinstance(answer, HttpResponseRedirect) and not self.has_permission(request)
+            if request.method == "POST" and redirected and answer.url.startswith(reverse("admin:login")):
                 messages.warning(request, LATE)
             return answer
 
@@ -65,7 +65,7 @@ class ConsoleSite(admin.AdminSite):
         return super().index(request, {**self.home(request), **(extra_context or {})})
 
 
-def _found(view: View) -> View:
+def _answering_404(view: View) -> View:
     @wraps(view)
     def guarded(*given: Any, **named: Any) -> HttpResponseBase:
         try:
@@ -77,5 +77,5 @@ def _found(view: View) -> View:
 
 
 def site() -> ConsoleSite:
-    """Return the one site there is."""
+    """Return the console's only site."""
     return cast(ConsoleSite, admin.site)

@@ -1,7 +1,8 @@
 """``manage.py serve``: a small parent that keeps the service alive. Standard library only, no Django.
 
-Reading order: ``options`` (what was asked), ``state`` (one service a state folder), ``children`` (a
-process that is restarted), ``readiness``, ``service`` (start, watch, drain), ``words`` (what people read).
+Reading order: ``options`` (arguments and environment), ``state`` (one service a state folder), ``children``
+(a process that is restarted), ``preparation`` and ``readiness``, ``service`` (start, watch, drain), ``words``
+(what people read).
 """
 
 from collections.abc import Sequence

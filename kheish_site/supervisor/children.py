@@ -12,15 +12,15 @@ from contextlib import suppress
 PR_SET_PDEATHSIG = 1
 LONGEST_WAIT_SECONDS = 30.0
 STEADY_SECONDS = 60.0
-"""A child that lived this long is forgiven its earlier deaths."""
+"""After living this long, a child's earlier deaths no longer count."""
 
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 def die_with_parent() -> None:
-    """Runs in the new child before exec: a service that was killed leaves no process behind.
+    """Run in the new child before exec, so that a killed service leaves no process behind.
 
-    SIGKILL, because a second generation may start at once: what was in flight is recovered from rows.
+    SIGKILL, because the next service may start at once: work in flight is recovered from rows.
     """
     if _LIBC is not None:
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -47,7 +47,7 @@ class Child:
         return self._process.pid if self._process else 0
 
     def start(self) -> None:
-        """Start the command in a session of its own: Ctrl-C at the terminal is for the parent alone."""
+        """Start the command in a session of its own, so that only the parent gets Ctrl-C of the terminal."""
         self._process = subprocess.Popen(
             self._command,
             env=self._environment,
@@ -63,7 +63,7 @@ class Child:
         return self._process.poll() if self._process else None
 
     def watch(self) -> str:
-        """Restart the child when its time has come; returns a sentence when something happened."""
+        """Restart an ended child when its wait is over; return a sentence for people when there is news."""
         code = self.exited()
         if code is None:
             return ""
@@ -76,7 +76,7 @@ class Child:
         if now >= self._start_at:
             try:
                 self.start()
-            except OSError as error:  # no memory or no process number is left: both come back
+            except OSError as error:  # memory or process ids have run out: both pass
                 self._start_at = now + LONGEST_WAIT_SECONDS
                 return f"The {self.name} process cannot be started ({error.strerror}); trying again."
             self._start_at = 0.0
@@ -88,7 +88,7 @@ class Child:
             self._process.send_signal(number)
 
     def kill_group(self) -> None:
-        """Kill the child and whatever it left in its session."""
+        """Kill the child and all it left in its process group."""
         if self._process is None:
             return
         with suppress(ProcessLookupError):

@@ -1,7 +1,7 @@
 """Arguments and environment of ``serve``.
 
-The environment is read here as well as in the settings because the parent does not load Django. Only
-what the parent itself acts on is read; the children check the rest and refuse what cannot work.
+The environment is read here as well as in the settings because the parent does not load Django. It reads
+only what it acts on itself; the children check the rest and refuse what cannot work.
 """
 
 import argparse
@@ -31,7 +31,7 @@ class Options:
     web_processes: int
     worker_processes: int
     database_url: str
-    """PostgreSQL's; "" is SQLite in the state folder."""
+    """The URL of PostgreSQL; "" means SQLite in the state folder."""
 
     @property
     def family(self) -> socket.AddressFamily:
@@ -68,7 +68,7 @@ def read_options(arguments: Sequence[str]) -> Options:
 
 
 def _address(written: str) -> tuple[str, int]:
-    """``HOST:PORT`` with a literal address or ``localhost``; an IPv6 address in brackets."""
+    """Parse ``HOST:PORT``; the host is ``localhost`` or a literal address, an IPv6 one in brackets."""
     host, colon, port = written.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise argparse.ArgumentTypeError(f"{written!r} is not HOST:PORT, as in 127.0.0.1:4000")

@@ -1,4 +1,4 @@
-"""Whether a start has anything to prepare: what was noted last time, and what the database says now."""
+"""Whether a start must prepare anything: the last preparation's note, compared with the state now."""
 
 import hashlib
 import json
@@ -24,14 +24,14 @@ _QUOTED: Final = re.compile(r"\"([^\"\n]+)\"|'([^'\n]+)'")
 
 
 class Preparation:
-    """The note of one state folder. ``database_url`` is PostgreSQL's, "" for SQLite in the folder."""
+    """The note in one state folder. ``database_url`` is PostgreSQL's, "" for SQLite in the folder."""
 
     def __init__(self, folder: Path, database_url: str) -> None:
         self._folder, self._url = folder, database_url
         self._note = folder / "prepared.json"
 
     def holds(self) -> bool:
-        """Tell whether code, configuration and database are those of the last preparation noted here."""
+        """Tell whether code, configuration and database are as the last preparation left them."""
         try:
             noted = json.loads(self._note.read_text())
         except (OSError, ValueError):
@@ -47,15 +47,15 @@ class Preparation:
         return {"fingerprint": fingerprint(), "database": self._database()}
 
     def _database(self) -> str:
-        """Return what names the database's state; "" when it is not there or was never prepared.
+        """Return a digest of the database's state; "" when it is missing or was never prepared.
 
-        One that was emptied, restored or exchanged has other migrations or another local token.
+        A database that was emptied, restored or replaced has other migrations or another local token.
         """
-        found = self._postgresql() if self._url else self._sqlite()
-        return hashlib.sha256(repr(found).encode()).hexdigest() if found and all(found) else ""
+        marks = self._postgresql() if self._url else self._sqlite()
+        return hashlib.sha256(repr(marks).encode()).hexdigest() if marks and all(marks) else ""
 
     def _postgresql(self) -> list[Any]:
-        import psycopg  # with SQLite nobody needs it here
+        import psycopg  # not needed with SQLite
 
         try:
             with psycopg.connect(self._url, connect_timeout=5) as connection:
@@ -65,7 +65,7 @@ class Preparation:
 
     def _sqlite(self) -> list[Any]:
         file = self._folder / "kheish.sqlite3"
-        try:  # "rw": nothing is made where there is none
+        try:  # "rw" does not create a missing file
             with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True)) as connection:
                 return [connection.execute(mark).fetchall() for mark in _MARKS]
         except sqlite3.Error:
@@ -73,7 +73,7 @@ class Preparation:
 
 
 def fingerprint() -> str:
-    """Digest of all that preparation depends on: code, lock, settings, configuration and what that names."""
+    """Return a digest of all that preparation depends on: code, requirements, environment, configuration."""
     digest = hashlib.sha256()
     variables, files = _named()
     for file in (*_sources(), *files):
@@ -86,7 +86,7 @@ def fingerprint() -> str:
 
 
 def _named() -> tuple[list[str], list[Path]]:
-    """Return the variables and files that the configuration files mention: secrets may be read from there."""
+    """Return the variables and files that the configuration files name: they may hold secrets it reads."""
     variables, files = set(), set()
     for file in filter(Path.is_file, _configuration()):
         for found in _QUOTED.findall(file.read_text(errors="replace")):

@@ -1,4 +1,4 @@
-"""Asking a service whether it takes requests, without Django."""
+"""Ask a service whether it takes requests, without Django."""
 
 import http.client
 

@@ -22,13 +22,13 @@ from kheish_site.supervisor.state import CODE, State, compile_code
 START_SECONDS = 60.0
 WEB_STOP_SECONDS = 3.0
 ROOT_WARNING = "ignore:You're running the worker with superuser"
-"""Celery's warning fills a screen; ``words.AS_ROOT`` says what it means here."""
+"""Celery's warning fills a screen; ``words.AS_ROOT`` says it in a line."""
 SLACK_SECONDS = 3.0
-"""What a worker gets on top of its drain time to leave by itself."""
+"""What a worker gets on top of its drain time to exit by itself."""
 
 
 class Service:
-    """One run of ``serve``. Only the main thread acts; signal handlers note what was asked."""
+    """One run of ``serve``. Signal handlers only note a request; the main loop acts on it."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -39,7 +39,7 @@ class Service:
 
     def run(self) -> int:
         """Serve until SIGINT or SIGTERM. Raises Refused when the start fails."""
-        os.umask(0o077)  # whatever the service writes is its own
+        os.umask(0o077)  # only our user may read what the service writes
         self._state.take()
         listener = self._listen()
         self._url = f"http://{_shown(self._options.host)}:{listener.getsockname()[1]}"
@@ -58,7 +58,7 @@ class Service:
                 self._watch()
             return self._drain()
         except Refused:
-            words.say(words.login_text(prepared))  # made before the failure, and never shown again
+            words.say(words.login_text(prepared))  # it exists despite the failure, and is never shown again
             raise
         finally:
             for child in self._children:
@@ -75,7 +75,7 @@ class Service:
         self._wake.clear()
 
     def _listen(self) -> socket.socket:
-        """The parent owns the socket: a web process that is restarted refuses nobody meanwhile."""
+        """Open the socket. The parent owns it, so no connection is refused while a web process restarts."""
         host, port = self._options.host, self._options.port
         try:
             listener = socket.create_server(
@@ -87,7 +87,7 @@ class Service:
         return listener
 
     def _prepare(self) -> dict[str, Any]:
-        """Migrate, compile, make what a fresh installation needs; nothing when nothing changed since."""
+        """Migrate, compile and make what a fresh installation needs; skip it all if nothing has changed."""
         preparation = Preparation(self._options.state_dir, self._options.database_url)
         if preparation.holds():
             return {}
@@ -105,7 +105,7 @@ class Service:
         return prepared
 
     def _environment(self) -> dict[str, str]:
-        """The children find the code and the state folder whatever the working directory is."""
+        """Return the children's environment; with it they find code and state folder from any directory."""
         environment = dict(os.environ)
         environment["PYTHONPATH"] = os.pathsep.join(
             filter(None, [str(CODE), environment.get("PYTHONPATH", "")])
@@ -119,7 +119,7 @@ class Service:
         return environment
 
     def _make_children(self, listener: socket.socket) -> list[Child]:
-        """Web processes on the one socket, and the workers, all started at once."""
+        """Return the workers, and the web processes that share the socket."""
         python, environment, number = sys.executable, self._environment(), listener.fileno()
         web = [python, "-m", "daphne", "-v", "0", "--no-server-name", "--fd", str(number)]
         web += ["kheish_site.asgi:application"]
@@ -166,7 +166,7 @@ class Service:
             self._pause(0.5)
 
     def _drain(self) -> int:
-        """No new claims, a grace period for steps in flight, then the web. A second Ctrl-C ends it."""
+        """Stop the workers, with a grace period for their steps, then the web. Another Ctrl-C ends it."""
         words.say("Stopping: steps in flight are being finished. Ctrl-C again to stop at once.")
         self._state.draining.touch()
         workers = [child for child in self._children if child.name == "worker"]
@@ -187,6 +187,6 @@ class Service:
 
 
 def _shown(host: str) -> str:
-    """The host as it stands in an address; a wildcard is reached through loopback."""
+    """Return the host as a URL writes it; a wildcard is reached through loopback."""
     named = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 (comparing, not binding)
     return f"[{named}]" if ":" in named and not named.startswith("[") else named

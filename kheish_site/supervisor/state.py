@@ -1,4 +1,4 @@
-"""The state folder: private, used by one service at a time, and what is remembered between starts."""
+"""The state folder: private, used by one service at a time; and the bytecode all its processes share."""
 
 import compileall
 import fcntl
@@ -24,7 +24,7 @@ class State:
         self._lock = -1
 
     def take(self) -> None:
-        """Make the folder, check that it is ours alone and lock it. Raises Refused."""
+        """Make the folder, close it to other users and lock it. Raises Refused."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if stat.S_IMODE(self.folder.stat().st_mode) & 0o077:
@@ -39,9 +39,9 @@ class State:
 
     def announce(self, url: str) -> None:
         """Write who serves here, for a second start and for the command line."""
-        told = json.dumps({"pid": os.getpid(), "url": url}) + "\n"
+        line = json.dumps({"pid": os.getpid(), "url": url}) + "\n"
         os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, told.encode(), 0)
+        os.pwrite(self._lock, line.encode(), 0)
 
     def forget_marks(self) -> None:
         """Remove what the last service left behind."""
@@ -56,8 +56,8 @@ class State:
 
     def _who_holds_it(self) -> str:
         try:
-            told: dict[str, Any] = json.loads((self.folder / "serve.lock").read_text())
-            who = f"process {told['pid']} at {told['url']}"
+            holder: dict[str, Any] = json.loads((self.folder / "serve.lock").read_text())
+            who = f"process {holder['pid']} at {holder['url']}"
         except (OSError, ValueError, KeyError):
             who = "another process that is just starting"
         return (
@@ -67,9 +67,9 @@ class State:
 
 
 def compile_code() -> None:
-    """Write the bytecode that is missing, once for all: every process of the service saves half a second.
+    """Write missing bytecode once, so that every process of the service starts half a second sooner.
 
-    Python does so by itself except where ``PYTHONDONTWRITEBYTECODE`` is set, as images often do. A folder
+    Python does so by itself unless ``PYTHONDONTWRITEBYTECODE`` is set, as it often is in images. A folder
     that cannot be written to stays as it is.
     """
     for package in sorted(CODE.glob("*/__init__.py")):

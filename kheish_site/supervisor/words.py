@@ -23,18 +23,18 @@ AS_ROOT = "Note: this runs as root, and so do the shell commands that agents are
 
 
 def say(words: str) -> None:
-    """Tell the person; the service's own data goes elsewhere."""
+    """Print a message for the person who started the service."""
     print(words, flush=True)
 
 
 def login_text(prepared: dict[str, Any]) -> str:
-    """The login that preparation made just now, or ""."""
+    """Return the login that preparation has just made, or ""."""
     login = prepared.get("login")
     return f"{login['username']} / {login['password']}   (shown this once)" if login else ""
 
 
 def ready_text(*, url: str, state_dir: Path, prepared: dict[str, Any]) -> str:
-    """The address, the login (its password only when it was just made) and the next command."""
+    """Return the addresses, the login (with its password if it was just made) and the next command."""
     before = "" if state_dir == Path.cwd() / ".kheish" else f"KHEISH_STATE_DIR={state_dir} "
     try_line = f"{before}python3 manage.py sessions create demo"
     return READY.format(

@@ -1,4 +1,4 @@
-"""What a POST to an HTTP connector says, as a neutral event."""
+"""The body of a POST to an HTTP connector, read into a neutral event."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ _LONGEST_IDEMPOTENCY_KEY: Final = 1000
 
 
 class IngressInvalid(BadRequest):
-    """The event cannot be read, or says what the connector does not allow."""
+    """The event cannot be read, or asks for something the connector does not allow."""
 
     code, domain = "invalid_event", DOMAIN
 
@@ -67,46 +67,46 @@ def read(connector: Connector, raw: bytes, headers: Mapping[str, str], proof: Pr
 
 
 def _own(connector: Connector, value: Any, headers: Mapping[str, str], proof: Proof) -> InboundEvent:
-    said = validated(HttpEvent, value)
+    event = validated(HttpEvent, value)
     settings = connector.settings
-    _check_allowed(connector, said, authenticated=proof.authenticated)
-    keys = tuple(sorted({*(said["binding_keys"] or settings["default_binding_keys"])}))
-    print_of = digest(value)
-    name = _event_name(connector, (said.get("idempotency_key"), proof.event_id), headers, proof)
+    _check_allowed(connector, event, authenticated=proof.authenticated)
+    keys = tuple(sorted({*(event["binding_keys"] or settings["default_binding_keys"])}))
+    fingerprint = digest(value)
+    name = _event_name(connector, (event.get("idempotency_key"), proof.event_id), headers, proof)
     return InboundEvent(
         key=receipt_key(connector, name),
-        fingerprint=print_of,
-        actor_id=said.get("actor_id") or settings["actor_id"] or "http-webhook",
+        fingerprint=fingerprint,
+        actor_id=event.get("actor_id") or settings["actor_id"] or "http-webhook",
         source_kind=connector.name,
-        content=said.get("content", ""),
-        input_items=tuple(dict(item) for item in said.get("input_items", ())),
-        attachments=tuple(dict(item) for item in said.get("attachments", ())),
-        metadata={**_metadata(said.get("metadata")), **_marks(connector, name, print_of)},
-        named_session_id=said.get("session_id", ""),
+        content=event.get("content", ""),
+        input_items=tuple(dict(item) for item in event.get("input_items", ())),
+        attachments=tuple(dict(item) for item in event.get("attachments", ())),
+        metadata={**_metadata(event.get("metadata")), **_marks(connector, name, fingerprint)},
+        named_session_id=event.get("session_id", ""),
         binding_keys=keys,
         natural_session_id=natural_id(connector, keys),
-        reply_targets=_reply_targets(said) or tuple(settings["default_reply_targets"]),
+        reply_targets=_reply_targets(event) or tuple(settings["default_reply_targets"]),
     )
 
 
 def _foreign(connector: Connector, value: Any, headers: Mapping[str, str], proof: Proof) -> InboundEvent:
-    """Return somebody else's event: its whole JSON as the input, behind the connector's instructions."""
+    """Read another product's event: its whole JSON is the input, after the connector's instructions."""
     settings = connector.settings
-    print_of = digest(value)
-    named = [_at(value, pointer) for pointer in settings["event_binding_pointers"]]
-    short = (text if len(text) <= LONGEST_KEY else sha256_hex(text) for text in named if text)
-    found = {f"http:{connector.name}:{text}" for text in short}
-    keys = tuple(sorted(found or set(settings["default_binding_keys"])))
+    fingerprint = digest(value)
+    values = [_at(value, pointer) for pointer in settings["event_binding_pointers"]]
+    short = (text if len(text) <= LONGEST_KEY else sha256_hex(text) for text in values if text)
+    own_keys = {f"http:{connector.name}:{text}" for text in short}
+    keys = tuple(sorted(own_keys or set(settings["default_binding_keys"])))
     text = json.dumps(value, ensure_ascii=False, indent=1)
     own_id = _at(value, settings["event_key_pointer"]) if settings["event_key_pointer"] else ""
     name = _event_name(connector, (own_id, proof.event_id, proof.signature), headers, proof)
     return InboundEvent(
         key=receipt_key(connector, name),
-        fingerprint=print_of,
+        fingerprint=fingerprint,
         actor_id=settings["actor_id"] or "http-webhook",
         source_kind=connector.name,
         content="\n\n".join(filter(None, [settings["event_instructions"], text])),
-        metadata=_marks(connector, name, print_of),
+        metadata=_marks(connector, name, fingerprint),
         binding_keys=keys,
         natural_session_id=natural_id(connector, keys),
         reply_targets=tuple(settings["default_reply_targets"]),
@@ -114,16 +114,15 @@ def _foreign(connector: Connector, value: Any, headers: Mapping[str, str], proof
 
 
 def _event_name(
-    connector: Connector, said: Sequence[str | None], headers: Mapping[str, str], proof: Proof
+    connector: Connector, names: Sequence[str | None], headers: Mapping[str, str], proof: Proof
 ) -> str:
-    """Return what the receipt calls the event: the first name it has itself, or that of a header.
+    """Return the event's name for its receipt: the first of ``names`` that is not blank, or a header's.
 
-    Where a signature is asked for, a header that it does not cover names nothing: whoever captured one
-    request could send it again as many events. Without any name every delivery is an event of its own, as
-    nothing could tell a repeat from a second one. A blank is no name.
+    Where a signature is required, headers outside it do not count: a captured request could be sent again as
+    many events. An event without any name is always a new one, as nothing tells it from a repeat.
     """
     unsigned = () if proof.signed else (headers.get("idempotency-key"), headers.get("webhook-id"))
-    given = next((name for name in (*said, *unsigned) if name and name.strip()), None)
+    given = next((name for name in (*names, *unsigned) if name and name.strip()), None)
     if given is None and connector.settings["require_idempotency_key"]:
         raise IngressInvalid("the event needs an idempotency_key", code="idempotency_key_required")
     if given is not None and len(given) > _LONGEST_IDEMPOTENCY_KEY:
@@ -132,7 +131,7 @@ def _event_name(
 
 
 def _marks(connector: Connector, name: str, fingerprint: str) -> dict[str, Any]:
-    """Return what the run's metadata says of its event."""
+    """Return the members that mark the run's metadata with its event."""
     return {
         "http_ingress_key": receipt_key(connector, name),
         "http_ingress_key_sha256": sha256_hex(name),
@@ -140,19 +139,19 @@ def _marks(connector: Connector, name: str, fingerprint: str) -> dict[str, Any]:
     }
 
 
-def _check_allowed(connector: Connector, said: Mapping[str, Any], *, authenticated: bool) -> None:
-    replies = {"reply_targets", "reply_plugin", "reply_address"} & set(said)
+def _check_allowed(connector: Connector, event: Mapping[str, Any], *, authenticated: bool) -> None:
+    replies = {"reply_targets", "reply_plugin", "reply_address"} & set(event)
     if replies and not (authenticated and connector.settings["allow_payload_reply_targets"]):
         raise IngressInvalid(
             "this connector takes no reply targets from an event", code="reply_targets_not_allowed"
         )
     if authenticated:
         return
-    if said.get("session_id") or said["binding_keys"]:
+    if event.get("session_id") or event["binding_keys"]:
         raise IngressInvalid(
             "an event that is not authenticated cannot name a session", code="session_not_allowed"
         )
-    items = [*said.get("input_items", ()), *said.get("attachments", ())]
+    items = [*event.get("input_items", ()), *event.get("attachments", ())]
     if any("asset_id" in item or item.get("type") in _STORED for item in items):
         raise IngressInvalid(
             "an event that is not authenticated cannot name stored assets", code="asset_not_allowed"
@@ -168,18 +167,20 @@ def _metadata(given: Any) -> dict[str, Any]:
     return metadata
 
 
-def _reply_targets(said: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
-    if ("reply_plugin" in said) != ("reply_address" in said):
+def _reply_targets(event: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    if ("reply_plugin" in event) != ("reply_address" in event):
         raise IngressInvalid("reply_plugin and reply_address go together")
     first = (
-        [{"plugin": said["reply_plugin"], "address": said["reply_address"]}] if "reply_plugin" in said else []
+        [{"plugin": event["reply_plugin"], "address": event["reply_address"]}]
+        if "reply_plugin" in event
+        else []
     )
-    found = handles.normal_list((*first, *said.get("reply_targets", ())))
-    if any(handle["address"].get("allow_private_network") for handle in found):
+    targets = handles.normal_list((*first, *event.get("reply_targets", ())))
+    if any(handle["address"].get("allow_private_network") for handle in targets):
         raise IngressInvalid(
             "an event may not point answers into a private network", code="reply_targets_not_allowed"
         )
-    return tuple(found)
+    return tuple(targets)
 
 
 def _at(value: Any, pointer: str) -> str:

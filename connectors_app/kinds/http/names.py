@@ -1,4 +1,4 @@
-"""What an HTTP connector calls its events and conversations."""
+"""The names of an HTTP connector's events and conversations."""
 
 from collections.abc import Sequence
 

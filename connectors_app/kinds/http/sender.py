@@ -1,4 +1,4 @@
-"""Answers to any HTTP endpoint: one POST of JSON for each output.
+"""Sends to any HTTP endpoint: one POST of JSON for each output.
 
 The URL is checked when it is set and its name is resolved and pinned at each attempt; redirects are never
 followed, so a target cannot send us anywhere else.
@@ -48,8 +48,8 @@ _OF_GATEWAYS: Final = {502: "status", 504: "timeout"}
 class HttpSender:
     """The plugin ``http``. An address is a URL, or ``{url, headers, allow_private_network, idempotent}``.
 
-    ``idempotent`` says that the target recognises a repeat by its ``Idempotency-Key``; without it a request
-    that left and was not answered is of unknown outcome.
+    ``idempotent`` says that the target recognises a repeat by its ``Idempotency-Key``; without it the outcome
+    of a request that left and was not answered is unknown.
     """
 
     plugin = "http"
@@ -70,10 +70,10 @@ class HttpSender:
         }
 
     def check(self, address: Address) -> None:
-        """Everything about an address is in its form: nothing to add."""
+        """Check nothing: ``normal`` has checked all there is."""
 
     def honours_keys(self, address: Address) -> bool:
-        """What whoever set the address says of it."""
+        """Return what the address declares."""
         return bool(address.get("idempotent"))
 
     def send(self, parcel: Parcel) -> Sent:
@@ -95,17 +95,17 @@ class HttpSender:
 
 
 def _judged(answer: Answer) -> Sent:
-    said = f"the target answered {answer.status}"
+    reason = f"the target answered {answer.status}"
     if 200 <= answer.status < 300:
         return Sent(detail={"status": answer.status})
     if answer.status == 429:
-        raise RetryLater("rate_limited", said, retry_after_seconds=answer.retry_after_seconds)
+        raise RetryLater("rate_limited", reason, retry_after_seconds=answer.retry_after_seconds)
     if answer.status in _OF_GATEWAYS:
-        # A gateway speaks for a target that may yet have taken it.
-        raise Ambiguous(_OF_GATEWAYS[answer.status], said)
+        # The target behind the gateway may still have taken it.
+        raise Ambiguous(_OF_GATEWAYS[answer.status], reason)
     if answer.status >= 500:
-        raise RetryLater("status", said, retry_after_seconds=answer.retry_after_seconds)
-    raise Refused("terminal", said)
+        raise RetryLater("status", reason, retry_after_seconds=answer.retry_after_seconds)
+    raise Refused("terminal", reason)
 
 
 def _body(parcel: Parcel) -> dict[str, Any]:

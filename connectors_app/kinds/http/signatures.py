@@ -1,4 +1,4 @@
-"""Who sent it: a bearer token, our own signature, or one after the Standard Webhooks specification.
+"""Proof of the sender: a bearer token, our own signature, or one of the Standard Webhooks specification.
 
 Ours: ``X-Kheish-Timestamp`` and ``X-Kheish-Signature: v1=<64 hex>``, HMAC-SHA256 over
 ``v1:<METHOD>:<path with query>:<timestamp>:<body>``. Theirs: ``webhook-id``, ``webhook-timestamp`` and
@@ -35,7 +35,7 @@ class Proof:
     """What a request proved. ``signed``: only what the signature covers may name the event.
 
     Then ``event_id`` is the signed id of Standard Webhooks, "" in our own scheme, and ``signature`` the
-    signature itself, which is another one for every second and every body.
+    signature itself, which differs for every second and every body.
     """
 
     authenticated: bool = False

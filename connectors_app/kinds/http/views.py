@@ -26,7 +26,7 @@ class HttpIngress(IngressView):
         return self.answer(ingress.accept(self.connector, event))
 
     def _authenticate(self, request: Request, headers: Mapping[str, str]) -> Proof:
-        """Return what the sender proved: all the connector asks for. Raises: IngressUnauthorized."""
+        """Check all the proofs that the connector requires. Raises: IngressUnauthorized."""
         settings = self.connector.settings
         needs_token = connectors.holds(self.connector, "bearer_token")
         if needs_token:
@@ -53,7 +53,7 @@ class HttpIngress(IngressView):
 
 
 def _target(request: Request) -> str:
-    """Return path and query as they were sent."""
+    """Return path and query exactly as they were sent."""
     asked = request._request
     raw = getattr(asked, "scope", {}).get("raw_path") or quote(asked.path, safe="/:@!$&'()*+,;=~-._").encode()
     query = asked.META.get("QUERY_STRING", "")

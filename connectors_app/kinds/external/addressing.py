@@ -1,7 +1,6 @@
-"""The names that events of a sidecar have: receipt, fingerprint, conversation, session.
+"""The names made from a sidecar's event: receipt, fingerprint, conversation, session.
 
-Of a thread only its whole path is bound, or
-all conversations that begin alike would fall into one session.
+A thread is bound by its whole path only: otherwise all conversations that begin alike would share a session.
 """
 
 import base64
@@ -15,17 +14,17 @@ UNFINGERPRINTED: Final = ("instance_id", "protocol_version")
 
 
 def receipt_key(name: str, event_id: str) -> str:
-    """Return what names an event within its connector."""
+    """Return the name of an event within its connector."""
     return f"external:{name}:{sha256_hex(event_id)[:32]}"
 
 
 def fingerprint(event: Mapping[str, Any]) -> str:
-    """Return the digest of all that the event says, except through which instance and version it says it."""
+    """Return the digest of the event without the instance and protocol version that brought it."""
     return digest({member: value for member, value in event.items() if member not in UNFINGERPRINTED})
 
 
 def natural_id(name: str, platform: str, path: Sequence[str], routing_key: str) -> str:
-    """Return the session of a conversation nobody bound yet, "" when the event belongs to none."""
+    """Return the session of an unbound conversation, "" when the event belongs to none."""
     if path:
         identity: list[Any] = [platform, list(path)]
     elif routing_key:

@@ -1,4 +1,4 @@
-"""The files of a delivery, for the sidecar that delivers it, while it does."""
+"""The files of a delivery, readable by the sidecar that delivers it until it is settled."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -12,14 +12,14 @@ DOMAIN: Final = "connector_ingress"
 
 
 class AssetNotOnItsWay(NotFound):
-    """No delivery of this connector that still waits or leaves names this asset."""
+    """No unsettled delivery of this connector names this asset."""
 
     code, domain = "delivery_asset_not_found", DOMAIN
 
 
 @dataclass(frozen=True, kw_only=True)
 class File:
-    """The bytes of an asset and what they are."""
+    """The bytes of an asset, with their type and name."""
 
     data: bytes
     media_type: str

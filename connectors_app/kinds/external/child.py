@@ -1,4 +1,4 @@
-"""One child process and the thread that keeps it: started, found ready, watched, started again, stopped."""
+"""One child process and the thread that starts it, awaits its readiness, watches, restarts and stops it."""
 
 import logging
 import signal
@@ -27,13 +27,13 @@ POLL_SECONDS: Final = 0.25
 START_SECONDS: Final = 20.0
 LONGEST_BACKOFF_SECONDS: Final = 60.0
 STEADY_SECONDS: Final = 60.0
-"""A process that was ready this long is forgiven its earlier deaths."""
+"""After being ready this long, a process's earlier deaths no longer count."""
 FAILED_AFTER: Final = 5
 """Deaths in a row after which a sidecar counts as failed; it is still tried again."""
 
 
 class Died(Exception):
-    """The process is gone, or has to go. The message is safe to show."""
+    """The process has ended or must end. The message is safe to show."""
 
 
 class ChildSidecar(threading.Thread):
@@ -52,7 +52,7 @@ class ChildSidecar(threading.Thread):
         self._asked.set()
 
     def run(self) -> None:
-        """Start the process again and again."""
+        """Run the process again and again until asked to stop."""
         try:
             while not self._asked.is_set():
                 reason = self._live_safely()
@@ -66,7 +66,7 @@ class ChildSidecar(threading.Thread):
     def _live_safely(self) -> str:
         try:
             return self._live()
-        except Exception as error:  # the thread's edge: a fault of ours must not end the watching
+        except Exception as error:  # the thread's edge: an error here must not end the supervision
             logger.exception("the sidecar could not be kept", extra=self._extra("sidecar.keep"))
             return f"internal error ({type(error).__name__})"
 
@@ -117,7 +117,7 @@ class ChildSidecar(threading.Thread):
         return group
 
     def _until_ready(self, process: "subprocess.Popen[bytes]", sidecar: Sidecar) -> Manifest:
-        """Poll until manifest and health come from one instance that is ready. Raises: Died."""
+        """Poll until manifest and health come from the same ready instance. Raises: Died."""
         deadline, why = time.monotonic() + START_SECONDS, "it did not answer"
         while time.monotonic() < deadline:
             self._check(process)
@@ -125,7 +125,7 @@ class ChildSidecar(threading.Thread):
                 manifest = protocol.fetch_manifest(sidecar)
                 instance_id, status = protocol.fetch_health(sidecar)
                 if instance_id == manifest.instance_id and status in protocol.READY:
-                    self._check(process)  # the answer may be that of a stranger on the same port
+                    self._check(process)  # another program on the same port may have answered
                     MANIFESTS.put(self._connector, manifest)
                     return manifest
                 why = f"it is {status}" if instance_id == manifest.instance_id else "two instances answer"
@@ -135,7 +135,7 @@ class ChildSidecar(threading.Thread):
         raise Died(f"not ready within {START_SECONDS:g} s: {why}")
 
     def _watch(self, process: "subprocess.Popen[bytes]", lease: Issued) -> None:
-        """Renew the lease until the process ends or shall end. Raises: Died."""
+        """Renew the lease until the process ends or must end. Raises: Died."""
         ready_at = renewed_at = time.monotonic()
         while True:
             self._check(process)
@@ -148,7 +148,7 @@ class ChildSidecar(threading.Thread):
             self._asked.wait(POLL_SECONDS)
 
     def _check(self, process: "subprocess.Popen[bytes]") -> None:
-        """Raise Died when the process is gone or was asked to go."""
+        """Raise Died when the process has ended or was asked to stop."""
         if self._asked.is_set():
             raise Died("it was stopped")
         code = process.poll()
@@ -162,7 +162,7 @@ class ChildSidecar(threading.Thread):
             alive = leases.renew(lease.lease_id)
         except DatabaseError:
             logger.warning("the lease was not renewed", exc_info=True, extra=self._extra("sidecar.renew"))
-            return  # it is tried again long before it runs out
+            return  # the next try comes long before the lease runs out
         finally:
             release_connection()
         if not alive:
@@ -187,10 +187,10 @@ class ChildSidecar(threading.Thread):
         )
         return wait
 
-    def _note(self, **seen: Any) -> None:
-        """Write the row; a database that is away must not end a sidecar that is well."""
+    def _note(self, **state: Any) -> None:
+        """Write the row; a database that is away must not end a working sidecar."""
         try:
-            instances.note(self._connector, **seen)
+            instances.note(self._connector, **state)
         except DatabaseError:
             logger.warning("sidecar state not written", exc_info=True, extra=self._extra("sidecar.note"))
         finally:
@@ -201,7 +201,7 @@ class ChildSidecar(threading.Thread):
 
 
 def end(group: ProcessGroup) -> None:
-    """End a process: SIGTERM, some grace, then SIGKILL for its whole group. What it left behind goes too."""
+    """End a process: SIGTERM, some grace, then SIGKILL for its whole group, with all it left behind."""
     if group.process.poll() is None:
         group.process.terminate()
         with suppress(subprocess.TimeoutExpired):

@@ -1,6 +1,6 @@
-"""What a child process is told: a cleared environment, what its connector says, and our own names.
+"""The environment of a child process: a cleared one, its connector's variables, and our own.
 
-No credential is in it, only the token with which credentials are read.
+It holds no credential, only the token with which credentials are read.
 """
 
 import json
@@ -41,9 +41,9 @@ def of_child(connector: Connector, sidecar: Sidecar, lease: Issued) -> dict[str,
 
 
 def kept(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what a child may see of our own environment: where things are, never what they hold.
+    """Return the part of our own environment that a child may see: paths and locale, no secrets.
 
-    Not ``PYTHONPATH``, in which ``serve`` names our own code: its names would be in the way of a sidecar's.
+    Not ``PYTHONPATH``, in which ``serve`` names our own code: our modules would hide a sidecar's.
     """
     return {
         name: value for name, value in environment.items() if name.upper() in _KEPT or name.startswith("LC_")

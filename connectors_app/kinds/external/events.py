@@ -1,4 +1,4 @@
-"""One event of a sidecar, read and judged: what it says, whom it is from, where it belongs."""
+"""One event of a sidecar, checked and read into the neutral shape."""
 
 import base64
 import binascii
@@ -26,13 +26,13 @@ _LATEST_MS: Final = 2**53 - 1
 
 
 class EventRejected(BadRequest):
-    """The event breaks a rule of the protocol. Sent again as it is, it will be rejected again."""
+    """The event breaks a rule of the protocol; unchanged, it will be rejected again."""
 
     code, domain = "external_event_rejected", DOMAIN
 
 
 class _Word(Text):
-    """A text that says something."""
+    """A text that is not blank."""
 
     def __init__(self, *, max_length: int = 200, **kwargs: Any) -> None:
         super().__init__(max_length=max_length, **kwargs)
@@ -93,25 +93,25 @@ class Event(StrictSerializer):
 
 def read(connector: Connector, raw: Any) -> InboundEvent:
     """Return the event in the neutral shape. Needs no database. Raises: EventRejected."""
-    said = _members(raw)
+    event = _members(raw)
     settings = connector.settings
-    path, routing_key = said.get("thread", {}).get("path", []), said["routing_key"]
+    path, routing_key = event.get("thread", {}).get("path", []), event["routing_key"]
     place = (connector.name, settings["platform"], path, routing_key)
-    key = addressing.receipt_key(connector.name, said["event_id"])
+    key = addressing.receipt_key(connector.name, event["event_id"])
     fingerprint = addressing.fingerprint(raw)
     own_key = addressing.binding_key(*place)
-    content, items = _input(said, assets=not settings["allow_unauthenticated_ingress"])
+    content, items = _input(event, assets=not settings["allow_unauthenticated_ingress"])
     return InboundEvent(
         key=key,
         fingerprint=fingerprint,
-        actor_id=said["actor_id"],
-        source_kind=said.get("source_kind") or settings["platform"],
+        actor_id=event["actor_id"],
+        source_kind=event.get("source_kind") or settings["platform"],
         content=content,
         input_items=items,
-        metadata=_metadata(said, fingerprint),
+        metadata=_metadata(event, fingerprint),
         binding_keys=tuple(filter(None, [own_key, *settings["additional_binding_keys"]])),
         natural_session_id=addressing.natural_id(*place),
-        reply_targets=_reply_targets(connector, said["reply_route"]),
+        reply_targets=_reply_targets(connector, event["reply_route"]),
     )
 
 
@@ -122,23 +122,23 @@ def _members(raw: Any) -> dict[str, Any]:
     if not shape.is_valid():
         first = field_errors(shape.errors)[0]
         raise EventRejected(f"{first['pointer'].lstrip('/') or 'event'}: {first['detail']}")
-    said = dict(shape.validated_data)
-    if len(said["content"].encode()) > LARGEST_CONTENT_BYTES:
+    event = dict(shape.validated_data)
+    if len(event["content"].encode()) > LARGEST_CONTENT_BYTES:
         raise EventRejected(f"content: larger than {LARGEST_CONTENT_BYTES} bytes")
-    return said
+    return event
 
 
 def _is_object(raw: Any) -> bool:
     return isinstance(raw, Mapping)
 
 
-def _input(said: Mapping[str, Any], *, assets: bool) -> tuple[str, tuple[dict[str, Any], ...]]:
-    """Return content or items. ``assets`` permits to name assets that are stored already."""
-    content, attachments = said["content"], said["attachments"]
-    if said["input_items"]:
+def _input(event: Mapping[str, Any], *, assets: bool) -> tuple[str, tuple[dict[str, Any], ...]]:
+    """Return content or items. ``assets`` permits naming assets that are stored already."""
+    content, attachments = event["content"], event["attachments"]
+    if event["input_items"]:
         if content or attachments:
             raise EventRejected("give input_items, or content and attachments, not both")
-        return "", tuple(_item(item, assets=assets) for item in said["input_items"])
+        return "", tuple(_item(item, assets=assets) for item in event["input_items"])
     if not content.strip() and not attachments:
         raise EventRejected("the event is empty")
     if not attachments:
@@ -173,25 +173,25 @@ def _check_size(file_name: str, text: str) -> None:
         raise EventRejected(f"{file_name}: larger than {LARGEST_ASSET_BYTES} bytes")
 
 
-def _metadata(said: Mapping[str, Any], fingerprint: str) -> dict[str, Any]:
-    given = said["metadata"]
+def _metadata(event: Mapping[str, Any], fingerprint: str) -> dict[str, Any]:
+    given = event["metadata"]
     own = given if isinstance(given, dict) else {"source_metadata": given}
     check_metadata(own)
-    found = {name: value for name, value in own.items() if not name.startswith("daemon_")}
-    found |= {
-        "external_instance_id": said["instance_id"],
-        "external_event_id": said["event_id"],
-        "external_event_key_sha256": sha256_hex(said["event_id"]),
+    metadata = {name: value for name, value in own.items() if not name.startswith("daemon_")}
+    metadata |= {
+        "external_instance_id": event["instance_id"],
+        "external_event_id": event["event_id"],
+        "external_event_key_sha256": sha256_hex(event["event_id"]),
         "external_event_fingerprint": fingerprint,
-        "external_protocol_version": said["protocol_version"],
+        "external_protocol_version": event["protocol_version"],
     }
     optional = {
-        "external_intent": said.get("intent"),
-        "external_routing_key": said["routing_key"] or None,
-        "external_relation": said.get("relation"),
-        "occurred_at_ms": said.get("occurred_at_ms"),
+        "external_intent": event.get("intent"),
+        "external_routing_key": event["routing_key"] or None,
+        "external_relation": event.get("relation"),
+        "occurred_at_ms": event.get("occurred_at_ms"),
     }
-    return found | {name: value for name, value in optional.items() if value is not None}
+    return metadata | {name: value for name, value in optional.items() if value is not None}
 
 
 def _reply_targets(connector: Connector, route: str) -> tuple[dict[str, Any], ...]:

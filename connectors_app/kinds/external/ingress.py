@@ -1,7 +1,7 @@
-"""Events in: what a sidecar is answered for each of them, alone or in a batch.
+"""Events in: the answer to a sidecar for each of them, alone or in a batch.
 
-What is wrong with an event itself is an answer (200, ``rejected``): sending it again would not help. What
-depends on the service (its policies, its pace, its health) is an error a sidecar may wait for.
+A fault of the event itself is answered with 200 and ``rejected``: sending it again would not help. A refusal
+that depends on the service (its policies, its pace, its health) is an error the sidecar may wait out.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ Result = dict[str, Any]
 
 
 def take(connector: Connector, raw: Any, speaker: Speaker | None = None) -> Result:
-    """Accept one event, or say why not. Opens its own transactions. Events of a batch share ``speaker``.
+    """Accept one event, or answer why not. Opens its own transactions. Events of a batch share ``speaker``.
 
     Raises: KheishError for what is not the event's own fault (409 policy, 429, 503).
     """
@@ -68,14 +68,14 @@ def _batch(raw: Any) -> list[Any]:
 
 
 def _with_version(event: Any, version: int | None) -> Any:
-    """The version of a batch is that of its events, unless one names its own."""
+    """Return ``event`` with the version of its batch, unless it names its own."""
     if version is None or not isinstance(event, Mapping):
         return event
     return {"protocol_version": version, **event}
 
 
 def _take_safely(connector: Connector, raw: Any, speaker: Speaker) -> Result:
-    """Answer for one event of a batch whatever happens: the others have answers of their own."""
+    """Answer one event of a batch whatever happens, so that the others are answered too."""
     try:
         return take(connector, raw, speaker)
     except RateLimited as error:
@@ -91,7 +91,7 @@ def _take_safely(connector: Connector, raw: Any, speaker: Speaker) -> Result:
 
 
 def _rejected(raw: Any, error: KheishError) -> Result:
-    """The answer for an event that cannot be taken; with the ids of the first one when it contradicts it."""
+    """Return the answer to a rejected event, with the ids of the earlier one that it contradicts, if any."""
     ids: Result = {name: error.extra[name] for name in ("session_id", "run_id") if name in error.extra}
     answer = {"status": "rejected", "reason": redact(error.detail), "code": error.error_code}
     return {**_named(raw), **answer, **ids}

@@ -1,6 +1,6 @@
-"""Which sidecar an event comes from: of a child process only the one that runs now may speak.
+"""Which sidecar an event comes from: only the running process of a ``child_process`` connector may send any.
 
-Also the row in which the sidecar's state is kept for everybody who is not its supervisor.
+Also the row that shows a sidecar's state to everybody but its supervisor.
 """
 
 from collections.abc import Sequence
@@ -23,13 +23,13 @@ NOT_YET_SECONDS = 2
 
 
 class SidecarStarting(Unavailable):
-    """The sidecar speaks before it was found ready, or after it went away; it should say it again."""
+    """The event came before its sidecar was found ready, or after it ended; it should be sent again."""
 
     code, domain = "external_sidecar_starting", "connector_ingress"
 
 
 class Speaker:
-    """Who may speak for a connector: looked up and asked at most once, for one event or a whole batch."""
+    """Which instance may send a connector's events: looked up and asked at most once, for a whole batch."""
 
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
@@ -37,7 +37,7 @@ class Speaker:
     def check(self, instance_id: str) -> None:
         """Refuse an event of a process that is not the connector's child. No query for remote sidecars.
 
-        A child may speak as soon as it serves, before its supervisor has noted it: then it is asked itself.
+        A child may send events before its supervisor has noted it: then the child itself is asked.
         Raises: EventRejected, SidecarStarting.
         """
         if self._connector.settings["mode"] != CHILD or self._noted == instance_id:
@@ -60,19 +60,19 @@ class Speaker:
             return None
 
 
-def note(connector: Connector, **seen: Any) -> None:
-    """Write what was seen of the sidecar. Opens its own transaction."""
-    if "last_error" in seen:
-        seen["last_error"] = redact(seen["last_error"])[:500]
+def note(connector: Connector, **state: Any) -> None:
+    """Write these fields of the sidecar's state. Opens its own transaction."""
+    if "last_error" in state:
+        state["last_error"] = redact(state["last_error"])[:500]
     with write():
-        SidecarState.objects.update_or_create(connector=connector, defaults={**seen, "since": clock.now()})
+        SidecarState.objects.update_or_create(connector=connector, defaults={**state, "since": clock.now()})
 
 
 def trouble(pks: Sequence[int]) -> dict[int, str]:
     """Return what is wrong with the child processes of connectors; one query.
 
-    One that was stopped, or starts for the first time, is no trouble: whoever keeps it goes on at once, and
-    that nobody does is said of the workers.
+    One that was stopped, or starts for the first time, is no trouble: its worker goes on at once, and a
+    missing worker is reported elsewhere.
     """
     ill = Q(status__in=[SidecarStatus.BACKOFF, SidecarStatus.FAILED])
     again = Q(status=SidecarStatus.STARTING) & ~Q(last_error="")
@@ -85,28 +85,28 @@ def trouble(pks: Sequence[int]) -> dict[int, str]:
 
 
 def manifest_now(connector: Connector) -> Manifest:
-    """Return the manifest, and keep it in the row when it changed. No transaction may be open.
+    """Return the manifest, and store it in the row when it changed. No transaction may be open.
 
-    Whatever was sent to a sidecar was sent after this, so the row knows what that sidecar can.
+    Every send to a sidecar comes after this, so the row knows the capabilities it was sent under.
     Raises: SidecarUnwell.
     """
     manifest = MANIFESTS.get(connector)
-    told = manifest.as_dict()
-    if _kept(connector) != told:
-        remote = connector.settings["mode"] != CHILD  # of a child its supervisor says who runs
-        note(connector, manifest=told, **({"instance_id": manifest.instance_id} if remote else {}))
+    fresh = manifest.as_dict()
+    if _kept(connector) != fresh:
+        remote = connector.settings["mode"] != CHILD  # a child's instance is written by its supervisor
+        note(connector, manifest=fresh, **({"instance_id": manifest.instance_id} if remote else {}))
     return manifest
 
 
 def honours_keys(connector: Connector) -> bool:
-    """Tell whether the sidecar recognises a repeated delivery: it does unless its manifest denies it.
+    """Tell whether the sidecar recognises a repeated delivery, by the manifest that was stored last.
 
-    Judged by the manifest that was last kept, without asking: one query, also inside a transaction. Of a
-    sidecar that never showed one nothing is known.
+    One query and no request, so it may be called inside a transaction. A manifest says yes unless it denies
+    it; without any manifest the answer is no.
     """
     return bool(_kept(connector).get("capabilities", {}).get("idempotent", False))
 
 
 def _kept(connector: Connector) -> dict[str, Any]:
-    found = SidecarState.objects.filter(connector=connector).values_list("manifest", flat=True).first()
-    return found or {}
+    manifest = SidecarState.objects.filter(connector=connector).values_list("manifest", flat=True).first()
+    return manifest or {}

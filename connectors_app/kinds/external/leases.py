@@ -1,7 +1,7 @@
 """Credential leases: a child process reads its secrets with a token that dies with it.
 
-Issued before each start, renewed while the process lives, revoked when it ended, was stopped or never became
-ready. A worker that is killed renews nothing: the lease then runs out by itself.
+Issued before each start, renewed while the process lives, revoked when it ends, is stopped or never becomes
+ready. When its worker is killed, the lease runs out by itself.
 """
 
 import secrets as random
@@ -28,7 +28,7 @@ DOMAIN: Final = "connector_credentials"
 
 
 class LeaseInvalid(Unauthorized):
-    """No lease of this connector is alive under that token, or not for this credential."""
+    """The token has no live lease of this connector, or none for this credential."""
 
     code, domain = "connector_lease_invalid", DOMAIN
 
@@ -41,7 +41,7 @@ class CredentialMissing(NotFound):
 
 @dataclass(frozen=True, kw_only=True)
 class Issued:
-    """A fresh lease and its token, which nobody can read again."""
+    """A fresh lease and its token, which cannot be read again."""
 
     lease_id: str
     token: str = field(repr=False)
@@ -76,7 +76,7 @@ def issue(connector: Connector) -> Issued:
 
 
 def renew(lease_id: str) -> bool:
-    """Let a lease live on; False when it is revoked or has run out, which nothing undoes."""
+    """Extend a lease; False when it is revoked or has run out, which is final."""
     now = clock.now()
     with write():
         rows = ConnectorLease.objects.filter(lease_id=lease_id, revoked_at=None, expires_at__gt=now)
@@ -84,7 +84,7 @@ def renew(lease_id: str) -> bool:
 
 
 def revoke(connector: Connector, *, lease_id: str = "") -> None:
-    """End one lease of a connector, or all of them. Doing it again changes nothing."""
+    """End one lease of a connector, or all of them. A repeat changes nothing."""
     now = clock.now()
     which = Q(lease_id=lease_id) if lease_id else Q()
     with write():
@@ -94,7 +94,7 @@ def revoke(connector: Connector, *, lease_id: str = "") -> None:
 def read(connector: Connector, token: str, env_key: str) -> Credential:
     """Return a credential to the process that holds the lease.
 
-    Raises: LeaseInvalid (bad, expired or revoked, or of another slot), CredentialMissing.
+    Raises: LeaseInvalid (unknown, expired, revoked, or for another slot), CredentialMissing.
     """
     if connector.settings["mode"] != CHILD:
         raise CredentialMissing(f"{connector} has no child process")

@@ -1,4 +1,4 @@
-"""What rows, forms and processes of this kind call things, and how long a process gets to leave."""
+"""The names in rows, forms and processes of this kind, and the grace a process gets to end."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What a sidecar serves: its manifest and its health, asked over the same pinned HTTP as deliveries."""
+"""What a sidecar serves: its manifest and its health, fetched over the same pinned HTTP as deliveries."""
 
 import json
 import threading
@@ -17,7 +17,7 @@ from kheish_site.lib.transactions import release_connection
 
 VERSION: Final = 1
 MANIFEST_SECONDS: Final = 30.0
-"""How long a manifest is believed without asking again."""
+"""How long a manifest is trusted before it is fetched again."""
 READY: Final = ("ready", "degraded")
 _STATUSES: Final = ("starting", *READY, "draining")
 _ASK_SECONDS: Final = 5.0
@@ -30,7 +30,7 @@ class SidecarUnwell(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Sidecar:
-    """Where a sidecar is, and what it is told to know us by."""
+    """Where a sidecar is, and the token it knows us by."""
 
     name: str
     base_url: str
@@ -49,7 +49,7 @@ class Sidecar:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a sidecar says of itself."""
+    """What a sidecar declares about itself."""
 
     instance_id: str
     capabilities: Mapping[str, bool]
@@ -78,24 +78,24 @@ def sidecar_of(connector: Connector) -> Sidecar:
 
 def fetch_manifest(sidecar: Sidecar) -> Manifest:
     """Ask for the manifest. Raises: SidecarUnwell."""
-    said = _ask(sidecar, "/manifest")
-    capabilities = said.get("capabilities")
+    answer = _ask(sidecar, "/manifest")
+    capabilities = answer.get("capabilities")
     if not isinstance(capabilities, dict):
         raise SidecarUnwell("the manifest names no capabilities")
     known = {name: capabilities.get(name, default) for name, default in _CAPABILITIES.items()}
     if not all(isinstance(value, bool) for value in known.values()):
         raise SidecarUnwell("a capability of the manifest is neither true nor false")
     return Manifest(
-        instance_id=_instance(said), capabilities=known, experimental=said.get("experimental") is True
+        instance_id=_instance(answer), capabilities=known, experimental=answer.get("experimental") is True
     )
 
 
 def fetch_health(sidecar: Sidecar) -> tuple[str, str]:
     """Ask for instance and status. Raises: SidecarUnwell."""
-    said = _ask(sidecar, "/health")
-    if said.get("status") not in _STATUSES:
+    answer = _ask(sidecar, "/health")
+    if answer.get("status") not in _STATUSES:
         raise SidecarUnwell("the health names no known status")
-    return _instance(said), str(said["status"])
+    return _instance(answer), str(answer["status"])
 
 
 def _ask(sidecar: Sidecar, path: str) -> dict[str, Any]:
@@ -105,12 +105,12 @@ def _ask(sidecar: Sidecar, path: str) -> dict[str, Any]:
         answer = outbound.exchange(request, allow_private=sidecar.allow_private, timeout_seconds=_ASK_SECONDS)
     except SendFailure as failure:
         raise SidecarUnwell(f"{path}: {failure.message}") from failure
-    said = json_object(answer.body)
-    if answer.status != 200 or said is None:
+    body = json_object(answer.body)
+    if answer.status != 200 or body is None:
         raise SidecarUnwell(f"{path} answers {answer.status} and no object of the protocol")
-    if said.get("protocol_version") != VERSION:
+    if body.get("protocol_version") != VERSION:
         raise SidecarUnwell(f"{path} speaks another version than {VERSION}")
-    return said
+    return body
 
 
 def json_object(body: bytes) -> dict[str, Any] | None:
@@ -122,22 +122,22 @@ def json_object(body: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _instance(said: Mapping[str, Any]) -> str:
-    instance_id = said.get("instance_id")
+def _instance(answer: Mapping[str, Any]) -> str:
+    instance_id = answer.get("instance_id")
     if not isinstance(instance_id, str) or not instance_id.strip() or len(instance_id) > 200:
         raise SidecarUnwell("the instance_id is not a text of 1 to 200 characters")
     return instance_id
 
 
 class Manifests:
-    """Manifests this process has seen lately, by connector and revision. Thread safe."""
+    """Manifests this process has fetched lately, by connector and revision. Thread safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._seen: dict[tuple[int, int], tuple[float, Manifest]] = {}
 
     def get(self, connector: Connector) -> Manifest:
-        """Return the manifest, asked for when the last answer is old. No transaction may be open.
+        """Return the manifest, fetched again when the last one is old. No transaction may be open.
 
         Raises: SidecarUnwell.
         """
@@ -151,14 +151,14 @@ class Manifests:
         return fresh
 
     def put(self, connector: Connector, manifest: Manifest) -> None:
-        """Remember what was just seen."""
+        """Remember a manifest that was just fetched."""
         now = time.monotonic()
         with self._lock:
             self._seen = {k: v for k, v in self._seen.items() if now - v[0] < MANIFEST_SECONDS}
             self._seen[(connector.pk, connector.revision)] = (now, manifest)
 
     def forget(self, connector: Connector) -> None:
-        """Ask again next time."""
+        """Forget a connector's manifest, so that it is fetched at its next use."""
         with self._lock:
             self._seen = {k: v for k, v in self._seen.items() if k[0] != connector.pk}
 

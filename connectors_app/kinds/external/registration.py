@@ -1,4 +1,4 @@
-"""What this kind hangs into the runtime."""
+"""What this kind registers at start."""
 
 from connectors_app.kinds.external.supervision import Sidecars
 from connectors_app.services import registry

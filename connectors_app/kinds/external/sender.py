@@ -1,7 +1,7 @@
-"""Deliveries out: one POST to the sidecar, whose answer alone says what became of it.
+"""Deliveries out: one POST to the sidecar, whose answer decides the outcome.
 
-Only ``committed`` with a 2xx status is a delivery; an answer nobody can read
-after a 2xx may have been one, so it is ambiguous.
+Only ``committed`` with a 2xx status is a delivery. An unreadable answer with a 2xx status may have been one,
+so it is ambiguous.
 """
 
 import json
@@ -58,7 +58,7 @@ class ExternalSender:
         connectors.get(NAME, address["connector"])
 
     def honours_keys(self, address: Address) -> bool:
-        """Tell whether the sidecar recognises a repeat: by protocol it does, unless its manifest denies."""
+        """Tell whether the sidecar recognises a repeat (``instances.honours_keys``); False when missing."""
         try:
             return instances.honours_keys(connectors.get(NAME, address["connector"]))
         except KheishError:
@@ -93,7 +93,7 @@ def _reached(name: str) -> tuple[Sidecar, Manifest]:
         raise RetryLater("internal", error.detail) from None
     except SidecarUnwell as error:
         if isinstance(error.__cause__, Refused):
-            raise error.__cause__ from None  # an address nobody may reach stays one
+            raise error.__cause__ from None  # a forbidden address stays forbidden: no retry helps
         raise RetryLater("connect", str(error)) from None
 
 
@@ -119,7 +119,7 @@ def _request(sidecar: Sidecar, parcel: Parcel) -> httpx.Request:
 
 
 def _texts(parcel: Parcel) -> list[dict[str, Any]]:
-    """Return the texts in their order; what else an output holds goes as attachment or stays here."""
+    """Return the text parts in order; files go as attachments, other parts are not sent."""
     texts = [part["text"] for part in parcel.parts if isinstance(part.get("text"), str)]
     return [{"type": "text", "text": text} for text in texts]
 
@@ -139,8 +139,8 @@ def _attachment(name: str, parcel: Parcel, attachment: Attachment) -> dict[str, 
 
 def _settled(answer: Answer, *, idempotent: bool) -> Sent:
     """Judge the answer. Raises: RetryLater, Refused, Ambiguous."""
-    said = protocol.json_object(answer.body) or {}
-    status, detail = said.get("status"), _detail(said)
+    body = protocol.json_object(answer.body) or {}
+    status, detail = body.get("status"), _detail(body)
     done = 200 <= answer.status < 300
     if status == "terminal_error":
         raise Refused("terminal", detail or "the sidecar cannot deliver this")
@@ -172,6 +172,6 @@ def _settled(answer: Answer, *, idempotent: bool) -> Sent:
     raise Ambiguous("status", f"the sidecar answered {answer.status}")
 
 
-def _detail(said: Mapping[str, Any]) -> str:
-    detail = said.get("detail")
+def _detail(body: Mapping[str, Any]) -> str:
+    detail = body.get("detail")
     return str(redact(detail))[:_DETAIL] if isinstance(detail, str) else ""

@@ -1,7 +1,7 @@
-"""Which child processes this worker keeps: one process a connector, whatever the number of workers.
+"""The child processes this worker runs: one process a connector, whatever the number of workers.
 
-A named right (``ticks``) says whose it is; a worker that loses it, or is gone, keeps the process no longer.
-Definitions are compared again and again: removed → stopped, changed → restarted, unchanged → untouched.
+A named right (``ticks``) decides which worker runs it; one that loses the right stops its process.
+Definitions are compared at every pass: removed → stopped, changed → restarted, unchanged → untouched.
 """
 
 import logging
@@ -31,7 +31,7 @@ _SLACK_SECONDS: Final = 3.0
 
 @dataclass
 class Kept:
-    """A process of ours: the definition it was started with, and until when the right to it is ours."""
+    """A process of ours, the definition it was started with, and until when we hold the right to it."""
 
     child: "ChildSidecar"
     definition: str
@@ -55,12 +55,12 @@ class Sidecars:
         self._thread.start()
 
     def drain(self) -> None:
-        """Stop every process, so that another worker can take it over; what it serves is sent again."""
+        """Stop every process, so that another worker can take it over; interrupted requests are repeated."""
         self._leaving.set()
         self._wake.set()
 
     def stop(self) -> None:
-        """Wait until every process has ended; whatever is left then dies with this worker."""
+        """Wait until every process has ended; one that is left after that dies with this worker."""
         self.drain()
         if self._thread.ident is not None:
             self._thread.join(GRACE_SECONDS + _SLACK_SECONDS)
@@ -81,7 +81,7 @@ class Sidecars:
         connection.close()
 
     def _reconcile(self) -> None:
-        """Compare what runs with what is defined."""
+        """Make the running processes match the definitions."""
         rows = connectors.everything().filter(kind=NAME, enabled=True)
         wanted = {row.pk: row for row in rows if row.settings.get("mode") == CHILD}
         for pk, kept in list(self._kept.items()):
@@ -119,7 +119,7 @@ class Sidecars:
             kept.child.ask_to_stop()
 
     def _let_go_of_lost(self) -> None:
-        """A right that could not be renewed in time may be somebody else's by now."""
+        """Stop the processes whose right was not renewed in time: another worker may hold it by now."""
         for kept in self._kept.values():
             if time.monotonic() > kept.until:
                 kept.child.ask_to_stop()
@@ -136,7 +136,7 @@ class Sidecars:
 
 
 def _definition(connector: Connector) -> str:
-    """Return what a running process depends on: its definition, and the token it was told."""
+    """Return what a running process depends on: its definition and the token it was given."""
     try:
         token = sha256_hex(connectors.secret(connector, TOKEN))
     except KheishError:
@@ -145,7 +145,7 @@ def _definition(connector: Connector) -> str:
 
 
 def _free_from_the_dead(right: str) -> None:
-    """A worker that was buried holds nothing; its processes died with it."""
+    """Give a right back for a worker that no longer exists; its processes died with it."""
     owner = TickLease.objects.filter(name=right).values_list("owner", flat=True).first()
     if owner and not Worker.objects.filter(name=owner).exists():
         ticks.give_back(right, owner)

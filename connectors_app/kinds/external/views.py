@@ -1,4 +1,4 @@
-"""The addresses a sidecar calls: events in, credentials by lease, the assets of a delivery on its way."""
+"""The addresses a sidecar calls: events, credentials by lease, the assets of an unsettled delivery."""
 
 import hmac
 from urllib.parse import quote
@@ -39,7 +39,7 @@ class EventBatch(IngressView):
 
 
 class _SidecarRead(IngressView):
-    """A GET of a sidecar. It works while the connector is paused: only events are held back."""
+    """A GET by a sidecar. It works while the connector is paused, as a pause holds back events only."""
 
     kind = NAME
     http_method_names = ["get", "head"]
@@ -66,7 +66,7 @@ class Credential(_SidecarRead):
 
 
 class DeliveryAsset(_SidecarRead):
-    """``GET …/deliveries/{delivery_id}/assets/{asset_id}/raw``, with the shared token, while it leaves."""
+    """``GET …/deliveries/{delivery_id}/assets/{asset_id}/raw``, with the shared token."""
 
     def get(self, request: Request, name: str, delivery_id: str, asset_id: str) -> HttpResponse:
         """Answer with the bytes."""
@@ -82,7 +82,9 @@ class DeliveryAsset(_SidecarRead):
 
 
 def check_shared_token(request: Request, connector: Connector, *, always: bool = False) -> None:
-    """Refuse who does not hold the connector's token. Without a token only an open connector lets pass.
+    """Refuse a request without the connector's token; an open connector that has no token lets all pass.
+
+    ``always`` asks for the token there too.
 
     Raises: IngressUnauthorized, Unavailable(connector_secret_unreadable).
     """

@@ -24,7 +24,7 @@ _NEEDED: Final = ("connector", "channel_id")
 
 
 def normal(given: Any) -> Address:
-    """Return the address without what is empty. Raises: InvalidReplyTarget. Needs no database."""
+    """Return the address without its empty members. Raises: InvalidReplyTarget. Needs no database."""
     if not isinstance(given, Mapping):
         raise InvalidReplyTarget("the address of slack is an object")
     unknown = sorted(str(name) for name in given if name not in _SHAPES)
@@ -43,14 +43,14 @@ def normal(given: Any) -> Address:
 def usable(address: Address) -> Connector:
     """Return the connector of an address that can work now. Raises: InvalidReplyTarget, ConnectorMissing."""
     connector = connectors.get("slack", address["connector"])
-    said = options(connector)
+    limits = options(connector)
     team_id = address.get("team_id", "")
     if not tokens.has_token(connector, team_id):
         raise InvalidReplyTarget(f"{connector} has no bot token to send with")
     allowed = (
-        ("channel_id", said.allowed_channel_ids),
-        ("team_id", said.allowed_team_ids),
-        ("enterprise_id", said.allowed_enterprise_ids),
+        ("channel_id", limits.allowed_channel_ids),
+        ("team_id", limits.allowed_team_ids),
+        ("enterprise_id", limits.allowed_enterprise_ids),
     )
     for member, names in allowed:
         if names and address.get(member) and address[member] not in names:

@@ -1,4 +1,4 @@
-"""What Slack shows of a click: one request to its ``response_url``, on record, as well as it goes."""
+"""Showing the outcome of a click in Slack: one recorded, best-effort request to its ``response_url``."""
 
 import json
 import logging
@@ -27,7 +27,7 @@ _RESPONSE_HOST: Final = "hooks.slack.com"
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What is shown of a click, and where to."""
+    """What Slack is to show after a click, and the address to send it to."""
 
     url: str
     body: Mapping[str, Any]
@@ -38,21 +38,21 @@ class Reply:
         return json.dumps(self.body, ensure_ascii=False).encode()
 
 
-def may_answer(said: Options, url: str) -> bool:
-    """Tell whether ``url`` is a response address: Slack's own, or where the API is."""
+def may_answer(config: Options, url: str) -> bool:
+    """Tell whether ``url`` may be answered at: a response address of Slack's, or the API's own origin."""
     try:
         parts = httpx.URL(url)
-        host = parts.host  # reads a name like xn--…, which may be none
+        host = parts.host  # decodes a name like xn--…, which may be invalid
     except (httpx.InvalidURL, ValueError):
         return False
     usual = parts.scheme == "https" and host == _RESPONSE_HOST and parts.port is None
-    return (usual and not parts.userinfo) or same_origin(url, said.api_base_url)
+    return (usual and not parts.userinfo) or same_origin(url, config.api_base_url)
 
 
 def answer_later(connector: Connector, reply: Reply) -> None:
-    """Show ``reply`` from a thread of its own; what fails is logged and nothing else.
+    """Send ``reply`` from a thread of its own; a failure is only logged.
 
-    Opens the transaction that puts it on record first. No record, no request.
+    First records it in a transaction of its own: no record, no request.
     """
     extra = {"action": "slack.answer", "connector": str(connector)}
     if not may_answer(options(connector), reply.url):
@@ -82,14 +82,14 @@ def _run(connector: Connector, reply: Reply) -> None:
         connection.close()
 
 
-def _answer(said: Options, reply: Reply) -> str:
+def _answer(config: Options, reply: Reply) -> str:
     """Send the request; return its outcome for the record."""
     headers = {"Content-Type": "application/json; charset=utf-8"}
     release_connection()
     try:
         answer = outbound.exchange(
             httpx.Request("POST", reply.url, headers=headers, content=reply.content),
-            allow_private=is_private(reply.url, said),
+            allow_private=is_private(reply.url, config),
             timeout_seconds=ANSWER_SECONDS,
         )
     except SendFailure as failure:

@@ -18,7 +18,7 @@ _MOST_BLOCKS: Final = 50
 
 
 def asking(text: str, rows: Sequence[Sequence[Button]], *, literal: bool) -> list[dict[str, Any]]:
-    """Return the blocks of a message: ``text`` (escaped, of one section's length) and its buttons.
+    """Return the blocks of a message: ``text`` (escaped, at most one section long) and its buttons.
 
     Unless it is ``literal``, the text is mrkdwn.
     """
@@ -52,7 +52,7 @@ def _button(button: Button, number: int) -> dict[str, Any]:
 
 
 def answered(blocks: Any, outcome: str) -> list[dict[str, Any]]:
-    """Return the blocks of a message whose question is answered: without buttons, with the outcome."""
+    """Return the blocks of a decided message: without buttons, with the outcome."""
     given = blocks if isinstance(blocks, list) else []
     kept = [block for block in given if isinstance(block, Mapping) and block.get("type") in _KEPT]
     text = mrkdwn.split(mrkdwn.escaped(outcome), _LONGEST_CONTEXT)[0]

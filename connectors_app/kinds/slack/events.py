@@ -1,4 +1,4 @@
-"""Slack's event envelopes: which of them are messages, from where, and as which neutral event."""
+"""Slack's event envelopes: which of them are messages, where they come from, and their neutral form."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ class InvalidEvent(BadRequest):
 
 
 class NotAllowed(Forbidden):
-    """The event comes from a place that the connector's lists do not name."""
+    """The event comes from a place that the connector does not allow."""
 
     code, domain = "slack_not_allowed", DOMAIN
 
@@ -41,7 +41,7 @@ class Place:
 
     @property
     def scope(self) -> str:
-        """The organisation and workspace, as they stand in ids and keys: each part ends with a colon."""
+        """The organisation and workspace as ids and keys contain them: each part ends with a colon."""
         enterprise = f"enterprise:{self.enterprise_id}:" if self.enterprise_id else ""
         return enterprise + (f"team:{self.team_id}:" if self.team_id else "")
 
@@ -72,7 +72,7 @@ class Message:
 
 
 def ignored(envelope: Mapping[str, Any]) -> str:
-    """Return why the envelope is nothing to work on, "" when it is a message from a person."""
+    """Return why the envelope is ignored, "" when it is a person's message."""
     if envelope.get("type") != "event_callback" or not isinstance(envelope.get("event"), Mapping):
         return "unsupported_envelope"
     event = envelope["event"]
@@ -89,26 +89,26 @@ def _is_ourselves(envelope: Mapping[str, Any]) -> bool:
 
 
 def authorizations(envelope: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the installations the event was sent for; what is none is an empty one, which no list allows."""
+    """Return the installations the event was sent for; a malformed one is empty, which no list allows."""
     found = envelope.get("authorizations") or []
     entries = found if isinstance(found, list) else [found]
     return [entry if isinstance(entry, Mapping) else {} for entry in entries]
 
 
-def check_allowed(said: Options, envelope: Mapping[str, Any], *, channel_id: str | None) -> None:
-    """Refuse an envelope or click from elsewhere; ``channel_id`` None means that it has none.
+def check_allowed(config: Options, envelope: Mapping[str, Any], *, channel_id: str | None) -> None:
+    """Refuse an envelope or click from a place that is not allowed; ``channel_id`` None is not checked.
 
-    A list that is not empty wants a value: what is missing fails. Raises: NotAllowed.
+    A list that is not empty refuses a missing value too. Raises: NotAllowed.
     """
-    _check("app", said.allowed_api_app_ids, envelope.get("api_app_id"))
-    _check("enterprise", said.allowed_enterprise_ids, _enterprise(envelope))
-    _check("team", said.allowed_team_ids, _team(envelope))
+    _check("app", config.allowed_api_app_ids, envelope.get("api_app_id"))
+    _check("enterprise", config.allowed_enterprise_ids, _enterprise(envelope))
+    _check("team", config.allowed_team_ids, _team(envelope))
     for entry in authorizations(envelope):
-        _check("enterprise", said.allowed_enterprise_ids, entry.get("enterprise_id"))
+        _check("enterprise", config.allowed_enterprise_ids, entry.get("enterprise_id"))
         if entry.get("team_id") or not entry.get("is_enterprise_install"):
-            _check("team", said.allowed_team_ids, entry.get("team_id"))
+            _check("team", config.allowed_team_ids, entry.get("team_id"))
     if channel_id is not None:
-        _check("channel", said.allowed_channel_ids, channel_id)
+        _check("channel", config.allowed_channel_ids, channel_id)
 
 
 def _check(what: str, allowed: frozenset[str], value: Any) -> None:
@@ -193,22 +193,22 @@ def _files(value: Any) -> tuple[Mapping[str, Any], ...]:
 
 
 def inbound(
-    said: Options,
+    config: Options,
     message: Message,
     items: Sequence[Mapping[str, Any]] = (),
     *,
     actor_id: str = "",
     answered: bool = True,
 ) -> InboundEvent:
-    """Return the neutral event. ``items`` are the files' and stand behind the text.
+    """Return the neutral event. ``items``, those of its files, follow the text.
 
-    ``actor_id`` is the name under which its author is known, if not Slack's; ``answered`` false leaves its
-    reply targets to the session's defaults.
+    ``actor_id`` is the author's mapped id, "" for Slack's own; ``answered`` false leaves the reply targets to
+    the session's defaults.
     """
     place = message.place
-    natural = f"slack:{said.connector}:{place.scope}{place.channel_id}:{place.root_ts}"
-    itself = ({"plugin": PLUGIN, "address": place.address(said.connector)},)
-    targets = (*(itself if said.include_self_output else ()), *said.additional_reply_targets)
+    natural = f"slack:{config.connector}:{place.scope}{place.channel_id}:{place.root_ts}"
+    itself = ({"plugin": PLUGIN, "address": place.address(config.connector)},)
+    targets = (*(itself if config.include_self_output else ()), *config.additional_reply_targets)
     text = ({"type": "text", "text": message.text},) if message.text.strip() else ()
     return InboundEvent(
         key=message.key,
@@ -221,7 +221,7 @@ def inbound(
             "slack_envelope": {name: value for name, value in message.envelope.items() if name != "token"},
             "slack_ingress_fingerprint": message.fingerprint,
         },
-        binding_keys=(natural, *said.additional_binding_keys),
+        binding_keys=(natural, *config.additional_binding_keys),
         natural_session_id=natural,
         reply_targets=targets if answered else (),
         rate_scope=f"{place.enterprise_id}:{place.team_id}:{place.channel_id}",

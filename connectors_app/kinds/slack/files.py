@@ -1,8 +1,8 @@
 """Files of a message, fetched while Slack waits for its answer.
 
-Slack wants an answer within three seconds, so all files together get two. What cannot be had in that time
-makes Slack send the event again, which it does three times; at the last one the message counts more than
-its files, and a line in the input names what is missing. So does what never can be had.
+Slack wants an answer within three seconds, so all files together get two. A file that is not fetched in that
+time makes Slack send the event again, up to three times; the last time the message is taken without it, and a
+line in the input names the missing file, as it does at once for a file that can never be fetched.
 """
 
 import base64
@@ -37,7 +37,7 @@ class FilesUnavailable(Unavailable):
 
 
 class _Missing(Exception):
-    """The file cannot be had; the message says why."""
+    """The file cannot be fetched; the message says why, ``forever`` whether a retry is useless."""
 
     def __init__(self, reason: str, *, forever: bool = True) -> None:
         super().__init__(reason)
@@ -58,17 +58,17 @@ class _Budget:
 
 
 def fetch(
-    said: Options,
+    config: Options,
     files: Sequence[Mapping[str, Any]],
     *,
     token: str,
     is_last: bool,
     budget_seconds: float = BUDGET_SECONDS,
 ) -> list[dict[str, Any]]:
-    """Return input items: each file inline, or a line that says which is missing and why.
+    """Return input items: each file inline, or a line that says why it is missing.
 
-    ``token`` "" fetches nothing; ``is_last`` says that Slack will not come again. No transaction may be open.
-    Raises: FilesUnavailable.
+    Without ``token`` none is fetched; ``is_last``: Slack will not send the event again. No transaction may be
+    open. Raises: FilesUnavailable.
     """
     budget = _Budget(deadline=time.monotonic() + budget_seconds, bytes_left=LARGEST_TOTAL_BYTES)
     items = []
@@ -76,7 +76,7 @@ def fetch(
         try:
             if number >= MOST_FILES:
                 raise _Missing(f"a message brings at most {MOST_FILES} files")
-            items.append(_fetched(said, file, token, budget))
+            items.append(_fetched(config, file, token, budget))
         except _Missing as missing:
             if not missing.forever and not is_last:
                 raise FilesUnavailable(
@@ -89,7 +89,7 @@ def fetch(
 def opened(
     files: Sequence[Mapping[str, Any]], items: Sequence[dict[str, Any]], *, is_last: bool
 ) -> list[dict[str, Any]]:
-    """Return the items of ``files`` opened and found good; one that is not must not take the message with it.
+    """Return the items with their files opened and checked; a line replaces a bad one, the message stays.
 
     No transaction may be open. Raises: FilesUnavailable.
     """
@@ -105,17 +105,17 @@ def _opened(file: Mapping[str, Any], item: dict[str, Any], is_last: bool) -> dic
         return _line(file, error.detail)
 
 
-def _fetched(said: Options, file: Mapping[str, Any], token: str, budget: _Budget) -> dict[str, Any]:
+def _fetched(config: Options, file: Mapping[str, Any], token: str, budget: _Budget) -> dict[str, Any]:
     if not token:
         raise _Missing("the connector may not fetch files")
     if file.get("file_access") == "check_file_info":
-        file = _looked_up(said, file, token, budget)
-    url, media_type = _address(said, file), _media_type(file)
+        file = _looked_up(config, file, token, budget)
+    url, media_type = _address(config, file), _media_type(file)
     size = file.get("size")
     limit = min(LARGEST_FILE_BYTES, budget.bytes_left)
     if isinstance(size, int) and size > limit:
         raise _Missing("it is too large")
-    data = _download(said, url, token, budget, limit=limit)
+    data = _download(config, url, token, budget, limit=limit)
     budget.bytes_left -= len(data)
     return {
         "type": "inline_asset",
@@ -125,13 +125,13 @@ def _fetched(said: Options, file: Mapping[str, Any], token: str, budget: _Budget
     }
 
 
-def _address(said: Options, file: Mapping[str, Any]) -> str:
+def _address(config: Options, file: Mapping[str, Any]) -> str:
     if file.get("is_external") or file.get("mode") in ("external", "tombstone", "hidden_by_limit"):
         raise _Missing("Slack does not hold it")
     url = file.get("url_private_download") or file.get("url_private")
     if not isinstance(url, str) or not url:
         raise _Missing("Slack gave no address for it")
-    if not is_slack(url, said, more_hosts=said.allowed_file_hosts):
+    if not is_slack(url, config, more_hosts=config.allowed_file_hosts):
         raise _Missing("its address is not at a host that the connector allows")
     return url
 
@@ -145,12 +145,12 @@ def _media_type(file: Mapping[str, Any]) -> str:
     return media_type
 
 
-def _download(said: Options, url: str, token: str, budget: _Budget, *, limit: int) -> bytes:
+def _download(config: Options, url: str, token: str, budget: _Budget, *, limit: int) -> bytes:
     headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
     try:
         answer = outbound.exchange(
             httpx.Request("GET", url, headers=headers),
-            allow_private=is_private(url, said),
+            allow_private=is_private(url, config),
             timeout_seconds=budget.seconds(),
             limit_bytes=limit + 1,
         )
@@ -161,7 +161,7 @@ def _download(said: Options, url: str, token: str, budget: _Budget, *, limit: in
     if answer.status == 429 or answer.status >= 500:
         raise _Missing(f"Slack answered with status {answer.status}", forever=False)
     is_page = answer.headers.get("content-type", "").startswith("text/html")
-    if answer.status != 200 or is_page:  # Slack sends its login page to whoever may not have the file
+    if answer.status != 200 or is_page:  # without access to the file, Slack sends its login page
         raise _Missing(f"Slack did not hand it out (status {answer.status})")
     if len(answer.body) > limit:
         raise _Missing("it is too large")
@@ -170,9 +170,9 @@ def _download(said: Options, url: str, token: str, budget: _Budget, *, limit: in
     return answer.body
 
 
-def _looked_up(said: Options, file: Mapping[str, Any], token: str, budget: _Budget) -> Mapping[str, Any]:
-    """Return what Slack knows of a file that a message from another organisation only names."""
-    api = SlackApi(said=said, token=token, timeout_seconds=budget.seconds())
+def _looked_up(config: Options, file: Mapping[str, Any], token: str, budget: _Budget) -> Mapping[str, Any]:
+    """Return the full description of a file that a message from another organisation only names."""
+    api = SlackApi(config=config, token=token, timeout_seconds=budget.seconds())
     try:
         found = api.read("files.info", {"file": str(file.get("id", ""))}).get("file")
     except Refused as refused:

@@ -21,12 +21,12 @@ _FORM: Final = "application/x-www-form-urlencoded"
 
 
 class SlackView(IngressView):
-    """What both addresses share."""
+    """The handling of clicks, which both addresses share."""
 
     kind = "slack"
 
     def take_click(self, request: Request) -> Response:
-        """Decide what a button says. A click needs a signature, whatever the connector says of events."""
+        """Decide as a button says. A click always needs a signature, even where events need none."""
         has_secret = connectors.holds(self.connector, "signing_secret")
         if not has_secret or not signature.is_authentic(self.connector, self.raw, request.headers):
             raise IngressUnauthorized("the click is not signed by Slack")
@@ -60,7 +60,7 @@ class SlackIngress(SlackView):
         return self._notice(envelope) or self._message(request, envelope)
 
     def _notice(self, envelope: Mapping[str, Any]) -> Response | None:
-        """Answer what is no message; None for a message."""
+        """Answer an envelope that is not a message; None for a message."""
         if envelope.get("type") == "url_verification":
             challenge = envelope.get("challenge")
             if not isinstance(challenge, str):
@@ -74,8 +74,7 @@ class SlackIngress(SlackView):
         return Response({"ignored": True, "reason": reason}) if reason else None
 
     def _message(self, request: Request, envelope: Mapping[str, Any]) -> Response:
-        said = options(self.connector)
-        events.check_allowed(said, envelope, channel_id=events.channel_of(envelope))
+        events.check_allowed(options(self.connector), envelope, channel_id=events.channel_of(envelope))
         message = events.read(self.connector.name, envelope)
         accepted = ingress.seen(self.connector, message.key, message.fingerprint)
         if accepted is None:
@@ -83,15 +82,15 @@ class SlackIngress(SlackView):
         return self.answer(accepted)
 
     def _accept(self, message: Message, *, is_last: bool) -> Accepted:
-        said, items = options(self.connector), list[dict[str, Any]]()
+        config, items = options(self.connector), list[dict[str, Any]]()
         actor_id = known_as(self.connector, message.home_id, message.user_id)
         if message.files:
             signed = connectors.holds(self.connector, "signing_secret")
             token = tokens.bot_token(self.connector, message.place.team_id) if signed else ""
             release_connection()
-            items = files.fetch(said, message.files, token=token, is_last=is_last)
+            items = files.fetch(config, message.files, token=token, is_last=is_last)
             items = files.opened(message.files, items, is_last=is_last)
-        return ingress.accept(self.connector, events.inbound(said, message, items, actor_id=actor_id))
+        return ingress.accept(self.connector, events.inbound(config, message, items, actor_id=actor_id))
 
 
 def _retry_number(request: Request) -> int:

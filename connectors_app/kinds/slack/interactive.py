@@ -1,4 +1,4 @@
-"""Buttons pressed in Slack: the decision now, what Slack shows of it afterwards.
+"""Buttons pressed in Slack: the decision first, its display in Slack afterwards.
 
 Slack wants an answer within three seconds, so the click is decided and answered first; the message is
 changed afterwards (``answers``). The decision does not depend on it.
@@ -55,8 +55,8 @@ def payload_of(raw: bytes) -> dict[str, Any]:
     return value
 
 
-def click_of(said: Options, payload: Mapping[str, Any]) -> Click | None:
-    """Return the press of a button of ours, None for anything else.
+def click_of(config: Options, payload: Mapping[str, Any]) -> Click | None:
+    """Return the press of one of our buttons, None for anything else.
 
     Raises: NotAllowed, InvalidInteraction.
     """
@@ -72,13 +72,13 @@ def click_of(said: Options, payload: Mapping[str, Any]) -> Click | None:
         "enterprise_id": enterprise_id,
         "team_id": team_id,
     }
-    events.check_allowed(said, where, channel_id=str(channel_id or ""))
+    events.check_allowed(config, where, channel_id=str(channel_id or ""))
     data = _pressed(payload.get("actions"))
     if not data:
         return None
     user_id = user.get("id")
     if not isinstance(user_id, str) or not user_id:
-        raise InvalidInteraction("a click is somebody's")
+        raise InvalidInteraction("the click names no user")
     return Click(
         team_id=str(user.get("team_id") or team_id),
         user_id=user_id,
@@ -103,18 +103,18 @@ def _pressed(actions: Any) -> str:
 
 
 def perform(connector: Connector, click: Click, remote_addr: str) -> Reply:
-    """Decide what the click says, and return what is to be shown of it. Opens the decision's transactions."""
+    """Decide as the click says, and return the reply to show. Opens the decision's transactions."""
     who = known_as(connector, click.team_id, click.user_id)
     if not who:
         return _whisper(click, _NOT_AUTHORISED)
     outcome = chat_actions.perform(connector, who, click.data, remote_addr)
     if not outcome.settled:
         return _whisper(click, outcome.text)
-    said = outcome.announcement or outcome.text
+    announcement = outcome.announcement or outcome.text
     shown = {
         "replace_original": True,
-        "text": f"{_shortened(click.text)}\n\n{mrkdwn.escaped(said)}",
-        "blocks": blocks.answered(click.blocks, said),
+        "text": f"{_shortened(click.text)}\n\n{mrkdwn.escaped(announcement)}",
+        "blocks": blocks.answered(click.blocks, announcement),
     }
     return Reply(url=click.response_url, body=shown)
 

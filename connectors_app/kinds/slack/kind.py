@@ -22,7 +22,7 @@ class SlackKind:
     secrets: ClassVar[tuple[str, ...]] = ("bot_token", "signing_secret")
 
     def check(self, settings: Mapping[str, Any], secrets: Sequence[str]) -> None:
-        """Judge the whole definition; needs the database. Raises: ConnectorInvalid."""
+        """Check the whole definition; needs the database. Raises: ConnectorInvalid."""
         check(settings, secrets)
         wanted = self.slots_of(settings)
         held = SecretSlot.objects.filter(slot_id__in=wanted).values_list("slot_id", flat=True)
@@ -39,26 +39,23 @@ class SlackKind:
         return "signing_secret" not in secrets
 
     def test_event(self, connector: Connector) -> InboundEvent:
-        """Return a message in a conversation that Slack does not have.
-
-        It is answered where the session's defaults say.
-        """
-        said = options(connector)
-        return events.inbound(said, events.read(connector.name, _envelope(said)), answered=False)
+        """Return a message in a made-up conversation; it is answered at the session's defaults."""
+        config = options(connector)
+        return events.inbound(config, events.read(connector.name, _envelope(config)), answered=False)
 
 
-def _envelope(said: Options) -> dict[str, Any]:
+def _envelope(config: Options) -> dict[str, Any]:
     now = clock.now().timestamp()
     return {
         "type": "event_callback",
-        "api_app_id": min(said.allowed_api_app_ids, default="A0TEST"),
-        "enterprise_id": min(said.allowed_enterprise_ids, default=None),
-        "team_id": min(said.allowed_team_ids, default="T0TEST"),
+        "api_app_id": min(config.allowed_api_app_ids, default="A0TEST"),
+        "enterprise_id": min(config.allowed_enterprise_ids, default=None),
+        "team_id": min(config.allowed_team_ids, default="T0TEST"),
         "event_id": new_id("Ev"),
         "event_time": int(now),
         "event": {
             "type": "message",
-            "channel": min(said.allowed_channel_ids, default="C0TEST"),
+            "channel": min(config.allowed_channel_ids, default="C0TEST"),
             "channel_type": "channel",
             "user": "U0TEST",
             "ts": f"{now:.6f}",

@@ -1,7 +1,7 @@
 """Text for Slack: Markdown as models write it becomes mrkdwn, and nothing in it becomes a command.
 
 ``&``, ``<`` and ``>`` are escaped first, so that a text can neither mention everybody (``<!channel>``) nor
-hide an address behind another. What stands in code stays as it is.
+hide an address behind another. Code keeps its text.
 """
 
 import re
@@ -19,7 +19,7 @@ _FENCE_LANGUAGE: Final = re.compile(r"\A```[A-Za-z0-9_+-]+\n")
 
 
 def escaped(text: str) -> str:
-    """Return ``text`` so that Slack shows it as it is."""
+    """Return ``text`` escaped, so that Slack shows it literally."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -44,7 +44,7 @@ def _prose(text: str) -> str:
 def split(text: str, limit: int) -> list[str]:
     """Cut escaped text into pieces of at most ``limit`` characters that join to the same text.
 
-    At a line or a word when one ends in the last quarter, never inside ``&amp;`` or ``<address|name>``.
+    It cuts after a line or word that ends in the last quarter, never inside ``&amp;`` or ``<address|name>``.
     """
     pieces = []
     while len(text) > limit:
@@ -64,7 +64,7 @@ def _cut(text: str, limit: int) -> int:
 
 
 def _inside(text: str, at: int) -> int:
-    """Return where the entity or link begins that a cut at ``at`` would tear, 0 when there is none."""
+    """Return the start of the entity or link that a cut at ``at`` would split, 0 without one."""
     entity = text.rfind("&", max(0, at - 4), at)
     if entity > 0 and re.match(r"&(amp|lt|gt);", text[entity:]) and ";" not in text[entity:at]:
         return entity

@@ -1,4 +1,4 @@
-"""Under which name a person of Slack is known: with the team, or by the user's id alone."""
+"""The external id a person of Slack is mapped by: with the team, or the user's id alone."""
 
 from connectors_app.models import ChatIdentity, Connector
 
@@ -6,8 +6,8 @@ from connectors_app.models import ChatIdentity, Connector
 def known_as(connector: Connector, team_id: str, user_id: str) -> str:
     """Return the external id that is mapped for this person, "" for a stranger.
 
-    The one with the team counts first. Events and clicks use the same name, so that whoever asked for a run
-    is recognised when they press its buttons.
+    The one with the team takes precedence. Events and clicks use the same id, so that a run's requester is
+    recognised when pressing its buttons.
     """
     names = [f"{team_id}:{user_id}", user_id]
     rows = ChatIdentity.objects.filter(connector=connector, external_id__in=names)

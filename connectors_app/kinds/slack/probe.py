@@ -1,4 +1,4 @@
-"""Asking Slack whether a message of ours is there, when the answer to its sending was lost.
+"""Asking Slack whether a message of ours arrived, when the answer to its sending was lost.
 
 Slack recognises no repeat by itself, so every message carries its delivery's id in its metadata, and the
 conversation is read for it before anything is sent again.
@@ -27,7 +27,7 @@ class Inconclusive(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Conversation:
-    """The conversation or thread that an address names, for looking into."""
+    """The conversation or thread of an address, for reading."""
 
     api: SlackApi
     address: Address
@@ -64,7 +64,7 @@ class Conversation:
         raise Inconclusive("the conversation has gone on too far")
 
     def find_soon(self, matches: Matches, *, since: float, pauses: tuple[float, ...]) -> str | None:
-        """Look a few times, for what may still be on its way; see ``find``."""
+        """Look a few times, as the message may still be on its way; see ``find``."""
         for pause in pauses:
             time.sleep(pause)
             found = self.find(matches, since=since)
@@ -74,7 +74,7 @@ class Conversation:
 
 
 def of_delivery(delivery_id: str, part: int, client_msg_id: str) -> Matches:
-    """Return what recognises one part of a delivery."""
+    """Return a function that recognises one part of a delivery."""
 
     def matches(message: Mapping[str, Any]) -> bool:
         metadata = message.get("metadata")
@@ -87,7 +87,7 @@ def of_delivery(delivery_id: str, part: int, client_msg_id: str) -> Matches:
 
 
 def of_files(file_ids: frozenset[str]) -> Matches:
-    """Return what recognises the message that shares any of these files."""
+    """Return a function that recognises the message that shares any of these files."""
 
     def matches(message: Mapping[str, Any]) -> bool:
         files = message.get("files")

@@ -1,9 +1,9 @@
 """Deliveries to Slack: text in pieces, then files, and no piece twice.
 
 ``progress`` says what Slack has confirmed and what was begun: ``{"sent": [ts, …], "begun": {"step", "at",
-"answered"}, "uploads": {asset_id: file_id}, "shared": bool}``. A step is begun on record before its request
-leaves. When its outcome is unknown the conversation is read for it: at once, and again before the step is
-repeated by a later attempt.
+"answered"}, "uploads": {asset_id: file_id}, "shared": bool}``. Each step is recorded as begun before its
+request leaves. When its outcome is unknown, the conversation is searched for it: at once, and again before a
+later attempt repeats the step.
 """
 
 import uuid
@@ -76,13 +76,13 @@ class SlackSender:
             kind = RetryLater if error.retryable else Refused
             raise kind("internal" if error.retryable else "terminal", error.detail) from error
         release_connection()
-        api = SlackApi(said=options(connector), token=token, timeout_seconds=self.timeout_seconds)
+        api = SlackApi(config=options(connector), token=token, timeout_seconds=self.timeout_seconds)
         return _Sending(parcel=parcel, api=api, sender=self).run()
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Piece:
-    """One message. ``blocks`` are there when it asks; a ``literal`` one has no markup."""
+    """One message. ``blocks`` hold its buttons, if any; a ``literal`` one has no markup."""
 
     text: str
     literal: bool = False
@@ -90,7 +90,7 @@ class _Piece:
 
 
 def pieces(parcel: Parcel) -> list[_Piece]:
-    """Return the messages of a parcel, the same ones at every attempt; the buttons stand in the last."""
+    """Return the messages of a parcel, the same at every attempt; the last one has the buttons."""
     text = parcel.content
     if not text.strip():
         text = "\n\n".join(str(part["text"]) for part in parcel.parts if part.get("text"))
@@ -121,10 +121,10 @@ class _Sending:
         self._progress: dict[str, Any] = dict(parcel.progress)
 
     def run(self) -> Sent:
-        found = pieces(self._parcel)
-        if not found and not self._parcel.attachments:
+        messages = pieces(self._parcel)
+        if not messages and not self._parcel.attachments:
             raise Refused("terminal", "there is nothing to send")
-        for number, piece in enumerate(found):
+        for number, piece in enumerate(messages):
             if number >= len(self._sent):
                 self._keep(sent=[*self._sent, self._post(number, piece)], begun=None)
         if self._parcel.attachments and not self._progress.get("shared"):
@@ -159,7 +159,7 @@ class _Sending:
                 "event_type": probe.EVENT_TYPE,
                 "event_payload": {"delivery_id": delivery_id, "part": number},
             },
-            # What a model writes must not make Slack fetch addresses.
+            # A model's text must not make Slack fetch addresses.
             "unfurl_links": False,
             "unfurl_media": False,
         }
@@ -171,13 +171,13 @@ class _Sending:
         def post() -> str:
             moment = self._api.write("chat.postMessage", body).get("ts")
             if not isinstance(moment, str):
-                raise Ambiguous("decode", "Slack said ok and not under which timestamp")
+                raise Ambiguous("decode", "Slack said ok but gave no timestamp")
             return moment
 
         return self._once(str(number), post, probe.of_delivery(delivery_id, number, message_id))
 
     def _share(self, attachments: tuple[Attachment, ...]) -> None:
-        """Upload what is not uploaded, then share all files in one message."""
+        """Upload the files not uploaded yet, then share all of them in one message."""
         for attachment in attachments:
             uploads = self._progress.get("uploads", {})
             if attachment.asset_id not in uploads:
@@ -198,10 +198,10 @@ class _Sending:
             if refused.message.removeprefix("Slack: ") not in _LOST_UPLOADS:
                 raise
             self._keep(uploads={}, begun=None)
-            raise RetryLater("status", "Slack has forgotten the uploads; they are made anew") from refused
+            raise RetryLater("status", "Slack has lost the uploads; they will be repeated") from refused
 
     def _upload(self, attachment: Attachment) -> str:
-        """Bring a file's bytes to Slack, where nobody sees them yet, and return its id."""
+        """Upload a file to Slack, where nobody sees it yet, and return its id."""
         data = attachment.read()
         release_connection()
         arguments = {"filename": attachment.file_name or attachment.asset_id, "length": str(len(data))}
@@ -209,14 +209,14 @@ class _Sending:
             place = self._api.read("files.getUploadURLExternal", arguments)
             url, file_id = place.get("upload_url"), place.get("file_id")
             if not isinstance(url, str) or not isinstance(file_id, str):
-                raise RetryLater("decode", "Slack named no place for the upload")
+                raise RetryLater("decode", "Slack named no address for the upload")
             self._api.upload(url, data)
         except Ambiguous as lost:
             raise RetryLater(lost.error_class, lost.message) from lost
         return file_id
 
     def _once(self, step: str, act: Callable[[], str], matches: Matches) -> str:
-        """Do one visible step unless it was done already; return what ``act`` does or the timestamp found."""
+        """Do one visible step unless it was done; return the result of ``act`` or the timestamp found."""
         begun = self._progress.get("begun")
         if begun and begun["step"] == step:
             found = self._found_earlier(begun, matches)
@@ -237,16 +237,16 @@ class _Sending:
             raise
 
     def _found_earlier(self, begun: dict[str, Any], matches: Matches) -> str | None:
-        """Return the message of an earlier attempt, None when the step may be done (again).
+        """Return the timestamp of an earlier attempt's message, None when the step may be done (again).
 
-        Raises: Ambiguous when nobody can say, RetryLater when it is too early to.
+        Raises: Ambiguous when that cannot be known, RetryLater when it is too early to know.
         """
         try:
             found = self._conversation.find(matches, since=begun["at"])
         except Inconclusive as reason:
             if begun["answered"]:
                 return None  # Slack itself said that it failed
-            raise Ambiguous("internal", f"whether Slack has the message cannot be seen: {reason}") from reason
+            raise Ambiguous("internal", f"Slack may or may not have the message: {reason}") from reason
         age = clock.now().timestamp() - begun["at"]
         if found is None and not begun["answered"] and age < self._sender.settle_seconds:
             raise RetryLater(
@@ -257,11 +257,11 @@ class _Sending:
         return found
 
     def _found_after(self, lost: Ambiguous, matches: Matches, *, since: float) -> str:
-        """Return the message whose answer was lost. Raises: Ambiguous."""
+        """Return the timestamp of the message whose answer was lost. Raises: Ambiguous."""
         try:
             found = self._conversation.find_soon(matches, since=since, pauses=self._sender.looks)
         except Inconclusive as reason:
             raise Ambiguous(lost.error_class, f"{lost.message}; Slack could not be asked: {reason}") from lost
         if found is None:
-            raise Ambiguous(lost.error_class, f"{lost.message}; the message is not to be seen") from lost
+            raise Ambiguous(lost.error_class, f"{lost.message}; the message was not found") from lost
         return found

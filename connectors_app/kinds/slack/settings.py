@@ -1,4 +1,4 @@
-"""What an operator writes of a Slack connector, and what it must add up to."""
+"""The settings of a Slack connector, and what must hold of them together."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -78,7 +78,7 @@ class SlackSettings(ChatSettings):
         return value
 
     def validate_api_base_url(self, value: str) -> str:
-        """Refuse what is no plain address; drop a slash at its end. Raises: ValidationError."""
+        """Refuse anything but a plain address; drop a slash at its end. Raises: ValidationError."""
         try:
             parts = urlsplit(value)
             odd = parts.username is not None or parts.query or parts.fragment or parts.port == 0
@@ -91,7 +91,7 @@ class SlackSettings(ChatSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The settings of one connector, with the defaults of those it does not say."""
+    """The settings of one connector, with defaults for missing ones."""
 
     connector: str
     api_base_url: str
@@ -109,32 +109,32 @@ class Options:
 
 
 def options(connector: Connector) -> Options:
-    """Return what ``connector`` says, read from its row."""
-    said = connector.settings
+    """Return the options of ``connector``, read from its row."""
+    given = connector.settings
     return Options(
         connector=connector.name,
-        api_base_url=said.get("api_base_url") or API_BASE_URL,
-        allow_private_network=bool(said.get("allow_private_network", False)),
-        allow_unauthenticated_ingress=bool(said.get("allow_unauthenticated_ingress", False)),
-        include_self_output=bool(said.get("include_self_output", True)),
-        additional_reply_targets=tuple(said.get("additional_reply_targets", ())),
-        additional_binding_keys=tuple(said.get("additional_binding_keys", ())),
-        allowed_api_app_ids=frozenset(said.get("allowed_api_app_ids", ())),
-        allowed_enterprise_ids=frozenset(said.get("allowed_enterprise_ids", ())),
-        allowed_team_ids=frozenset(said.get("allowed_team_ids", ())),
-        allowed_channel_ids=frozenset(said.get("allowed_channel_ids", ())),
-        allowed_file_hosts=frozenset(said.get("allowed_file_hosts", ())),
+        api_base_url=given.get("api_base_url") or API_BASE_URL,
+        allow_private_network=bool(given.get("allow_private_network", False)),
+        allow_unauthenticated_ingress=bool(given.get("allow_unauthenticated_ingress", False)),
+        include_self_output=bool(given.get("include_self_output", True)),
+        additional_reply_targets=tuple(given.get("additional_reply_targets", ())),
+        additional_binding_keys=tuple(given.get("additional_binding_keys", ())),
+        allowed_api_app_ids=frozenset(given.get("allowed_api_app_ids", ())),
+        allowed_enterprise_ids=frozenset(given.get("allowed_enterprise_ids", ())),
+        allowed_team_ids=frozenset(given.get("allowed_team_ids", ())),
+        allowed_channel_ids=frozenset(given.get("allowed_channel_ids", ())),
+        allowed_file_hosts=frozenset(given.get("allowed_file_hosts", ())),
         team_slots={
-            entry["team_id"]: entry["bot_token_secret_ref"] for entry in said.get("team_bot_tokens", ())
+            entry["team_id"]: entry["bot_token_secret_ref"] for entry in given.get("team_bot_tokens", ())
         },
     )
 
 
 def check(settings: Mapping[str, Any], secrets: Sequence[str]) -> None:
-    """Judge a whole definition; see ``Kind.check``. Raises: ConnectorInvalid."""
+    """Check a whole definition; see ``Kind.check``. Raises: ConnectorInvalid."""
     if "signing_secret" not in secrets and not settings.get("allow_unauthenticated_ingress", False):
         raise ConnectorInvalid(
-            "a Slack connector needs a signing_secret, or allow_unauthenticated_ingress said in so many words"
+            "a Slack connector needs a signing_secret, or allow_unauthenticated_ingress set to true"
         )
     has_token = "bot_token" in secrets or bool(settings.get("team_bot_tokens"))
     if settings.get("include_self_output", True) and not has_token:

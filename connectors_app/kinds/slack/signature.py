@@ -1,4 +1,4 @@
-"""Whether Slack signed a request: v0 over timestamp and raw body, at most five minutes away."""
+"""Whether Slack signed a request: v0 over timestamp and raw body, within five minutes of now."""
 
 import re
 from typing import Any, Final
@@ -20,19 +20,19 @@ class _Now(Clock):
 
 
 def is_signed(secret: str, raw: bytes, headers: Any) -> bool:
-    """Tell whether ``raw`` carries a signature made with ``secret`` within the last 300 seconds (or next)."""
+    """Tell whether ``raw`` is signed with ``secret`` and stamped within 300 seconds of now."""
     timestamp = headers.get("X-Slack-Request-Timestamp", "")
     signature = headers.get("X-Slack-Signature", "")
     if not secret.strip() or not _TIMESTAMP.fullmatch(timestamp) or not _SIGNATURE.fullmatch(signature):
         return False
     try:
         return SignatureVerifier(secret, clock=_Now()).is_valid(raw, timestamp, signature)
-    except UnicodeDecodeError:  # the verifier signs text; Slack sends nothing else
+    except UnicodeDecodeError:  # the verifier needs text, which is all that Slack sends
         return False
 
 
 def is_authentic(connector: Connector, raw: bytes, headers: Any) -> bool:
-    """Tell whether the request may be believed to come from Slack: a configured secret must have signed it.
+    """Tell whether the request counts as Slack's: a configured secret must have signed it.
 
     Raises: Unavailable(connector_secret_unreadable).
     """

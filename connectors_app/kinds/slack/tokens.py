@@ -1,4 +1,4 @@
-"""Which bot token speaks for which team."""
+"""Which bot token is used for which team."""
 
 from connectors_app.kinds.slack.settings import options
 from connectors_app.models import Connector
@@ -27,5 +27,5 @@ def bot_token(connector: Connector, team_id: str = "") -> str:
 
 
 def has_token(connector: Connector, team_id: str = "") -> bool:
-    """Tell whether a token is configured that speaks for the team."""
+    """Tell whether a token for the team is configured."""
     return team_id in options(connector).team_slots or connectors.holds(connector, "bot_token")

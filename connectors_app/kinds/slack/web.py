@@ -1,4 +1,4 @@
-"""Slack's Web API: one call, judged. And which addresses are Slack's."""
+"""One call of Slack's Web API, judged; and which addresses are Slack's."""
 
 import json
 import re
@@ -23,14 +23,14 @@ _LARGEST_ANSWER_BYTES: Final = 4 * 1024 * 1024
 
 
 class Unsettled(RetryLater):
-    """Slack answered that it failed: most likely nothing was done, and whoever can look should."""
+    """Slack answered that it failed: most likely nothing was done, but a probe should look."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlackApi:
     """The Web API as one bot sees it."""
 
-    said: Options
+    config: Options
     token: str
     timeout_seconds: float = 20.0
 
@@ -47,11 +47,11 @@ class SlackApi:
         )
 
     def upload(self, url: str, data: bytes) -> None:
-        """Put a file's bytes where Slack asked for them.
+        """Send a file's bytes to the address that Slack named.
 
         Raises: Refused, RetryLater, Unsettled, Ambiguous.
         """
-        if not is_slack(url, self.said):
+        if not is_slack(url, self.config):
             raise Refused("blocked_external_fetch", "Slack named an upload address that is not Slack's")
         headers = {"Content-Type": "application/octet-stream"}
         answer = self._exchange(httpx.Request("POST", url, headers=headers, content=data))
@@ -65,25 +65,25 @@ class SlackApi:
     def _exchange(self, request: httpx.Request) -> Answer:
         return outbound.exchange(
             request,
-            allow_private=is_private(str(request.url), self.said),
+            allow_private=is_private(str(request.url), self.config),
             timeout_seconds=self.timeout_seconds,
             limit_bytes=_LARGEST_ANSWER_BYTES,
         )
 
     def _url(self, method: str) -> str:
-        return f"{self.said.api_base_url}/{method}"
+        return f"{self.config.api_base_url}/{method}"
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}", "Accept": "application/json"}
 
 
-def is_slack(url: str, said: Options, *, more_hosts: frozenset[str] = frozenset()) -> bool:
-    """Tell whether ``url`` is https at a host of Slack's or of ``more_hosts``, or where the API itself is."""
+def is_slack(url: str, config: Options, *, more_hosts: frozenset[str] = frozenset()) -> bool:
+    """Tell whether ``url`` is https at a host of Slack's or of ``more_hosts``, or at the API's origin."""
     parts = _split(url)
     host = (parts.hostname or "").rstrip(".").lower()
     if not host or parts.username is not None:
         return False
-    if same_origin(url, said.api_base_url):
+    if same_origin(url, config.api_base_url):
         return True
     return parts.scheme == "https" and (is_slack_host(host) or host in more_hosts)
 
@@ -93,13 +93,13 @@ def is_slack_host(host: str) -> bool:
     return host in ("slack.com", "slack-files.com") or host.endswith((".slack.com", ".slack-files.com"))
 
 
-def is_private(url: str, said: Options) -> bool:
-    """Tell whether ``url`` may lie inside the own network: only the API itself, and only if that was said."""
-    return said.allow_private_network and same_origin(url, said.api_base_url)
+def is_private(url: str, config: Options) -> bool:
+    """Tell whether ``url`` may be in a private network: only at the API's origin, and only if allowed."""
+    return config.allow_private_network and same_origin(url, config.api_base_url)
 
 
 def same_origin(url: str, other: str) -> bool:
-    """Tell whether two addresses are at one place: scheme, host and port, and no user in the first."""
+    """Tell whether two addresses share scheme, host and port; False when ``url`` has a user name."""
     parts = _split(url)
     return parts.username is None and bool(parts.hostname) and _origin(parts) == _origin(_split(other))
 
@@ -134,7 +134,7 @@ def _check_status(answer: Answer) -> None:
 
 
 def _judged(answer: Answer) -> dict[str, Any]:
-    """Return the body of an answer that says ok."""
+    """Return the body if it says ok. Raises: Refused, RetryLater, Unsettled, Ambiguous."""
     try:
         body = json.loads(answer.body)
     except (ValueError, RecursionError):
@@ -143,8 +143,8 @@ def _judged(answer: Answer) -> dict[str, Any]:
         raise Ambiguous("decode", "Slack answered 200 with something that is not its API")
     if body["ok"]:
         return body
-    said = body.get("error")
-    error = said if isinstance(said, str) and _ERROR.fullmatch(said) else "an error without a name"
+    given = body.get("error")
+    error = given if isinstance(given, str) and _ERROR.fullmatch(given) else "an error without a name"
     if error in _LIMITED:
         raise RetryLater("rate_limited", f"Slack: {error}", retry_after_seconds=answer.retry_after_seconds)
     if error in _BROKEN:

@@ -252,7 +252,7 @@ def test_a_message_that_is_not_to_be_seen_may_still_come(slack: SlackServer) -> 
     make_slack(slack)
     slack.faults[POST] = [DROP]
     desk = Desk()
-    with pytest.raises(Ambiguous, match="not to be seen"):
+    with pytest.raises(Ambiguous, match="was not found"):
         desk.send()
     assert len(slack.called("conversations.replies")) == 2
     with pytest.raises(RetryLater) as early:  # somebody said: send it again

@@ -1,4 +1,4 @@
-"""Ending the waiting circle of a pressed button: once, after what it did is durable, and best effort.
+"""Ending the waiting circle of a pressed button: once, best effort, after its effect is durable.
 
 Nothing depends on it. Telegram shows the circle for a while and forgets the press within minutes.
 """
@@ -29,7 +29,7 @@ _KEPT: Final = timedelta(days=7)
 def once(
     connector: Connector, bot: Bot | None, update: Update, *, text: str = "", settled: bool = False
 ) -> None:
-    """Acknowledge the press of ``update``, unless that was done, and show ``text``; never fails.
+    """Acknowledge the press of ``update`` and show ``text``, unless that was done; a failed call is logged.
 
     ``settled``: nothing is left to press, so the buttons of the message go too. No transaction may be open.
     """
@@ -47,11 +47,11 @@ def once(
 
 
 def _tried(bot: Bot, connector: Connector, method: str, parameters: dict[str, Any]) -> bool:
-    """Make the call, on record before and after. No record, no call."""
+    """Make the call, recorded before and after; no record, no call. Return whether it succeeded."""
     extra = {"action": "telegram.acknowledge", "connector": str(connector)}
-    asked = digest({"method": method, "parameters": parameters})
+    request = digest({"method": method, "parameters": parameters})
     try:
-        webhook_answers.record(connector, phase=ActionPhase.STARTED, request_digest=asked)
+        webhook_answers.record(connector, phase=ActionPhase.STARTED, request_digest=request)
     except LedgerUnavailable as error:
         logger.error("%s was not made: %s", method, error.detail, extra=extra)
         return False
@@ -62,7 +62,7 @@ def _tried(bot: Bot, connector: Connector, method: str, parameters: dict[str, An
     except SendFailure as error:
         outcome = f"failed:{error.error_class}"
         logger.warning("%s failed: %s", method, error.message, extra=extra)
-    webhook_answers.record(connector, phase=ActionPhase.FINISHED, request_digest=asked, outcome=outcome)
+    webhook_answers.record(connector, phase=ActionPhase.FINISHED, request_digest=request, outcome=outcome)
     return outcome == "succeeded"
 
 

@@ -21,7 +21,7 @@ _LONGEST_DESCRIPTION: Final = 200
 
 
 class ApiRefused(Refused):
-    """Telegram understood the call and said no. ``description`` is Telegram's own word."""
+    """Telegram understood the call and refused it. ``description`` is Telegram's own text."""
 
     def __init__(self, message: str, *, status: int, description: str) -> None:
         super().__init__("terminal", message)
@@ -66,7 +66,7 @@ class Bot:
     ) -> Any:
         """Call ``method`` once and return its result. No transaction may be open.
 
-        Raises: Refused (ApiRefused for Telegram's own no), RetryLater, Ambiguous.
+        Raises: Refused (ApiRefused when Telegram itself refuses), RetryLater, Ambiguous.
         """
         body: dict[str, Any]
         if upload is None:
@@ -130,15 +130,15 @@ class Bot:
         raise self._failure(method, int(status), description, seconds)
 
     def _failure(self, method: str, status: int, description: str, wait: float | None) -> Exception:
-        said = f"Telegram {method}: {status} {self._shown(description)}".rstrip()
+        reason = f"Telegram {method}: {status} {self._shown(description)}".rstrip()
         if status == 429:
             seconds = min(max(1.0 if wait is None else wait, 1.0), outbound.LONGEST_RETRY_AFTER_SECONDS)
-            return RetryLater("rate_limited", said, retry_after_seconds=seconds)
+            return RetryLater("rate_limited", reason, retry_after_seconds=seconds)
         if status == 408 or status >= 500:
-            return RetryLater("status", said, retry_after_seconds=wait)
+            return RetryLater("status", reason, retry_after_seconds=wait)
         if 200 <= status < 300 or status < 100:
             return Ambiguous("decode", f"Telegram {method}: an answer that cannot be understood")
-        return ApiRefused(said, status=status, description=self._shown(description))
+        return ApiRefused(reason, status=status, description=self._shown(description))
 
     def _shown(self, text: str) -> str:
         plain = " ".join(text.replace(self.token, MASK).split())

@@ -1,4 +1,4 @@
-"""Photos and documents of a message: found in it, fetched from Telegram, or named when they cannot be."""
+"""Photos and documents of a message: found in it, then fetched from Telegram, or named as missing."""
 
 import base64
 import mimetypes
@@ -22,14 +22,14 @@ _MEDIA_TYPE: Final = re.compile(
 
 
 class MediaUnavailable(Unavailable):
-    """A file of the event cannot be fetched now; the platform brings the event again."""
+    """A file of the event cannot be fetched now; the platform should send the event again."""
 
     code, domain = "ingress_media_unavailable", "connector_ingress"
 
 
 @dataclass(frozen=True, kw_only=True)
 class IncomingFile:
-    """A file as the message names it; ``size_bytes`` 0 is not said."""
+    """A file as the message names it; ``size_bytes`` is 0 when not given."""
 
     file_id: str
     file_name: str
@@ -37,7 +37,7 @@ class IncomingFile:
     size_bytes: int
 
     def line(self, why: str) -> str:
-        """Return what stands in the input instead of the file."""
+        """Return the line that replaces the file in the input."""
         return f"[{self.file_name} ({self.media_type}) was not fetched: {why}]"
 
 
@@ -70,9 +70,9 @@ def files_of(message: Mapping[str, Any]) -> tuple[IncomingFile, ...]:
 
 
 def fetch(bot: Bot | None, files: Sequence[IncomingFile]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the files as input items, and a line for each that cannot be had ever.
+    """Return the files as input items, and a line for each that can never be fetched.
 
-    Raises: MediaUnavailable when one may be had later. No transaction may be open.
+    Raises: MediaUnavailable when one may be fetched later. No transaction may be open.
     """
     items, lines = [], []
     deadline = time.monotonic() + BUDGET_SECONDS
@@ -137,7 +137,7 @@ def _number(value: Any) -> int:
 
 
 def _safe(name: str) -> str:
-    """Return a file name without a path and without characters that no file name has."""
+    """Return a file name without its path and without unprintable characters."""
     kept = "".join(c for c in name.replace("\\", "/").rsplit("/", 1)[-1] if c.isprintable()).strip(". ")
     return kept[-_LONGEST_NAME:] or "document"
 

@@ -1,7 +1,7 @@
-"""One update on its way in, the same for webhook and polling.
+"""Taking in one update, the same way for webhook and polling.
 
-The order matters: whether it was seen is asked before files are fetched, and a press is acknowledged after
-what it did is durable.
+The order matters: a repeat is recognised before files are fetched, and a press is acknowledged after its
+effect is durable.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from kheish_site.lib.transactions import release_connection
 
 LONGEST_TEXT: Final = 20_000
 _OF_FILES: Final = frozenset({"assets"})
-"""Domains of refusals that are about the files and not about the event."""
+"""Domains of refusals that concern the files, not the event."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +34,9 @@ class Taken:
 
 
 def take(connector: Connector, payload: Any, *, without_files: str = "") -> Taken:
-    """Let one update in. Calls Telegram for files and presses, so no transaction may be open.
+    """Take in one update. Calls Telegram for files and presses, so no transaction may be open.
 
-    ``without_files`` says why its files are not even asked for; they are named in the input instead.
+    ``without_files`` is the reason not to fetch its files; the input then names them instead.
     Raises: BadRequest, Conflict, RateLimited, Unavailable as ``services.ingress`` and ``files`` do.
     """
     try:
@@ -69,7 +69,7 @@ def event_of(
     items: list[dict[str, Any]],
     lines: list[str],
 ) -> InboundEvent:
-    """Return the neutral form of an update whose files are ``items``, or ``lines`` where they are missing."""
+    """Return the neutral form of an update; ``items`` are its files, ``lines`` name the missing ones."""
     settings = connector.settings
     key, fingerprint = f"telegram:{connector.name}:{update.update_id}", digest(payload)
     topic = f":{update.topic_id}" if update.topic_id else ""
@@ -99,8 +99,8 @@ def event_of(
 def _receipt_key(connector: Connector, bot: Bot | None, update: Update) -> str:
     """Return the name of an update among the connector's receipts.
 
-    Each bot counts its own updates, and a connector may get another one: made again under its name, or just
-    given another token. The id stays when a bot's token is renewed.
+    Each bot counts its own updates, and a connector may change bots: made again under its name, or given
+    another token. A bot keeps its id when its token is renewed.
     """
     whose = f"{bot.bot_id}:" if bot is not None else ""
     return f"telegram:{connector.name}:{whose}{update.update_id}"
@@ -130,7 +130,7 @@ def _check_chat(connector: Connector, update: Update) -> None:
 def _accepted(
     connector: Connector, bot: Bot | None, update: Update, payload: Any, without_files: str
 ) -> door.Accepted:
-    """Fetch the files and go through the door; without the files when the store does not take them."""
+    """Fetch the files and accept the event, without its files when the store refuses them."""
     if not update.files or without_files:
         lines = [file.line(without_files) for file in update.files]
         return door.accept(connector, event_of(connector, bot, update, payload, [], lines))

@@ -1,4 +1,4 @@
-"""The kind ``telegram``: what a connector of it is, and how it is tried without Telegram."""
+"""The kind ``telegram``, and its test event."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -34,7 +34,7 @@ class TelegramKind:
         return settings.get("ingress_mode") != POLLING and "secret_token" not in secrets
 
     def test_event(self, connector: Connector) -> InboundEvent:
-        """Return a message in the first allowed chat, where the answer shows, or in no chat that exists."""
+        """Return a message in the first allowed chat, which gets the answer, or else in a made-up chat."""
         now = clock.now()
         allowed = connector.settings.get("allowed_chat_ids")
         payload = {

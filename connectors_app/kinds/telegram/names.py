@@ -1,4 +1,4 @@
-"""How rows and code of this kind call things."""
+"""The names that rows and code of this kind use."""
 
 import re
 from typing import Any, Final
@@ -9,7 +9,7 @@ _CHAT: Final = re.compile(r"-?[1-9][0-9]{0,17}|@[A-Za-z][A-Za-z0-9_]{3,63}", re.
 
 
 def chat_name(value: Any) -> str:
-    """Return how we write a chat: its number, or ``@name`` in lower case. Raises ValueError."""
+    """Return a chat in our spelling: its number, or ``@name`` in lower case. Raises ValueError."""
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if not isinstance(text, str) or not _CHAT.fullmatch(text):
         raise ValueError("a chat is a number or @ and the name of a public group or channel")

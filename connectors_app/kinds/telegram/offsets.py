@@ -8,13 +8,13 @@ from kheish_site.lib import clock
 from kheish_site.lib.transactions import write
 
 _TRUSTED: Final = timedelta(days=6)
-"""After a week without updates Telegram begins anywhere: an old number could pass over new updates."""
+"""After a week without updates Telegram picks the next number at random: an old one could skip updates."""
 
 
 def load(connector: Connector, bot_id: str) -> int | None:
-    """Return the update to ask for first, None for the oldest Telegram still has.
+    """Return the first update to ask for, None for the oldest Telegram still has.
 
-    Asking for too many is harmless: receipts know what was taken.
+    Asking for too many is harmless: the receipts reveal repeats.
     """
     row = TelegramOffset.objects.filter(connector=connector, bot_id=bot_id).first()
     if row is None or clock.now() - row.saved_at > _TRUSTED:
@@ -23,7 +23,7 @@ def load(connector: Connector, bot_id: str) -> int | None:
 
 
 def save(connector: Connector, bot_id: str, next_update_id: int) -> None:
-    """Go on at ``next_update_id``: everything before it is done."""
+    """Save that polling goes on at ``next_update_id``: all updates before it are done."""
     with write():
         TelegramOffset.objects.update_or_create(
             connector=connector,

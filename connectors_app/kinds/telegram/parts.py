@@ -1,5 +1,6 @@
-"""A message as the calls it takes: texts of at most 4096 UTF-16 units, then one call a file, buttons last of
-the texts. The same message always makes the same parts, so their number says where to go on.
+"""The calls a message takes: texts of at most 4096 UTF-16 units, the last with the buttons, then the files.
+
+The same message always makes the same parts, so the number of confirmed ones says where to go on.
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ _ASKED: Final = "Please choose:"
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One call: ``method`` with ``parameters``, and the file that goes under ``file_field``."""
+    """One call: ``method`` with ``parameters``, and the file to send as ``file_field``."""
 
     method: str
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -42,9 +43,9 @@ def plan(parcel: Parcel) -> list[Part]:
 
 
 def pieces(text: str) -> Iterator[str]:
-    """Cut ``text`` where it hurts least: at an empty line, a line, a word, at worst inside a word.
+    """Cut ``text`` after an empty line, else a line, else a word, at worst inside a word.
 
-    Telegram counts UTF-16 units and drops blanks at both ends; a piece of nothing but blanks is left out.
+    Telegram counts UTF-16 units and strips blanks at both ends; a blank piece is left out.
     """
     while text:
         room = _fitting(text)

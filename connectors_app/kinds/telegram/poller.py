@@ -1,8 +1,8 @@
-"""The thread that fetches one bot's updates and lets them in, one after the other.
+"""The thread that fetches one bot's updates and takes them in, one after the other.
 
-What is taken is saved after each update, so a process that dies between the two takes one update again, and
-its receipt answers that. An update that cannot be taken now is asked for again; one that never can be is
-counted as refused and passed over, or it would hold up all that come after it.
+The offset is saved after each update; a process that dies in between takes one update twice, but its receipt
+reveals it. An update that cannot be taken now is asked for again; one that never can be is counted as refused
+and skipped, or it would hold up all later ones.
 """
 
 import logging
@@ -34,7 +34,7 @@ _SHORTEST_POLL: Final = 0.5
 
 
 class Poller(threading.Thread):
-    """Polls ``connector`` as it was when the thread was made; ``over`` ends it, and so does ``end``."""
+    """Polls for ``connector`` as it was when the thread was made; ends with ``over`` or ``end``."""
 
     def __init__(self, connector: Connector, over: threading.Event) -> None:
         super().__init__(name=f"telegram-{connector.name}", daemon=True)
@@ -51,7 +51,7 @@ class Poller(threading.Thread):
         self._ended.set()
 
     def run(self) -> None:
-        """Poll until it is over."""
+        """Poll until asked to end."""
         try:
             while not self._is_over():
                 self._rest(self._guarded_round())
@@ -67,7 +67,7 @@ class Poller(threading.Thread):
             self._over.wait(min(left, 0.5))
 
     def _guarded_round(self) -> float:
-        """Fetch and take once; return how long to wait before the next time."""
+        """Do one round; return how long to wait before the next."""
         try:
             close_old_connections()
             wait = self._round()
@@ -119,7 +119,7 @@ class Poller(threading.Thread):
         return 1.0 if in_haste else 0.0
 
     def _one(self, bot: Bot, payload: dict[str, Any]) -> float:
-        """Take one update and go on behind it; or return how long to wait before it is asked for again."""
+        """Take one update and save the offset behind it; or return how long to wait before a retry."""
         update_id = payload.get("update_id")
         if not isinstance(update_id, int) or isinstance(update_id, bool):
             raise RetryLater("decode", "Telegram getUpdates: an update without update_id")
@@ -134,7 +134,7 @@ class Poller(threading.Thread):
             self._note(error)
         except DatabaseError:
             raise
-        except Exception:  # the thread's edge: one update may not stop all that come after it
+        except Exception:  # the thread's edge: one update must not hold up all later ones
             if tries < _MOST_TRIES:
                 self._tries = (update_id, tries + 1)
                 raise

@@ -1,7 +1,7 @@
-"""Fetching updates of polling connectors, in worker processes: one of them a connector at a time.
+"""Fetching updates of polling connectors, each by one worker process at a time.
 
-Every process wants every connector; a named right (``ticks``) decides who has it, and runs out when its
-process dies. A connector that is changed, paused or removed ends its poller within a pass.
+Every process wants every connector; a named right (``ticks``) decides which one polls, and runs out when that
+process dies. When a connector is changed, paused or removed, its poller ends within a pass.
 """
 
 import logging
@@ -64,7 +64,7 @@ class Polling:
             connection.close()
 
     def _arrange(self) -> None:
-        """Begin, keep and end pollers so that they are those of the connectors as they are now."""
+        """Begin and end pollers so that they match the connectors as they are now."""
         wanted = {row.pk: row for row in _pollable()}
         for pk, poller in list(self._pollers.items()):
             row = wanted.get(pk)
@@ -79,7 +79,7 @@ class Polling:
                 self._end(pk, give_back=False)
 
     def _end(self, pk: int, *, give_back: bool) -> None:
-        """End a poller; its right is given back only once it is over, or it runs out by itself."""
+        """End a poller; give its right back only if the thread has ended, else the right runs out."""
         poller = self._pollers.pop(pk)
         poller.end()
         poller.join(_PATIENCE_SECONDS)
@@ -112,5 +112,5 @@ def _right(name: str) -> str:
 
 
 def _life_seconds() -> float:
-    """Return how long a silent process keeps its right: as long as its sessions."""
+    """Return how long a silent process keeps its right: as long as the leases of its sessions."""
     return max(settings.KHEISH.lease_seconds, 3.0)

@@ -6,7 +6,7 @@ from sessions_app.services import ports
 
 
 def register() -> None:
-    """Register them, once a process."""
+    """Register them, once in each process."""
     registry.register_kind("telegram", "connectors_app.kinds.telegram.kind.TelegramKind")
     registry.register_sender("telegram", "connectors_app.kinds.telegram.sender.TelegramSender")
     ports.register_background(Polling)

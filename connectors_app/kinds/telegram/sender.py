@@ -1,7 +1,7 @@
-"""Answers on their way into a chat: text in pieces, then files, one call after the other.
+"""Sends to a chat: text in pieces, then files, one call after the other.
 
-What Telegram confirmed is kept after each call, so a delivery that goes on later starts at the first part
-nobody confirmed. Telegram knows no keys: a call whose outcome is unknown is never made again by itself.
+Each confirmed part is kept at once, so a later attempt starts at the first unconfirmed one. Telegram
+recognises no keys: a call whose outcome is unknown is never repeated automatically.
 """
 
 from typing import Any, Final
@@ -56,7 +56,7 @@ class TelegramSender:
         return found
 
     def queue_address(self, address: Address) -> Address:
-        """See ``SharesQueues``: a queue for each chat and topic, where limits of Telegram count."""
+        """See ``SharesQueues``: one queue for each chat and topic, as Telegram limits each chat."""
         return {name: value for name, value in address.items() if name != "reply_to_message_id"}
 
     def check(self, address: Address) -> None:
@@ -68,7 +68,7 @@ class TelegramSender:
             raise InvalidReplyTarget(f"the chat is not one of allowed_chat_ids of {connector}")
 
     def honours_keys(self, address: Address) -> bool:
-        """See ``Sender.honours_keys``: Telegram takes the same message twice."""
+        """See ``Sender.honours_keys``: Telegram does not recognise a repeat."""
         return False
 
     def send(self, parcel: Parcel) -> Sent:
@@ -91,7 +91,7 @@ class TelegramSender:
 
 
 def _bot(address: Address) -> Bot:
-    """Return the bot an address is written through. Raises: Refused, RetryLater."""
+    """Return the bot that writes to an address. Raises: Refused, RetryLater."""
     try:
         connector = connectors.get(PLUGIN, address["connector"])
         if not connector.enabled:
@@ -124,7 +124,7 @@ def _sent(bot: Bot, address: Address, part: Part, *, first: bool) -> int:
         if error.status != 400:
             raise
         if "reply_parameters" in where and "repl" in error.description.lower():
-            # An own Bot API server may be older than reply_parameters; the text matters more than its place.
+            # A self-hosted Bot API server may predate reply_parameters; the text matters more than its place.
             return _call(bot, part, {name: where[name] for name in where if name != "reply_parameters"})
         if part.method == "sendPhoto" and any(word in error.description for word in _NO_PHOTO):
             return _call(bot, part.as_document(), where)

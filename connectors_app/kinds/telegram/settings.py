@@ -1,4 +1,4 @@
-"""What an operator writes for a Telegram bot."""
+"""The settings of a Telegram connector, and what must hold of them together."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -80,7 +80,7 @@ def _address_problem(value: str) -> str:
         parts = urlsplit(value)
         parts.port  # noqa: B018  # read for its error
     except ValueError:
-        return "is no address"
+        return "is not an address"
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return "must begin with https:// or http:// and name a host"
     if "@" in parts.netloc or "?" in value or "#" in value:

@@ -1,4 +1,4 @@
-"""Reading updates: what Telegram sent, as far as it means something to an agent. No database, no network."""
+"""Reading the updates that matter to an agent. No database, no network."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _LONGEST_QUERY_ID: Final = 100
 
 
 class Skipped(Exception):
-    """The update is fine and nothing for us; ``reason`` says why."""
+    """The update is valid but ignored; ``reason`` says why."""
 
     def __init__(self, update_id: int, reason: str) -> None:
         super().__init__(reason)
@@ -22,9 +22,9 @@ class Skipped(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Update:
-    """One handled update. ``topic_id`` 0 is no topic.
+    """One handled update. ``topic_id`` 0 means no topic.
 
-    ``query_id`` is what a pressed button waits with for its acknowledgement; ``text`` is then its data.
+    For a pressed button ``query_id`` is the id to acknowledge it by, and ``text`` its data.
     """
 
     update_id: int
@@ -52,7 +52,7 @@ def read(payload: Any) -> Update:
                 return _callback(update_id, found)
             return _message(update_id, kind, found)
         if kind in payload:
-            raise _invalid(f"{kind} is no object")
+            raise _invalid(f"{kind} is not an object")
     raise Skipped(update_id, "unsupported_update")
 
 
@@ -61,12 +61,12 @@ def _message(update_id: int, kind: str, message: Mapping[str, Any]) -> Update:
     if not isinstance(text, str):
         raise _invalid("the text of a message is a string")
     files = files_of(message)
-    found = _update(
+    update = _update(
         update_id, kind, message, message.get("from") or message.get("sender_chat"), text, files=files
     )
     if not text.strip() and not files:
         raise Skipped(update_id, "unsupported_message")
-    return found
+    return update
 
 
 def _callback(update_id: int, query: Mapping[str, Any]) -> Update:
@@ -76,7 +76,7 @@ def _callback(update_id: int, query: Mapping[str, Any]) -> Update:
     if not isinstance(data, str) or not data.strip():
         raise _invalid("the callback query has no data", code="telegram_callback_empty")
     if not isinstance(message, dict):
-        # pressed in a message that was sent through the bot somewhere else: there is no chat to answer in
+        # The button is in an inline message, which the bot did not send: there is no chat to answer in.
         raise Skipped(update_id, "unsupported_update")
     return _update(update_id, "callback_query", message, query.get("from"), data, query_id=query_id)
 

@@ -23,7 +23,7 @@ class PollingConnector(Conflict):
 
 
 class TelegramIngress(IngressView):
-    """Authenticate, read, take; answer 200 with the run, or with why there is none."""
+    """Authenticate, read, take; answer 200 with the run, or with the reason for having none."""
 
     kind: ClassVar[str] = "telegram"
 
@@ -48,7 +48,7 @@ class TelegramIngress(IngressView):
 
 
 def _without_run(taken: ingress.Taken) -> dict[str, Any]:
-    said: dict[str, Any] = {"accepted": True, "update_id": taken.update_id}
+    answer: dict[str, Any] = {"accepted": True, "update_id": taken.update_id}
     if taken.reason:
-        return said | {"skipped": True, "reason": taken.reason}
-    return said | {"decided": taken.decided}
+        return answer | {"skipped": True, "reason": taken.reason}
+    return answer | {"decided": taken.decided}

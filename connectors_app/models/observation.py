@@ -11,7 +11,7 @@ from sessions_app.models.base import JSONObject, name_field
 
 
 class ObservationKind(models.TextChoices):
-    """What a source records; ``services/observations/media.py`` says which types each may send."""
+    """What a source records; ``services/observations/stored.py`` says which types each may send."""
 
     SCREEN_SNAPSHOT = "screen_snapshot"
     WEBCAM_SNAPSHOT = "webcam_snapshot"

@@ -1,10 +1,10 @@
-"""Django's entry to the connectors, and what they hang into the core."""
+"""Django's entry to the connectors, and what they register on the core."""
 
 from django.apps import AppConfig
 
 
 class ConnectorsConfig(AppConfig):
-    """Many ways in and out. The label keeps ``_app`` like its neighbours."""
+    """The connectors. The label keeps ``_app`` like its neighbours."""
 
     name = "connectors_app"
     verbose_name = "Connectors"

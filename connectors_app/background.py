@@ -1,4 +1,4 @@
-"""What a process does for the connectors beside its work: it loads their file, and notices a change."""
+"""The background work of a process for the connectors: load their file, and again when it changes."""
 
 import logging
 import threading
@@ -19,14 +19,14 @@ LOOK_SECONDS: Final = 1.0
 def load_file() -> None:
     """Apply the connectors file, where there is one. Raises: ConnectorsFileInvalid."""
     from connectors_app.services import (
-        connectors_file,  # what judges a definition is heavy, and rarely needed
+        connectors_file,  # heavy to import, and rarely needed
     )
 
     connectors_file.reload()
 
 
 class FileWatch:
-    """Applies the connectors file again when it changes. A wrong file is told once and changes nothing."""
+    """Applies the connectors file again when it changes. A wrong file is logged once and changes nothing."""
 
     def __init__(self) -> None:
         self._ended = threading.Event()
@@ -56,11 +56,11 @@ class FileWatch:
                 seen = found
 
     def _apply(self) -> bool:
-        """Apply the file or say what is wrong with it; False when it is to be tried again."""
+        """Apply the file or log what is wrong with it; False when it must be tried again."""
         close_old_connections()
         try:
             if not ticks.take("connectors-file", self._worker, seconds=2 * LOOK_SECONDS):
-                return False  # another worker applies it, perhaps as it was before; ours changes nothing then
+                return False  # another worker is applying it, perhaps an older version: try again later
             load_file()
         except KheishError as error:
             logger.error("connectors file not applied: %s", error, extra={"action": "connectors.load"})
@@ -73,7 +73,7 @@ class FileWatch:
 
 
 def _stamp() -> tuple[int, int]:
-    """Return what changes when the file does."""
+    """Return a value that changes when the file does."""
     path = settings.KHEISH.connectors_file
     try:
         found = path.stat() if path else None

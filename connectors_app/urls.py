@@ -1,4 +1,4 @@
-"""Every address of the connectors: the control plane's, and the ways in of each kind."""
+"""Every address of the connectors: the control plane's, and each kind's own for events."""
 
 from connectors_app.api import urls as control
 from connectors_app.kinds import described

@@ -1,4 +1,4 @@
-"""Connectors: what comes in, from where, and what was refused."""
+"""Connectors: their settings and state, what came in, and what was refused."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -29,7 +29,7 @@ def _kinds() -> list[tuple[str, str]]:
 
 
 class ConnectorForm(forms.Form):
-    """Settings and where the secrets are. Values of secrets are never shown."""
+    """Settings, and where the secrets come from. Values of secrets are never shown."""
 
     settings = JsonArea(rows=12, required=False, help_text="Absent members keep their stored value.")
     secrets = JsonArea(
@@ -42,11 +42,11 @@ class ConnectorForm(forms.Form):
 
 
 class ChangedConnectorForm(RevisedForm, ConnectorForm):
-    """What a connector becomes."""
+    """The new definition of a connector."""
 
 
 class NewConnectorForm(ConnectorForm):
-    """A connector that is not there yet."""
+    """A new connector."""
 
     kind = forms.ChoiceField(choices=_kinds)
     name = forms.CharField(max_length=100, validators=[NAME])
@@ -168,7 +168,7 @@ DELETE = Verb(
 
 @admin.register(Connector)
 class ConnectorAdmin(ConsoleAdmin):
-    """Ways in."""
+    """The connectors."""
 
     plural, singular, menu = "Connectors", "Connector", "Connect"
     empty = "No connector. Make one here, or on the command line: connectors set http NAME."
@@ -187,11 +187,11 @@ class ConnectorAdmin(ConsoleAdmin):
     secrets_json = show.json_of("secrets")
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        """Leave out what was removed."""
+        """Leave out removed connectors."""
         return super().get_queryset(request).filter(removed_at=None)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """Read what came in for all shown connectors at once."""
+        """Read the views of all shown connectors at once."""
         shown = super().get_changelist_instance(request)
         rows = list(shown.result_list)
         for row, view in zip(rows, connector_views(rows), strict=True):
@@ -205,7 +205,7 @@ class ConnectorAdmin(ConsoleAdmin):
 
     @admin.display(description="settings")
     def settings_json(self, row: Connector) -> Any:
-        """What may be shown of them."""
+        """The settings without secrets."""
         return show.json_block(connectors.shown_settings(row))
 
     @admin.display(description="status")
@@ -220,17 +220,17 @@ class ConnectorAdmin(ConsoleAdmin):
 
     @admin.display(description="events in the last hour")
     def events(self, row: Connector) -> int:
-        """How many were accepted."""
+        """How many events were accepted lately."""
         return int(_view(row)["activity"]["accepted_events"])
 
     @admin.display(description="repeats")
     def repeats(self, row: Connector) -> int:
-        """How many came more than once."""
+        """How many repeats came lately."""
         return int(_view(row)["activity"]["duplicate_events"])
 
     @admin.display(description="refused")
     def refused(self, row: Connector) -> int:
-        """How many were refused, ever."""
+        """How many events were ever refused."""
         return int(_view(row)["activity"]["refused_events"])
 
     def status_line(self, row: Connector) -> Sequence[Any]:

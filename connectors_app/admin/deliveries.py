@@ -1,4 +1,4 @@
-"""Deliveries and their targets: what leaves, what did not, and what to do about it."""
+"""Deliveries and their targets: what leaves, what did not arrive, and what to do about it."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ from sessions_app.services.principal import Principal
 
 
 class ReplayForm(forms.Form):
-    """Sending a dead letter again."""
+    """The form that sends a dead letter again."""
 
     force = forms.BooleanField(required=False, help_text="Also when there is a replay already.")
 
@@ -104,12 +104,12 @@ VERBS = (
 
 
 class ByNeed(admin.SimpleListFilter):
-    """Deliveries that nobody has dealt with yet."""
+    """Filters for deliveries that nobody has dealt with yet."""
 
     title, parameter_name = "needs", "needs"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        """Only those."""
+        """Return the only choice."""
         return (("person", "a person"),)
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
@@ -126,7 +126,7 @@ _CAME: Any = (
 
 @admin.register(Delivery)
 class DeliveryAdmin(ConsoleAdmin):
-    """What was sent out, and what came of it."""
+    """The deliveries and their outcomes."""
 
     plural, singular, public_id, menu = "Deliveries", "Delivery", "delivery_id", "Connect"
     empty = "Nothing was sent out yet. Give a session reply targets, and its answers appear here."
@@ -164,11 +164,11 @@ class DeliveryAdmin(ConsoleAdmin):
     terminal_error_json = show.json_of("terminal_error")
 
     def get_queryset(self, request: Any) -> Any:
-        """With what the list shows; the content is read on the page of one."""
+        """Read what the list shows; the content is read on a delivery's own page."""
         return find.rows().order_by("-id")
 
     def get_fieldsets(self, request: HttpRequest, obj: Delivery | None = None) -> Any:
-        """Leave out what nothing can be said of yet."""
+        """Leave out the fields that are still empty."""
         left_out = []
         if obj is not None and not obj.attempts:
             left_out.append(_CAME)
@@ -178,7 +178,7 @@ class DeliveryAdmin(ConsoleAdmin):
 
     @admin.display(description="files")
     def files(self, row: Delivery) -> SafeString | str:
-        """What goes with it, each with a link to its page."""
+        """Its attachments, each linked to its page."""
         if not row.attachments:
             return show.NOTHING
         names = attachments.names_of(row)
@@ -194,7 +194,7 @@ class DeliveryAdmin(ConsoleAdmin):
         return (show.badge(row.status), format_html("queued {}", show.age(row.created_at)))
 
     def facts(self, row: Delivery) -> Sequence[tuple[str, Any]]:
-        """What a person who decides must have seen."""
+        """Return the facts a person must have seen to decide."""
         return (
             ("Delivery", show.link(row, show.short(row.delivery_id))),
             ("Status", show.badge(row.status)),
@@ -220,7 +220,7 @@ def _reset(row: DeliveryTarget, cleaned: Cleaned, principal: Principal) -> None:
 
 @admin.register(DeliveryTarget)
 class DeliveryTargetAdmin(ConsoleAdmin):
-    """Addresses, each with a queue of its own. The address itself is never shown."""
+    """The targets, each with its queue. An address is never shown."""
 
     plural, singular, menu = "Delivery targets", "Delivery target", "Connect"
     empty = "Nothing was sent out yet. Give a session reply targets, and where its answers go appears here."
@@ -267,7 +267,7 @@ class DeliveryTargetAdmin(ConsoleAdmin):
 
     @admin.display(description="waiting")
     def shown_queue(self, row: DeliveryTarget) -> int:
-        """How much waits to leave."""
+        """How many deliveries wait to leave."""
         return row.deliveries.filter(status__in=sorted(WAITING_TO_LEAVE)).count()
 
     @admin.display(description="state")
@@ -280,7 +280,7 @@ class DeliveryTargetAdmin(ConsoleAdmin):
         return (state(row), format_html("known since {}", show.age(row.created_at)))
 
     def sections(self, row: DeliveryTarget) -> Sequence[Section]:
-        """What went there, and what waits."""
+        """Its deliveries."""
         rows = [
             (
                 show.link(item, show.short(item.delivery_id)),

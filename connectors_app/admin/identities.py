@@ -1,4 +1,4 @@
-"""People of a platform who may decide by its buttons."""
+"""The people of a platform who may decide with its buttons."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from sessions_app.services.principal import Principal
 
 
 class RoleForm(forms.Form):
-    """Whom somebody acts as, and the most they may do."""
+    """The principal a person acts as, and the highest role they may use."""
 
     principal = forms.CharField(max_length=200, help_text="The name of an active account or of a live token.")
     role = forms.ChoiceField(
@@ -26,7 +26,7 @@ class RoleForm(forms.Form):
 
 
 class PersonForm(RoleForm):
-    """A person who is not mapped yet."""
+    """A new mapping."""
 
     connector = forms.ModelChoiceField(queryset=connectors.everything())
     external_id = forms.CharField(
@@ -82,7 +82,7 @@ FORGET = Verb(
 
 @admin.register(ChatIdentity)
 class ChatIdentityAdmin(ConsoleAdmin):
-    """Who decides from a chat, and as whom."""
+    """The people who decide from a chat, and the principals they act as."""
 
     plural, singular, menu = "People in chats", "Person", "Connect"
     empty = "Nobody may decide from a chat: map the people of a platform to accounts first."
@@ -101,7 +101,7 @@ class ChatIdentityAdmin(ConsoleAdmin):
 
     @admin.display(description="may now act as")
     def now(self, row: ChatIdentity) -> str:
-        """What they may do at this moment."""
+        """The role they hold at this moment."""
         held = identities.views([row])[0]["effective_role"]
         return held or "nothing: the account is deactivated, or the token revoked"
 

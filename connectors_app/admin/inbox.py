@@ -1,4 +1,4 @@
-"""What connectors put into the inbox: deliveries that did not arrive, or of which nobody knows."""
+"""The connectors' part of the inbox: dead letters, and deliveries of unknown outcome."""
 
 from typing import Any
 

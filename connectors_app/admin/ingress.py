@@ -1,4 +1,4 @@
-"""What came in: receipts, bindings, refusals. For reading only."""
+"""What came in, read-only: receipts, bindings, refusals."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ class IngressReceiptAdmin(ConsoleAdmin):
 
 @admin.register(BindingKey)
 class BindingKeyAdmin(ConsoleAdmin):
-    """Which conversation belongs to which session."""
+    """The conversations and the sessions they are bound to."""
 
     plural, singular = "Binding keys", "Binding key"
     empty = "No conversation is bound yet; the first event of one binds it."

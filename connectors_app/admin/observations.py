@@ -1,6 +1,6 @@
-"""Captures on the operator's desk: sources with their verbs, what they sent, and what was made of it.
+"""Observations in the console: sources with their verbs, what they sent, and what was made of it.
 
-No page shows content. What a sensitive source said of an observation is left out for viewers.
+No page shows content. Viewers do not see the details of an observation of a sensitive source.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ from sessions_app.services.principal import Principal
 
 
 class SourceForm(forms.Form):
-    """What an admin writes of a source."""
+    """The fields of a source that an admin may set."""
 
     sensitive = forms.BooleanField(required=False, initial=True, help_text="Viewers see no facts of it.")
     retention_days = forms.IntegerField(min_value=1, max_value=3_650, initial=7)
@@ -59,11 +59,11 @@ class SourceForm(forms.Form):
 
 
 class ChangedSourceForm(RevisedForm, SourceForm):
-    """What a source becomes."""
+    """The new settings of a source."""
 
 
 class NewSourceForm(SourceForm):
-    """A source that is not there yet."""
+    """A new source."""
 
     source_id = forms.CharField(max_length=128, validators=[NAME], help_text="Its name for good.")
     kind = forms.ChoiceField(choices=ObservationKind.choices)
@@ -71,7 +71,7 @@ class NewSourceForm(SourceForm):
 
 
 class GraceForm(forms.Form):
-    """How long the tokens before still hold."""
+    """How long the earlier tokens still work."""
 
     grace_seconds = forms.IntegerField(
         min_value=0, max_value=source_tokens.LONGEST_GRACE_MS // 1000, initial=3_600
@@ -197,7 +197,7 @@ UNSCHEDULE = Verb(
 
 @admin.register(ObservationSource)
 class ObservationSourceAdmin(ConsoleAdmin):
-    """Who sends captures."""
+    """The sources of observations."""
 
     plural, singular, public_id = "Observation sources", "Observation source", "source_id"
     menu = "Connect"
@@ -243,7 +243,7 @@ class ObservationSourceAdmin(ConsoleAdmin):
         return (self.state(row),)
 
     def sections(self, row: ObservationSource) -> Sequence[Section]:
-        """What came last, who may send, who looks."""
+        """Its newest observations, its tokens and its schedules."""
         seen = [
             (show.link(item, show.short(item.observation_id)), item.media_type, item.size_bytes,
              show.age(item.received_at), item.purge_reason or show.NOTHING)
@@ -280,7 +280,7 @@ def _token_state(row: ObservationToken) -> SafeString:
 
 @admin.register(ObservationToken)
 class ObservationTokenAdmin(ConsoleAdmin):
-    """What lets devices send; rotated and revoked on the page of their source."""
+    """The upload tokens; they are rotated and revoked on the page of their source."""
 
     plural, singular, public_id = "Upload tokens", "Upload token", "token_id"
     empty = "No upload token. One is made with each observation source."
@@ -297,13 +297,13 @@ class ObservationTokenAdmin(ConsoleAdmin):
 
     @admin.display(description="state")
     def state(self, row: ObservationToken) -> SafeString:
-        """Accepted, accepted for a while, or over."""
+        """Accepted, accepted until its grace period ends, or ended."""
         return _token_state(row)
 
 
 @admin.register(Observation)
 class ObservationAdmin(ConsoleAdmin):
-    """What devices sent: facts, never content."""
+    """The observations: facts, never content."""
 
     plural, singular, public_id = "Observations", "Observation", "observation_id"
     menu = "Connect"
@@ -321,8 +321,8 @@ class ObservationAdmin(ConsoleAdmin):
         "captured", "received", "purged", "purge_reason",
         "name_shown", "metadata_shown", "asset_link", "sha256",
     )  # fmt: skip
-    said = frozenset({"name_shown", "metadata_shown", "asset_link", "sha256"})
-    """What a viewer does not see of a sensitive observation."""
+    withheld = frozenset({"name_shown", "metadata_shown", "asset_link", "sha256"})
+    """The fields of a sensitive observation that a viewer does not see."""
     short_id = show.id_of("observation_id")
     captured = show.age_of("captured_at", "captured")
     received = show.age_of("received_at", "received")
@@ -332,9 +332,9 @@ class ObservationAdmin(ConsoleAdmin):
     asset_link = show.link_to("asset", "asset_id", "asset")
 
     def get_fields(self, request: HttpRequest, obj: Observation | None = None) -> Any:
-        """Leave out what is hidden from this person."""
+        """Leave out the fields hidden from this person."""
         hidden = obj is not None and projections.withheld(obj, principal(request))
-        return tuple(name for name in self.fields if not (hidden and name in self.said))
+        return tuple(name for name in self.fields if not (hidden and name in self.withheld))
 
     @admin.display(description="state")
     def state(self, row: Observation) -> SafeString:
@@ -348,7 +348,7 @@ class ObservationAdmin(ConsoleAdmin):
 
 @admin.register(MaterializationSchedule)
 class MaterializationScheduleAdmin(ConsoleAdmin):
-    """Who looks at a source how often."""
+    """The schedules by which sources are shown to agents."""
 
     plural, singular, public_id = "Observation schedules", "Observation schedule", "schedule_id"
     empty = "Nothing is looked at by itself. An operator can schedule it."
@@ -375,7 +375,7 @@ class MaterializationScheduleAdmin(ConsoleAdmin):
 
     @admin.display(description="every")
     def every(self, row: MaterializationSchedule) -> str:
-        """How often it looks."""
+        """How often it fires."""
         return show.span(row.interval_seconds)
 
 

@@ -1,4 +1,4 @@
-"""What connectors know of a session: who feeds it, and where its answers went."""
+"""The connectors' part of a session's page: who feeds it, and where its answers went."""
 
 from connectors_app.models import BindingKey, Connector, Delivery, IngressReceipt
 from connectors_app.services.deliveries import find

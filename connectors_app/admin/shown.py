@@ -10,7 +10,7 @@ from sessions_app.admin import show
 
 @admin.display(description="connector")
 def connector_link(self: Any, row: Any) -> SafeString | str:
-    """Return a link to the row's connector; one that was removed has no page."""
+    """Return a link to the row's connector; plain text if it was removed, as it then has no page."""
     connector = row.connector
     if connector is None:
         return show.NOTHING

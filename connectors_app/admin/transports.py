@@ -1,4 +1,4 @@
-"""What single kinds keep: sidecars and their leases, where Telegram's polling stands. For reading only."""
+"""The rows of single kinds, read-only: sidecars and their leases, Telegram's offsets and acknowledgements."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -43,7 +43,7 @@ class SidecarStateAdmin(ConsoleAdmin):
 
 @admin.register(ConnectorLease)
 class ConnectorLeaseAdmin(ConsoleAdmin):
-    """Leases of credentials, without their tokens."""
+    """The credential leases, without their tokens."""
 
     plural, singular, public_id = "Credential leases", "Credential lease", "lease_id"
     empty = "No child process holds credentials."
@@ -62,7 +62,7 @@ class ConnectorLeaseAdmin(ConsoleAdmin):
 
 @admin.register(TelegramOffset)
 class TelegramOffsetAdmin(ConsoleAdmin):
-    """Where polling goes on."""
+    """The offsets at which polling goes on."""
 
     plural, singular = "Telegram polling", "Telegram offset"
     empty = "No Telegram connector polls."
@@ -80,7 +80,7 @@ class TelegramOffsetAdmin(ConsoleAdmin):
 
 @admin.register(TelegramAcknowledgement)
 class TelegramAcknowledgementAdmin(ConsoleAdmin):
-    """Pressed buttons that were answered."""
+    """The button presses that were acknowledged."""
 
     plural, singular = "Telegram presses", "Telegram press"
     empty = "No button was pressed lately."

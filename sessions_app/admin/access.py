@@ -1,4 +1,4 @@
-"""Secret slots, tokens and remembered answers. No value, sealed value or hash is on any page here."""
+"""Secret slots, tokens and remembered answers. No page here shows a value, a sealed value or a hash."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -30,7 +30,7 @@ class ValueForm(forms.Form):
 
 
 class NewSlotForm(ValueForm):
-    """A slot that is not there yet, or is overwritten."""
+    """A slot to create or overwrite."""
 
     slot_id = forms.CharField(max_length=200, validators=[NAME])
     provider = forms.CharField(max_length=200, required=False)
@@ -79,7 +79,7 @@ FORGET = Verb(
 
 @admin.register(SecretSlot)
 class SecretSlotAdmin(ConsoleAdmin):
-    """Slots: their names, never what is in them."""
+    """The slots: their names, never their values."""
 
     plural, singular, public_id = "Secret slots", "Secret slot", "slot_id"
     empty = "No secret is stored. Routes name a slot in auth_ref; the value goes in once and never comes out."
@@ -100,7 +100,7 @@ class SecretSlotAdmin(ConsoleAdmin):
 
     @admin.display(description="used by")
     def used_by(self, row: SecretSlot) -> str:
-        """What names it."""
+        """The routes and connectors that name it."""
         return ", ".join(secrets.references([row.slot_id])[row.slot_id]) or show.NOTHING
 
 
@@ -159,7 +159,7 @@ REVOKE = Verb(
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(ConsoleAdmin):
-    """Who may speak to the API."""
+    """The tokens of the API."""
 
     plural, singular, public_id = "API tokens", "API token", "token_id"
     empty = "No token. The service writes one for this machine when it starts."
@@ -188,7 +188,7 @@ class ApiTokenAdmin(ConsoleAdmin):
 
     @admin.display(description="rights")
     def held_rights(self, row: ApiToken) -> str:
-        """What it may do beside its role."""
+        """Its rights beside its role."""
         return ", ".join(row.rights) or show.NOTHING
 
     @admin.display(description="state")
@@ -204,13 +204,13 @@ class ApiTokenAdmin(ConsoleAdmin):
         return f"API token {row.name}"
 
     def facts(self, row: ApiToken) -> Sequence[tuple[str, Any]]:
-        """Whose it is."""
+        """Its owner."""
         return (("Token", show.link(row, row.name)), ("Role", row.role), ("State", self.state(row)))
 
 
 @admin.register(IdempotencyRecord)
 class IdempotencyAdmin(ConsoleAdmin):
-    """First answers to repeated requests. Their bodies may hold what was shown once: not here."""
+    """First answers to repeated requests. Their bodies may hold secrets that were shown once: not here."""
 
     view_role = Role.ADMIN  # it says who asked for what, and when
     plural, singular = "Remembered answers", "Remembered answer"

@@ -1,4 +1,4 @@
-"""Where the page of something is: of a row, of a list, or of what is only known by kind and public id."""
+"""The addresses of pages: of a row, of a list, or of a thing known only by kind and public id."""
 
 from typing import Any, Final
 
@@ -39,7 +39,7 @@ def of_verb(row: Model, name: str) -> str:
 
 
 def key(row: Model) -> str:
-    """Return what names ``row`` in addresses: its public id; its number only where it has none."""
+    """Return the key of ``row`` in addresses: its public id, or its primary key where it has none."""
     page: Any = admin.site.get_model_admin(type(row))
     return str(getattr(row, page.public_id) if page.public_id else row.pk)
 
@@ -51,7 +51,7 @@ def of_list(model: type[Model], **filters: Any) -> str:
 
 
 def of_id(kind: str, public_id: str) -> str:
-    """Return the address of the page of what is called so, "" where there is none."""
+    """Return the address of the page of the thing with this kind and id, "" where there is none."""
     name = _PAGES.get(kind)
     if name is None or not public_id:
         return ""

@@ -1,4 +1,4 @@
-"""Approvals and their votes: the inbox of what needs a yes or a no."""
+"""Approvals and their votes: the calls that need a yes or a no."""
 
 import difflib
 import json
@@ -38,12 +38,12 @@ class DenyForm(ReasonForm):
 
 
 class AsShownForm(DenyForm):
-    """A yes to the call as it is shown: arguments that were edited on the page want the verb for that."""
+    """A yes to the call as shown; arguments edited on the page need the verb for an edited call."""
 
     shown: Any = None
 
     def clean(self) -> dict[str, Any]:
-        """Refuse arguments that are not those shown, which this verb would drop in silence."""
+        """Refuse edited arguments, which this verb would silently drop."""
         cleaned: dict[str, Any] = super().clean() or {}
         written = self.data.get("arguments")
         if written and not _same_json(str(written), show.json_text(self.shown)):
@@ -61,7 +61,7 @@ def _same_json(one: str, other: str) -> bool:
 
 
 class EditForm(DenyForm):
-    """A yes to other arguments. The first submit shows the difference, the second one sends it."""
+    """A yes to other arguments. The first submit shows the difference, the second sends it."""
 
     arguments = JsonArea(rows=12, help_text="Typed JSON; a masked value left as it is keeps its real value.")
     reviewed = forms.CharField(required=False, widget=forms.HiddenInput)
@@ -69,7 +69,7 @@ class EditForm(DenyForm):
     before: Any = None
 
     def clean(self) -> dict[str, Any]:
-        """Refuse until the person has seen the difference of exactly this text."""
+        """Refuse until the person has seen the difference that exactly this text makes."""
         cleaned: dict[str, Any] = super().clean() or {}
         if "arguments" not in cleaned:
             return cleaned
@@ -82,14 +82,14 @@ class EditForm(DenyForm):
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """What an edit changes, as lines of a redacted diff; ``mark`` stands for exactly this edit."""
+    """The changes of an edit, as lines of a redacted diff; ``mark`` identifies exactly this edit."""
 
     lines: Sequence[str]
     mark: str
 
 
 def difference(before: Any, after: Any) -> Difference:
-    """Compare two sets of arguments as people read them."""
+    """Compare two sets of arguments in the form that people read."""
     old, new = show.json_text(before), show.json_text(after)
     diff = list(difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=1))[2:]
     return Difference(lines=[line for line in diff if not line.startswith("@@")], mark=sha256_hex(new))
@@ -140,7 +140,7 @@ def _allow_edited(row: Approval, cleaned: Cleaned, principal: Principal) -> Outc
 
 
 def _not_by_you(behavior: Behavior) -> Callable[[Approval, Principal], str]:
-    """Return what tells why somebody's word would not count, as the service itself will say it."""
+    """Return a function that says why a person's vote would be refused, in the words of the service."""
 
     def refused(row: Approval, principal: Principal) -> str:
         found = approvals.refusal(row, row.run, behavior, principal)
@@ -150,14 +150,14 @@ def _not_by_you(behavior: Behavior) -> Callable[[Approval, Principal], str]:
 
 
 def _wants_reason(behavior: Behavior) -> Callable[[Approval | None], bool]:
-    """Return what tells whether a reason is needed; of many, as for the riskiest there may be."""
+    """Return a function that tells whether a reason is needed; for many rows, as for the highest risk."""
     return lambda row: approvals.needs_reason(Risk.HIGH if row is None else row.risk, behavior)
 
 
 def _allow_and_grant(row: Approval, cleaned: Cleaned, principal: Principal) -> Outcome | None:
     if grants.needs_others(row):
         raise grants.GrantNeedsOthers("this call needs other people's word, and so does each one after it")
-    with write():  # the grant first: one that is refused leaves the call to be decided
+    with write():  # the grant first: if it is refused, the call stays undecided
         grants.give(row.session.session_id, row.tool_name, principal=principal, reason=cleaned["reason"])
         return _allow(row, cleaned, principal)
 
@@ -271,12 +271,12 @@ class ApprovalAdmin(ConsoleAdmin):
 
     @admin.display(description="task")
     def task(self, row: Approval) -> SafeString | str:
-        """What the person who started the run had asked for."""
+        """The input that started the run."""
         return show.block(str(row.run.input_message.get("content", "")), limit=2_000)
 
     @admin.display(description="policy")
     def policy(self, row: Approval) -> str:
-        """How many votes, of whom."""
+        """How many votes it needs, and of whom."""
         who = ", ".join(row.roles) or "anybody who may operate"
         asker = "" if row.requester_may_vote else "; not whoever asked for the run"
         return f"{row.required_votes} vote{'s' if row.required_votes != 1 else ''} of: {who}{asker}"
@@ -300,7 +300,7 @@ class ApprovalAdmin(ConsoleAdmin):
         )
 
     def sections(self, row: Approval) -> Sequence[Section]:
-        """Who has voted."""
+        """Its votes."""
         votes = [
             (vote.principal, show.badge(_word(vote)), _why(vote), vote.auth_method, show.age(vote.at))
             for vote in row.votes.all()
@@ -321,7 +321,7 @@ def _why(vote: ApprovalVote) -> Any:
 
 @admin.register(ApprovalVote)
 class ApprovalVoteAdmin(ConsoleAdmin):
-    """One person's word on one exact call."""
+    """One person's vote on one exact call."""
 
     plural, singular = "Votes", "Vote"
     empty = "Nobody has voted yet. Votes are given on approvals."
@@ -349,5 +349,5 @@ class ApprovalVoteAdmin(ConsoleAdmin):
 
     @admin.display(description="vote")
     def shown_vote(self, row: ApprovalVote) -> SafeString:
-        """The word, or that it was voided."""
+        """The vote, or that it was voided."""
         return show.badge(_word(row))

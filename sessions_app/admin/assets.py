@@ -1,4 +1,4 @@
-"""Files that came in. Their bytes are no page's business: the API serves them, as attachments."""
+"""Stored files. No page shows their bytes: the API serves them, as attachments."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -34,7 +34,7 @@ DELETE = Verb(
 
 @admin.register(Asset)
 class AssetAdmin(ConsoleAdmin):
-    """Files, once for their type and content."""
+    """The files, one for each type and content."""
 
     plural, singular, public_id = "Assets", "Asset", "asset_id"
     empty = "No file was stored yet. Uploads and attachments of inputs appear here."
@@ -87,7 +87,7 @@ class AssetAdmin(ConsoleAdmin):
 
     @admin.display(description="used by")
     def used(self, row: Asset) -> int:
-        """How many refer to it."""
+        """How many references it has."""
         return getattr(row, "users", 0)
 
     @admin.display(description="pixels")
@@ -100,7 +100,7 @@ class AssetAdmin(ConsoleAdmin):
         return (self.shown_status(row), show.age(row.deleted_at or row.created_at))
 
     def sections(self, row: Asset) -> Sequence[Section]:
-        """Who uses it."""
+        """Its references."""
         rows = [
             (_owner(item), item.domain, item.role, "hard" if item.hard else "soft", show.age(item.created_at))
             for item in latest(row.references.all())
@@ -117,7 +117,7 @@ def _owner(item: AssetReference) -> SafeString | str:
 
 @admin.register(AssetReference)
 class AssetReferenceAdmin(ConsoleAdmin):
-    """Who needs which file."""
+    """The references to files."""
 
     plural, singular = "Asset references", "Asset reference"
     empty = "Nothing refers to a file yet."
@@ -133,7 +133,7 @@ class AssetReferenceAdmin(ConsoleAdmin):
 
 @admin.register(AssetBlob)
 class AssetBlobAdmin(ConsoleAdmin):
-    """Stored bytes by their hash; what is in them is not shown."""
+    """Stored bytes by their hash; the content is not shown."""
 
     plural, singular, public_id = "Asset contents", "Asset content", "sha256"
     empty = "No bytes are stored."
@@ -145,7 +145,7 @@ class AssetBlobAdmin(ConsoleAdmin):
     made = show.age_of("created_at", "stored")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AssetBlob]:
-        """Leave the bytes where they are."""
+        """Read the rows without their bytes."""
         return super().get_queryset(request).defer("content")
 
     @admin.display(description="sha-256")

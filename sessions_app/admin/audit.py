@@ -12,9 +12,9 @@ from sessions_app.models import AuditEntry, Role
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ConsoleAdmin):
-    """Deeds."""
+    """The entries of the audit log."""
 
-    view_role = Role.ADMIN  # it says who did what, and from where
+    view_role = Role.ADMIN  # entries show who did what, and from where
     plural, singular, public_id = "Audit log", "Audit entry", "entry_id"
     empty = "Nothing was changed yet. Changes of configuration, credentials and people appear here."
     empty_command = "python3 manage.py audit log"
@@ -40,5 +40,5 @@ class AuditEntryAdmin(ConsoleAdmin):
         )
 
     def status_line(self, row: AuditEntry) -> Sequence[Any]:
-        """Who, and when."""
+        """Its author and time."""
         return (row.principal, show.age(row.at))

@@ -1,7 +1,7 @@
 """The read-only base of every page. The engine owns the rows; people read them and use verbs.
 
-A stock change form would let somebody set a run's status in a drop-down, and the journal would no longer
-tell the truth. So no row can be added, changed or deleted by a form here: ``verbs`` call services.
+The admin's own change form would let somebody set a run's status in a drop-down, and the journal would no
+longer be true. So no form here adds, changes or deletes a row: ``verbs`` call services.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ from sessions_app.admin.verbs import Verb
 from sessions_app.models import Role
 
 COUNTED: Final = 5_000
-"""Rows a list counts at most: paging further is what filters are for."""
+"""Rows a list counts at most; filters find what lies beyond."""
 
 
 class BoundedPaginator(Paginator):
@@ -34,16 +34,16 @@ class BoundedPaginator(Paginator):
 
     @cached_property
     def count(self) -> int:
-        """How many rows, up to the bound."""
+        """The number of rows, up to the bound."""
         rows: Any = self.object_list
         return int(rows.order_by()[:COUNTED].count())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A table below the facts of a page: what belongs to the row, with a link to all of it.
+    """A table below the facts of a page: rows that belong to the page's row, with a link to all of them.
 
-    Without rows it says ``empty``, or is left out when that is "".
+    Without rows it shows ``empty``, or is left out when that is "".
     """
 
     title: str
@@ -53,16 +53,16 @@ class Section:
     empty: str = ""
     css: str = ""
     body: Any = ""
-    """Drawn instead of rows, when they are no table."""
+    """Markup shown instead of the table."""
 
     def labelled(self) -> list[list[tuple[str, Any]]]:
-        """Return the rows, each cell with the name of its column: on a phone there is no heading above it."""
+        """Return the rows, each cell with the name of its column: on a phone the headings are hidden."""
         return [list(zip(self.columns, row, strict=False)) for row in self.rows]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StatusTab:
-    """A tab above a list: a filter that people use all the time, with how many it has."""
+    """A tab above a list: a filter in frequent use, with the number of its rows."""
 
     name: str
     url: str
@@ -90,15 +90,15 @@ class ConsoleAdmin(VerbPages, admin.ModelAdmin):
     menu: ClassVar[str] = ""
     """Title of the menu's group, for tables the menu does not name itself; "" for Evidence."""
     public_id: ClassVar[str] = ""
-    """The column of the id that people know, unique. Pages are found by it alone: it may be a number."""
+    """The unique column of the id that people know. Pages are found only by it, as it may be a number."""
     view_role: ClassVar[str] = Role.VIEWER
-    """Who may look."""
+    """The role needed to look."""
     page_template: ClassVar[str] = ""
-    """Template of a page that shows one row its own way; "" is the common one, on the admin's form."""
+    """Template of a row's page; "" is the common one, based on the admin's form."""
     live: ClassVar[bool] = False
     """Whether the list updates by itself."""
     linked: ClassVar[Sequence[str]] = ()
-    """Lookups that links of the console ask the list for, beside its filters and the rows of a relation."""
+    """Lookups that the console's links use on the list, beside its filters and relations."""
     verbs: ClassVar[Sequence[Verb]] = ()
     creates: ClassVar[Sequence[Verb]] = ()
 
@@ -113,7 +113,7 @@ class ConsoleAdmin(VerbPages, admin.ModelAdmin):
     ordering = ("-pk",)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Read everything that is shown, from ``view_role`` on; what is secret is shown to nobody."""
+        """Let people from ``view_role`` up read every page; secrets are on none."""
         return principal(request).holds(self.view_role)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
@@ -121,39 +121,39 @@ class ConsoleAdmin(VerbPages, admin.ModelAdmin):
         return principal(request).holds(self.view_role)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never by a form."""
+        """Refuse: rows are never added by a form."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never by a form."""
+        """Refuse: rows are never changed by a form."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never: history stays, and configuration goes by a verb."""
+        """Refuse: history stays, and configuration is deleted by a verb."""
         return False
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        """Allow what the list offers and what links ask for, nothing else.
+        """Allow the lookups that the list offers or links use, and no others.
 
-        Django allows any lookup on a column. One by prefix reads letter by letter what no page shows, such as
-        arguments before redaction; one by a regular expression may keep a process busy for ever.
+        Django allows any lookup on a column. A prefix lookup reveals bit by bit what no page shows, such
+        as arguments before redaction; a regular expression may keep a process busy for ever.
         """
         return lookup in self._lookups
 
     @cached_property
     def _lookups(self) -> frozenset[str]:
-        found = set(self.linked)
+        allowed = set(self.linked)
         filters: Sequence[Any] = self.list_filter
         for offered in filters:
             if isinstance(offered, tuple | str):
                 name = offered if isinstance(offered, str) else offered[0]
-                found |= {name, f"{name}__exact", f"{name}__isnull"}
+                allowed |= {name, f"{name}__exact", f"{name}__isnull"}
             else:
-                found.add(offered.parameter_name)
+                allowed.add(offered.parameter_name)
         for field in (*self.opts.concrete_fields, *self.opts.many_to_many):
             if field.is_relation:
-                found.add(f"{field.name}__id__exact")
-        return frozenset(found)
+                allowed.add(f"{field.name}__id__exact")
+        return frozenset(allowed)
 
     def get_actions(self, request: HttpRequest) -> dict[str, tuple[Callable[..., Any], str, str] | None]:
         """Offer the verbs that this person's role allows on selected rows."""
@@ -164,11 +164,11 @@ class ConsoleAdmin(VerbPages, admin.ModelAdmin):
         }
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Return what makes the list."""
+        """Return the class of the list."""
         return Rows
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """Find a row by the id that people know, or by its number where it has none."""
+        """Find a row by the id that people know, or by its primary key where it has none."""
         if self.public_id:
             return self.get_queryset(request).filter(**{self.public_id: object_id}).first()
         return super().get_object(request, object_id, from_field)
@@ -176,7 +176,7 @@ class ConsoleAdmin(VerbPages, admin.ModelAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The list, with its own heading, its verbs for new rows and its words for when it is empty."""
+        """Show the list with its heading, its verbs for new rows and its text for an empty one."""
         context = {
             "title": self.plural,
             "console_empty": self.empty,
@@ -195,16 +195,16 @@ class ConsoleAdmin(VerbPages, admin.ModelAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """The page of one row: facts, what can be done, what belongs to it."""
+        """Show the page of one row: its facts, its verbs and its sections."""
         if self.page_template:
             return self._own_page(request, object_id)
         row = self.get_object(request, object_id)
         context = self.page_of(request, row) if row is not None and self.has_view_permission(request) else {}
-        # the admin unquotes what it gets: in a name, "_40" stands for itself
+        # The admin unquotes this id, but an "_40" in a name stands for itself.
         return super().change_view(request, quote(object_id), form_url, context | (extra_context or {}))
 
     def _own_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Show ``page_template``, which is no form."""
+        """Show the row with ``page_template``, without a form."""
         permits.require_view(request)
         if request.method == "POST":
             raise PermissionDenied(f"A {self.singular.lower()} is not changed by a form.")
@@ -234,7 +234,7 @@ class ConsoleAdmin(VerbPages, admin.ModelAdmin):
         return f"{self.singular} {getattr(row, self.public_id) if self.public_id else row}"
 
     def status_line(self, row: Any) -> Sequence[Any]:
-        """Return badges and ages to stand under the heading."""
+        """Return the badges and ages under the heading."""
         return ()
 
     def sections(self, row: Any) -> Sequence[Section]:

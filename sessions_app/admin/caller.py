@@ -1,4 +1,4 @@
-"""Who sits in front of the page: the same principal every other surface uses, found once a request."""
+"""The person in front of the page, as the principal that every surface uses; found once a request."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _NOBODY = Principal(name="", role="", auth_method="session")
 
 
 def principal(request: HttpRequest) -> Principal:
-    """Return the signed-in person with their role; somebody without any role for strangers."""
+    """Return the signed-in person with their role; strangers get a principal without one."""
     known: Principal | None = getattr(request, "console_principal", None)
     if known is None:
         known = _find(request)

@@ -1,8 +1,8 @@
 """A verb's course through all rows of a filtered list, however many: counted first, then batch by batch.
 
-Each batch is one request, so that none takes long and a person can stop between two. How far the course is
-stands in the page, signed: nothing is kept on the server. It goes from the newest row downwards and never
-touches rows that are newer than the preview. A batch that is sent twice finds its rows done.
+Each batch is one request, so that none takes long and a person can stop between two. The course's position is
+in the page, signed: nothing is kept on the server. It goes from the newest row downwards and never touches
+rows that are newer than the preview. A batch that is sent twice finds its rows done.
 """
 
 import time
@@ -17,7 +17,7 @@ from sessions_app.admin.verbs import Cleaned, Tally, Verb, perform
 from sessions_app.services.principal import Principal
 
 MOST: Final = 5_000
-"""Rows one course takes, the newest ones; the rest is for another course."""
+"""Rows one course takes, the newest ones; the rest needs another course."""
 BATCH: Final = 200
 BATCH_SECONDS: Final = 4.0
 _SALT: Final = "kheish.console.course"
@@ -26,7 +26,7 @@ _ASIDE: Final = "not in a state for it"
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
-    """Where a verb is: rows from ``below`` (not itself) down to ``last`` are still to do."""
+    """The position of a verb: rows from ``below`` (exclusive) down to ``last`` are still to do."""
 
     of: str
     """The list and the verb, so that one course cannot go on as another."""
@@ -48,25 +48,25 @@ class Course:
 
 def begin(of: str, rows: QuerySet[Any]) -> Course | None:
     """Return the course through ``rows`` as they are now; None without any. One query."""
-    found = list(rows.order_by("-pk").values_list("pk", flat=True)[:MOST])
-    if not found:
+    pks = list(rows.order_by("-pk").values_list("pk", flat=True)[:MOST])
+    if not pks:
         return None
-    return Course(of=of, below=found[0] + 1, last=found[-1], total=len(found))
+    return Course(of=of, below=pks[0] + 1, last=pks[-1], total=len(pks))
 
 
 def read(of: str, token: str) -> Course | None:
-    """Return the course that a page holds; None for what is no course of ours, or of another verb."""
+    """Return the course in a page's token; None for a forged token or another list or verb."""
     try:
-        told = signing.loads(token, salt=_SALT)
+        members = signing.loads(token, salt=_SALT)
     except signing.BadSignature:
         return None
-    done, refused = told.pop("tally")
-    course = Course(**told, tally=Tally(done=Counter(done), refused=Counter(refused)))
+    done, refused = members.pop("tally")
+    course = Course(**members, tally=Tally(done=Counter(done), refused=Counter(refused)))
     return course if course.of == of else None
 
 
 def left(course: Course, rows: QuerySet[Any]) -> QuerySet[Any]:
-    """Return the rows the course has still before it, newest first."""
+    """Return the rows the course has still to do, newest first."""
     return rows.filter(pk__lt=course.below, pk__gte=course.last).order_by("-pk")
 
 
@@ -76,7 +76,7 @@ def possible(course: Course, rows: QuerySet[Any], verb: Verb) -> int:
 
 
 def go_on(course: Course, rows: QuerySet[Any], verb: Verb, cleaned: Cleaned, principal: Principal) -> Course:
-    """Do ``verb`` to the next batch, for at most about ``BATCH_SECONDS``; return how far it came."""
+    """Do ``verb`` to the next batch, for at most about ``BATCH_SECONDS``; return the course after it."""
     tally = Tally(done=Counter(course.tally.done), refused=Counter(course.tally.refused))
     batch, until, number = list(left(course, rows)[:BATCH]), time.monotonic() + BATCH_SECONDS, 0
     while number < len(batch) and (not number or time.monotonic() < until):

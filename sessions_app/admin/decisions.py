@@ -21,7 +21,7 @@ from sessions_app.services.projections.shape import call_summary
 
 
 class NoteForm(forms.Form):
-    """Any judgement: how the person knows."""
+    """The form of any judgement: how the person knows."""
 
     note = TextArea(
         rows=2,
@@ -32,7 +32,7 @@ class NoteForm(forms.Form):
 
 
 class HappenedForm(NoteForm):
-    """It happened: what the agent should read as its result."""
+    """The form of "it happened": what the agent should read as the result."""
 
     result = TextArea(
         rows=3,

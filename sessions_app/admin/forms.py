@@ -15,7 +15,7 @@ from sessions_app.services import audit
 from sessions_app.services.runtime_settings import RevisionConflict
 
 DEEPEST: Final = 100
-"""Levels of a JSON value in a form: comparing and masking call themselves for each, so there is an end."""
+"""Levels of a JSON value in a form: comparing and masking are recursive, so they need a bound."""
 
 
 class TextArea(forms.CharField):
@@ -25,7 +25,7 @@ class TextArea(forms.CharField):
         super().__init__(widget=forms.Textarea(attrs={"rows": rows, "class": "kh-wide"}), **options)
 
     def to_python(self, value: Any) -> Any:
-        """Return the text with the ends of its lines as everybody else writes them."""
+        """Return the text with "\\n" at the ends of its lines."""
         text = super().to_python(value)
         return _lines(text) if isinstance(text, str) else text
 
@@ -71,7 +71,7 @@ class JsonArea(forms.CharField):
 
 
 class RevisedForm(forms.Form):
-    """A form of something with revisions: it says which of them it had shown."""
+    """A form of something with revisions: it carries the revision it showed."""
 
     revision = forms.IntegerField(
         widget=forms.HiddenInput,
@@ -81,7 +81,7 @@ class RevisedForm(forms.Form):
 
 @contextmanager
 def still_shown(cleaned: Mapping[str, Any], now: int, changed_by: Callable[[], str]) -> Iterator[None]:
-    """Say who came first, where a form had shown another revision than ``now`` or than a service finds."""
+    """Say who changed it first, where the form showed another revision than ``now`` or the service's."""
     try:
         revisions.check(now, frozenset({cleaned["revision"]}))
         yield
@@ -94,7 +94,7 @@ def still_shown(cleaned: Mapping[str, Any], now: int, changed_by: Callable[[], s
 
 
 def last_hand(kind: str, object_id: str) -> Callable[[], str]:
-    """Return what tells who changed something last, by the audit log."""
+    """Return a function that names the last person to change something, by the audit log."""
     rows = audit.everything().filter(object_kind=kind, object_id=object_id).order_by("-pk")
     return lambda: rows.values_list("principal", flat=True).first() or ""
 
@@ -136,7 +136,7 @@ def _unmasked(given: Any, stored: Any) -> Any:
 
 
 def _unmasked_items(given: list[Any], stored: list[Any]) -> list[Any]:
-    """Tell items apart by all that is shown of them, or by their places where none came, went or moved."""
+    """Tell items apart by all that is shown of them; by position where none came, went or moved."""
     shown = redact(stored)
     places = [shown.index(item) if shown.count(item) == 1 else here for here, item in enumerate(given)]
     if len(given) == len(stored) and places == list(range(len(stored))):

@@ -1,4 +1,4 @@
-"""The first page: does anything need me, what goes on, what went wrong. A fixed number of queries."""
+"""The first page: what needs a person, what goes on, what went wrong. A fixed number of queries."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ SHOWN: Final = 8
 TO_DECIDE: Final = 5
 FAILED_HOURS: Final = 24
 COUNTED: Final = 2_000
-"""Newest runs that the bars of the last day are made of."""
+"""The number of newest runs that the bars of the last day count."""
 STALE: Final = ~Q(lease_owner="")
 
 
@@ -42,7 +42,7 @@ class Card:
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
-    """Return what the first page shows; nothing but the refusal for people without a group."""
+    """Return what the first page shows; only the refusal for people without a group."""
     if not principal(request).can_view:
         return {"console_stranger": True}
     counts, waits = inbox.waiting_for(request), inbox.items()

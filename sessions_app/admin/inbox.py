@@ -28,7 +28,7 @@ from sessions_app.models import JournalEntry
 MOST: Final = 100
 """Items the list shows; the rest comes up as these are decided."""
 DRAWING: Final = timedelta(seconds=5)
-"""How long a page may take from its first look at the rows until it is drawn."""
+"""How long a page may take from its first query until it is drawn."""
 RANK: Final = {"high": 0, "medium": 1, "low": 2, "": 3}
 TEMPLATE: Final = "sessions_app/admin/inbox.html"
 
@@ -50,13 +50,13 @@ class Item:
 
     @property
     def url(self) -> str:
-        """Where it is decided."""
+        """The address where it is decided."""
         return reverse("admin:console_inbox_item", args=[self.key])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settled:
-    """How something ended that waits no more."""
+    """How something ended that no longer waits."""
 
     word: str
     who: str
@@ -86,7 +86,7 @@ class Waiting:
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """The number of all items."""
         return sum(number for _, number in self.numbers)
 
     @property
@@ -99,7 +99,7 @@ _SOURCES: Final[list[Source]] = []
 
 
 def add(source: Source) -> None:
-    """Let the inbox show what ``source`` brings."""
+    """Add ``source`` to the inbox."""
     _SOURCES.append(source)
 
 
@@ -118,17 +118,17 @@ def waiting_for(request: HttpRequest) -> Waiting:
 
 
 def items(limit: int = MOST) -> list[Item]:
-    """Return what waits, the soonest to expire first, then the riskier, then the older."""
-    found = [item for source in _SOURCES for item in source.items(limit)]
+    """Return what waits: the soonest to expire first, then the riskiest, then the oldest."""
+    waiting_items = [item for source in _SOURCES for item in source.items(limit)]
     far = clock.now().replace(year=9999)
-    found.sort(key=lambda item: (item.expires_at or far, RANK[item.risk], item.asked_at))
-    return _waves(found)[:limit]
+    waiting_items.sort(key=lambda item: (item.expires_at or far, RANK[item.risk], item.asked_at))
+    return _waves(waiting_items)[:limit]
 
 
-def _waves(found: list[Item]) -> list[Item]:
-    """Bring together what one run waits for, behind the first of it."""
+def _waves(items: list[Item]) -> list[Item]:
+    """Bring together the items that one run waits for, behind the first of them."""
     by_run: dict[str, list[Item]] = {}
-    for item in found:
+    for item in items:
         by_run.setdefault(item.of_run or item.key, []).append(item)
     return [
         Item(**{**vars(item), "wave": (number, len(wave))})
@@ -149,12 +149,12 @@ def inbox_view(request: HttpRequest, key: str = "") -> HttpResponse:
 
 
 def counts_view(request: HttpRequest) -> HttpResponse:
-    """What the badges say: ``{"waiting": 6}``; with ``?since=`` also whether anything ``moved`` then."""
+    """Answer the badges: ``{"waiting": 6}``; with ``?since=`` also whether anything ``moved`` since."""
     permits.require_view(request)
-    told: dict[str, Any] = {"waiting": waiting().total}
+    counts: dict[str, Any] = {"waiting": waiting().total}
     if "since" in request.GET:
-        told["moved"] = _moved_since(request.GET["since"])
-    return JsonResponse(told, headers={"Cache-Control": "no-store"})
+        counts["moved"] = _moved_since(request.GET["since"])
+    return JsonResponse(counts, headers={"Cache-Control": "no-store"})
 
 
 def _moved_since(text: str) -> bool:
@@ -186,7 +186,7 @@ def _find(key: str) -> tuple[Source, Any]:
 
 
 def _decide(request: HttpRequest, source: Source, row: Any, key: str) -> HttpResponse:
-    """Do one verb to ``row``; a refusal is told on the same page, with what was written kept."""
+    """Do one verb to ``row``; a refusal appears on the same page, which keeps the person's input."""
     page: Any = admin.site.get_model_admin(source.model)
     verb = next((verb for verb in page.verbs if verb.name == request.POST.get("verb")), None)
     if verb is None:
@@ -198,8 +198,8 @@ def _decide(request: HttpRequest, source: Source, row: Any, key: str) -> HttpRes
     if not form.is_valid():
         return _show(request, source, row, key, form=form, verb=verb, status=422)
     try:
-        told = {**form.cleaned_data, "seen": request.POST.get("seen", "")}
-        outcome = verb.do(row, told, principal(request))
+        cleaned = {**form.cleaned_data, "seen": request.POST.get("seen", "")}
+        outcome = verb.do(row, cleaned, principal(request))
     except KheishError as refusal:
         row.refresh_from_db()
         form.add_error(None, problem(refusal))
@@ -284,7 +284,7 @@ def _page(
 
 
 def _first_of(request: HttpRequest, found: list[Item]) -> HttpResponse:
-    """Show the first thing beside the list, without another address: the list stays the list."""
+    """Show the first item beside the list, at the list's own address."""
     source, row = _find(found[0].key)
     return _show(request, source, row, found[0].key)
 

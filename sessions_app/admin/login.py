@@ -46,7 +46,7 @@ class LoginThrottleAdmin(ConsoleAdmin):
 
 @admin.register(SecondFactor)
 class SecondFactorAdmin(ConsoleAdmin):
-    """Who has one; its key is on no page."""
+    """The second factors; no page shows a key."""
 
     view_role = Role.ADMIN
     plural, singular = "Second factors", "Second factor"
@@ -90,7 +90,7 @@ class PasswordForm(AdminPasswordChangeForm):
         super().__init__(user, *args, **named)
 
     def clean_old_password(self) -> str:
-        """Look whether it is really them. Forgets no failure: a second factor may be missing yet."""
+        """Check the old password. Failures stay counted: the second factor may still be missing."""
         tried = _attempt(self.user.get_username(), self.address)
         try:
             old: str = super().clean_old_password()
@@ -101,7 +101,7 @@ class PasswordForm(AdminPasswordChangeForm):
         return old
 
     def save(self, commit: bool = True) -> Any:
-        """Change it as every other change of a person is made."""
+        """Change the password through the service, like every change of a person."""
         with audit.acting(lambda: _person(self.user, self.address)):
             people.change_password(self.user, self.cleaned_data["new_password1"])
         return self.user
@@ -143,18 +143,18 @@ def page(request: HttpRequest) -> HttpResponse:
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            said = _take(request, form.cleaned_data["code"], on=on, missing=missing)
+            news = _take(request, form.cleaned_data["code"], on=on, missing=missing)
         except KheishError as refusal:
             form.add_error(None, f"{refusal.detail[:1].upper()}{refusal.detail[1:]}.")
         else:
-            if said:
-                messages.success(request, said)
+            if news:
+                messages.success(request, news)
             return HttpResponseRedirect(_next(request))
     return TemplateResponse(request, TEMPLATE, _context(request, form, on=on, missing=missing))
 
 
 def _take(request: HttpRequest, code: str, *, on: bool, missing: bool) -> str:
-    """Do what a right code stands for; wrong ones count as failed logins. Returns what to say."""
+    """Act on a right code and return what to say; wrong ones count as failed logins."""
     user: Any = request.user
     account, address = user.get_username(), _address(request)
     tried = logins.attempt(account, address)
@@ -162,10 +162,10 @@ def _take(request: HttpRequest, code: str, *, on: bool, missing: bool) -> str:
         try:
             if not on:
                 second_factor.confirm(user, code)
-                said = "Your second factor is on."
+                news = "Your second factor is on."
             else:
                 second_factor.verify(user, code)
-                said = ""
+                news = ""
         except WrongCode:
             logins.failed(tried)
             raise
@@ -176,7 +176,7 @@ def _take(request: HttpRequest, code: str, *, on: bool, missing: bool) -> str:
             return "Your second factor is gone."
     request.session.cycle_key()
     logins.factor_shown(request.session)
-    return said
+    return news
 
 
 def _context(request: HttpRequest, form: CodeForm, *, on: bool, missing: bool) -> dict[str, Any]:

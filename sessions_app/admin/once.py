@@ -1,6 +1,6 @@
 """A form that is sent twice does its verb once: the page carries a key that was made when it was drawn.
 
-The key counts together with what was sent, so a form that was filled in anew is another request.
+The key counts together with the form's content, so a form that was filled in anew is another request.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _ASIDE = (MEMBER, "csrfmiddlewaretoken")
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """What a verb is answered with: words and where to go, or a ``secret`` that is shown once."""
+    """The answer to a verb: words and where to go next, or a ``secret`` that is shown once."""
 
     words: str
     url: str
@@ -29,14 +29,14 @@ class Told:
 
 
 def new_key() -> str:
-    """Return what a form sends with it as ``once``."""
+    """Return a new key for a form to send as ``once``."""
     return new_id("form")
 
 
 def once(request: HttpRequest, work: Callable[[], Told], *, part: str = "") -> Told:
-    """Do ``work`` in one transaction with its answer, or return what the first of equal requests was told.
+    """Do ``work`` in one transaction with its answer, or return the answer of the first equal request.
 
-    ``part`` tells the parts of a request apart that are done each in a transaction of its own.
+    ``part`` tells the parts of one request apart, each of which has a transaction of its own.
     """
     key = request.POST.get(MEMBER, "")
     if not key:
@@ -48,11 +48,11 @@ def once(request: HttpRequest, work: Callable[[], Told], *, part: str = "") -> T
         claimed = idempotency.begin(claim)
         if isinstance(claimed, Answer):
             return Told(**claimed.body)
-        told = work()
-        idempotency.finish(claimed, Answer(status=200, body=asdict(told)), sealed=bool(told.secret))
-    return told
+        answer = work()
+        idempotency.finish(claimed, Answer(status=200, body=asdict(answer)), sealed=bool(answer.secret))
+    return answer
 
 
 def once_for(request: HttpRequest, row: Model, work: Callable[[], str]) -> str:
-    """Do ``work`` on one of the rows of a request as ``once`` does, and return the words it returned."""
+    """Do ``work`` on one of a request's rows as ``once`` does, and return its words."""
     return once(request, lambda: Told(words=work(), url=""), part=str(row.pk)).words

@@ -1,6 +1,6 @@
-"""May this person do that? The one place where the console asks, for buttons and for deeds alike.
+"""Whether a person may do a verb: the one place where the console decides it.
 
-A button is shown when ``may`` says yes, a deed is refused by ``require``: both ask the same question.
+``may`` decides whether a button is shown, ``require`` refuses the act itself: both by the same rule.
 """
 
 from typing import Any
@@ -27,13 +27,13 @@ def refusal(request: HttpRequest, verb: Verb, row: Any = None) -> str:
 
 
 def require(request: HttpRequest, verb: Verb, row: Any = None) -> None:
-    """Raises: PermissionDenied, in the words of ``refusal``."""
+    """Refuse what the person may not do. Raises: PermissionDenied, in the words of ``refusal``."""
     if words := refusal(request, verb, row):
         raise PermissionDenied(words)
 
 
 def require_view(request: HttpRequest) -> None:
-    """Raises: PermissionDenied for people without any group."""
+    """Refuse people without any group. Raises: PermissionDenied."""
     if not principal(request).can_view:
         raise PermissionDenied(_ask_for(Role.VIEWER, "sign in but not look"))
 

@@ -1,8 +1,8 @@
 """Verbs: the only way a page changes anything. Each calls the service that the API calls.
 
-A verb is offered to people whose role allows it, on the page of a row, on selected rows of a list, or on
-the list itself (making something new). It always shows first what it is about to do, and it always says
-what came of it: "3 approved, 1 refused: already cancelled".
+A verb is offered to people whose role allows it, on the page of a row, on selected rows of a list, or on the
+list itself (making something new). It first shows what it is about to do and then reports what it did:
+"3 approved, 1 refused: already cancelled".
 """
 
 from collections import Counter
@@ -39,11 +39,11 @@ Act = Callable[[Any, Cleaned, Principal], Outcome | None]
 
 
 class NothingToSay(forms.Form):
-    """A verb that only wants to be confirmed."""
+    """The form of a verb that only needs confirmation."""
 
 
 class ReasonForm(forms.Form):
-    """A verb that records why."""
+    """The form of a verb that records a reason."""
 
     reason: forms.CharField = TextArea(
         rows=2, required=False, max_length=500, help_text="Kept in the journal."
@@ -80,7 +80,7 @@ class Verb:
     """Whether the service refuses it without a reason (None: on some row); the page says so beforehand."""
 
     def do(self, row: Any, cleaned: Cleaned, principal: Principal) -> Outcome:
-        """Do it in the person's name. Raises: KheishError; also where a seal is missing that the page had."""
+        """Do it in the person's name. Raises: KheishError, also when the page's seal is missing."""
         if self.seal is not None and not cleaned["seen"]:
             raise Conflict("the request does not say what was looked at: look at it again")
         with audit.acting(lambda: principal):
@@ -92,7 +92,7 @@ class Verb:
 
 
 def reason_mark(verbs: Iterable[Verb], row: Any) -> str:
-    """Return what the reason's label says of who must give one: "required", "required to deny" or ""."""
+    """Return the mark beside the reason's label: "required", "required to deny" or ""."""
     offered = list(verbs)
     wanting = [verb for verb in offered if verb.wants_reason(row)]
     if not wanting or len(wanting) == len(offered):
@@ -102,20 +102,20 @@ def reason_mark(verbs: Iterable[Verb], row: Any) -> str:
 
 @dataclass
 class Tally:
-    """What came of a verb on many rows, ready to be said."""
+    """What came of a verb on many rows, ready to be shown."""
 
     done: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
 
     @property
     def level(self) -> int:
-        """How the message is coloured."""
+        """The level of the message, which colours it."""
         if not self.refused:
             return messages.SUCCESS
         return messages.WARNING if self.done else messages.ERROR
 
     def add(self, other: "Tally") -> None:
-        """Count what came of other rows too."""
+        """Add the counts of other rows."""
         self.done += other.done
         self.refused += other.refused
 
@@ -139,8 +139,8 @@ def perform(
     """
 
     def act(row: Any) -> str:
-        told = dict(cleaned) | {"seen": (seen or {}).get(row.pk, "")}
-        return verb.do(row, told, principal).word or verb.past
+        data = dict(cleaned) | {"seen": (seen or {}).get(row.pk, "")}
+        return verb.do(row, data, principal).word or verb.past
 
     tally = Tally()
     for row in rows:

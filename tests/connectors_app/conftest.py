@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import kheish_site.urls  # noqa: F401 (registers the console's pages, whichever test comes first)
 from connectors_app.kinds.external import operators
 from connectors_app.models import Delivery
 from connectors_app.services import ingress

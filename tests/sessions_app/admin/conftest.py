@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 
+import kheish_site.urls  # noqa: F401 (registers the console's pages, whichever test comes first)
 from kheish_site.lib.transactions import write
 from sessions_app.engine import loop
 from sessions_app.models import (

@@ -5,7 +5,6 @@ import signal
 import sys
 import threading
 import uuid
-from types import FrameType
 
 from daemon import Daemon
 from outgoing import Postman
@@ -25,20 +24,15 @@ def main() -> int:
     except (SettingsError, ValueError) as error:
         print(f"email sidecar: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    asked = threading.Event()
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        asked.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    asked = (signal.SIGTERM, signal.SIGINT)
+    signal.pthread_sigmask(signal.SIG_BLOCK, asked)  # in every thread: they wait until they are taken below
     instance_id = f"email-{uuid.uuid4().hex}"
     store, daemon = Store(settings.state_dir), Daemon(settings)
     poller = Poller(settings, daemon, store, instance_id=instance_id)
     sidecar = Sidecar(settings, Postman(settings, daemon, store), poller, instance_id=instance_id)
     threading.Thread(target=sidecar.serve_forever, name="http", daemon=True).start()
     poller.start()
-    asked.wait()
+    signal.sigwait(asked)
     poller.stop()
     sidecar.drain(GRACE_SECONDS)
     poller.join(1.0)

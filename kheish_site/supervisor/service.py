@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -18,6 +17,7 @@ from kheish_site.supervisor.options import Options, Refused
 from kheish_site.supervisor.preparation import Preparation
 from kheish_site.supervisor.readiness import is_ready
 from kheish_site.supervisor.state import CODE, State, compile_code
+from kheish_site.supervisor.wake import Wake
 
 START_SECONDS = 60.0
 WEB_STOP_SECONDS = 3.0
@@ -33,7 +33,7 @@ class Service:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._state = State(options.state_dir)
-        self._wake = threading.Event()
+        self._wake = Wake()
         self._asked_to_stop = 0
         self._children: list[Child] = []
 
@@ -46,7 +46,7 @@ class Service:
         self._state.announce(self._url)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._note_stop)
-        signal.signal(signal.SIGCHLD, lambda *_: self._wake.set())
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # handled, so that it ends a pause
         prepared: dict[str, Any] = {}
         try:
             prepared = self._prepare()
@@ -65,14 +65,10 @@ class Service:
                 child.kill_group()
             listener.close()
             self._state.release()
+            self._wake.close()
 
     def _note_stop(self, number: int, frame: FrameType | None) -> None:
         self._asked_to_stop += 1
-        self._wake.set()
-
-    def _pause(self, seconds: float) -> None:
-        self._wake.wait(seconds)
-        self._wake.clear()
 
     def _listen(self) -> socket.socket:
         """Open the socket. The parent owns it, so no connection is refused while a web process restarts."""
@@ -146,7 +142,7 @@ class Service:
                 return True
             if time.monotonic() > deadline:
                 raise Refused(f"The service was not ready after {START_SECONDS:.0f} s; see the lines above.")
-            self._pause(0.05)
+            self._wake.wait(0.05)
         return False
 
     def _greet(self, prepared: dict[str, Any]) -> None:
@@ -163,7 +159,7 @@ class Service:
                 news = child.watch()
                 if news:
                     words.say(news)
-            self._pause(0.5)
+            self._wake.wait(0.5)
 
     def _drain(self) -> int:
         """Stop the workers, with a grace period for their steps, then the web. Another Ctrl-C ends it."""
@@ -182,7 +178,7 @@ class Service:
         gone: Callable[[], bool] = lambda: all(child.exited() is not None for child in children)  # noqa: E731
         deadline = time.monotonic() + seconds
         while not gone() and time.monotonic() < deadline and self._asked_to_stop < 2:
-            self._pause(0.05)
+            self._wake.wait(0.05)
         return gone()
 
 

@@ -1,21 +1,24 @@
 """The pump against a real target: what arrives, how often, in which order, and what is left as unknown."""
 
+import base64
+import os
 import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
-from django.db import DataError, OperationalError, connection
+from django.db import DataError, OperationalError
 
 from connectors_app.models import Delivery, DeliveryTarget
 from connectors_app.services.deliveries import claims
 from connectors_app.services.deliveries.pump import Pump
 from kheish_site.lib.ids import new_id
 from sessions_app.models import ActionChain, JournalEntry, Session
-from sessions_app.services import external_actions, journal
+from sessions_app.services import journal
 from tests.connectors_app.conftest import say
 from tests.factories import make_session
 from tests.support.http_target import Arrival, HttpTarget
@@ -369,13 +372,13 @@ def test_records_that_cannot_go_on_hold_up_no_other_session(
 
 
 def test_an_outcome_that_cannot_be_recorded_yet_is_not_forgotten(
-    session: Session, target: HttpTarget, pump: Start, caplog: pytest.LogCaptureFixture
+    session: Session, target: HttpTarget, pump: Start, caplog: pytest.LogCaptureFixture, settings: Any
 ) -> None:
-    chains = ActionChain.objects.all()
+    right = settings.KHEISH
 
     def behave(arrival: Arrival, before: int) -> None:
-        chains.update(key_id="0" * 64)  # what was signed is another key's until the right one is restored
-        connection.close()
+        other = base64.b64encode(os.urandom(32)).decode()
+        settings.KHEISH = replace(right, audit_signing_key=other)  # until the right one is restored
         target.take(arrival)
 
     target.behave = behave
@@ -383,7 +386,7 @@ def test_an_outcome_that_cannot_be_recorded_yet_is_not_forgotten(
     say(session, target.handle, "one")
     target.wait_for(1)
     until(lambda: "an outcome waits" in caplog.text, 10, lambda: caplog.text)
-    chains.update(key_id=external_actions.public_key())
+    settings.KHEISH = right
     assert settled() == ["delivered"]
     assert len(target.arrivals) == 1 and kinds(session) == ["queued", "sent"]
 

@@ -25,6 +25,30 @@ time.sleep(60)
 """
 
 
+SIGNALLED = """
+import os, signal, subprocess, sys
+from kheish_site.supervisor.wake import Wake
+wake, seen = Wake(), []
+signal.signal(signal.SIGUSR1, lambda *_: seen.append(1))
+told = "import os, sys, time; [(os.kill(int(sys.argv[1]), 10), time.sleep(0.0003)) for _ in range(6000)]"
+teller = subprocess.Popen([sys.executable, "-c", told, str(os.getpid())])
+while teller.poll() is None:
+    wake.wait(0.0002)
+wake.wait(0)
+os.kill(os.getpid(), signal.SIGUSR1)
+wake.wait(60)  # ended by a signal that came before it
+print(len(seen) > 100)
+"""
+
+
+def test_a_wait_is_ended_by_signals_and_never_hangs_on_one():
+    """With an event for it, a signal in the wrong moment left the service waiting for itself for ever."""
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED], cwd=ROOT, capture_output=True, text=True, timeout=50
+    )
+    assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr
+
+
 def test_defaults(monkeypatch):
     for name in [name for name in os.environ if name.startswith("KHEISH_")]:
         monkeypatch.delenv(name)

@@ -70,11 +70,8 @@ def _items(items: Sequence[Any]) -> str:
         return _table(items)
     words = [told("", item) for item in items]
     line = ", ".join(words)
-    return (
-        line
-        if width(line) <= LINE and not any(_BREAKS & {*word} - {" "} for word in words)
-        else "\n".join(words)
-    )
+    single = width(line) <= LINE and not any(mark in word for word in words for mark in ",\n")
+    return line if single else "\n".join(words)
 
 
 def _table(rows: Sequence[Any]) -> str:

@@ -13,13 +13,8 @@ from kheish_site.cli.transport import Problem, Unreachable
 
 Json = Any
 
-PENDING = (
-    ("approval", "pending_approval_ids"),
-    ("question", "pending_question_ids"),
-    ("decision", "pending_decision_ids"),
-)
+KINDS = ("approval", "question", "decision")
 MASKED = "Parts of the input are masked: this is not all of the call."
-PLURALS = {"approval": "approvals", "question": "questions", "decision": "decisions"}
 
 
 def is_waiting(run: Mapping[str, Any]) -> bool:
@@ -27,8 +22,8 @@ def is_waiting(run: Mapping[str, Any]) -> bool:
 
 
 def waits_for(run: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Pairs (kind, id) with kind approval, question or decision."""
-    found = [(kind, str(value)) for kind, name in PENDING for value in run.get(name) or []]
+    """Pairs (kind, id), the kind one of `KINDS`."""
+    found = [(kind, str(value)) for kind in KINDS for value in run.get(f"pending_{kind}_ids") or []]
     waiting = run.get("waiting_for") or {}
     return found or [(str(waiting.get("kind")), str(value)) for value in waiting.get("ids") or []]
 
@@ -55,10 +50,10 @@ def announce(context: Context, run: Mapping[str, Any]) -> None:
 
 def _fetch(context: Context, kind: str, identifier: str) -> Mapping[str, Any]:
     """The thing waited for; empty when it cannot be read, the commands are known without it."""
-    if kind not in PLURALS:
+    if kind not in KINDS:
         return {}
     try:
-        item = context.client.get(path(PLURALS[kind], identifier))
+        item = context.client.get(path(f"{kind}s", identifier))
     except (Problem, Unreachable):
         return {}
     return item if isinstance(item, dict) else {}

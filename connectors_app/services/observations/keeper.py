@@ -10,6 +10,7 @@ import time
 from typing import Final
 
 from django.conf import settings
+from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
 from connectors_app.services.observations import retention, schedules
@@ -72,7 +73,7 @@ class Keeper:
     def _leave(self) -> None:
         try:
             ticks.give_back(RIGHT, self._worker)
-        except Exception:  # the right runs out by itself
+        except DatabaseError:  # the right runs out by itself
             logger.warning("a right was not given back", exc_info=True, extra={"action": RIGHT})
         finally:
             close_old_connections()

@@ -198,8 +198,7 @@ def _votes(approval: dict[str, Any]) -> int:
 
 APPROVAL_ID = arg("approval_id", metavar="APPROVAL", help="id of the approval")
 WHY = (arg("--justification", metavar="TEXT", help="why this is right, for the record"), REASON)
-WHICH = (*BY_OWNER,)
-ALL = (*WHICH, arg("--everything", action="store_true", help="of every session"), *WHY, YES)
+ALL = (*BY_OWNER, arg("--everything", action="store_true", help="of every session"), *WHY, YES)
 
 COMMANDS = (
     Command(
@@ -208,7 +207,7 @@ COMMANDS = (
         help="list what waits for a yes",
         run=list_approvals,
         arguments=(
-            *WHICH,
+            *BY_OWNER,
             arg(
                 "--status",
                 default="pending",
